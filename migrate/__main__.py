@@ -1,0 +1,6 @@
+"""`python -m fsdp_migrate` is the command `fsdp-migrate`."""
+
+from fsdp_migrate.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The vocabulary that the rules, the engine and the reports share.
+
+A rule answers a site with findings; a finding carries a fix or says why there is none; a fix
+is edits as data.  Nothing here knows how a finding is made, applied or printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+
+class Tier(Enum):
+    """What became of a site."""
+
+    NATIVE = "native"  # plain PyTorch, no dependency on this project
+    SHIM = "shim"  # a call into fsdp_migrate.runtime
+    MANUAL = "manual"  # left as it was: a person has to decide
+    NOTE = "note"  # nothing to change, something to know
+
+
+class Safety(Enum):
+    """Whether a fix keeps what the program does."""
+
+    SAFE = "safe"  # trains bit for bit as before
+    UNSAFE = "unsafe"  # can change the outcome of a run; the message says how
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A range of source: lines from 1, columns from 0 in characters, the end exclusive."""
+
+    line: int
+    col: int
+    end_line: int
+    end_col: int
+
+    def contains(self, other: Span) -> bool:
+        """Whether `other` lies within this range."""
+        return (self.line, self.col) <= (other.line, other.col) and (
+            other.end_line,
+            other.end_col,
+        ) <= (self.end_line, self.end_col)
+
+
+@dataclass(frozen=True)
+class Import:
+    """A name that an edit needs: `from module import name`, or `import module` without a name."""
+
+    module: str
+    name: str | None = None
+    alias: str | None = None
+
+    @property
+    def local(self) -> str:
+        """The name by which the file refers to it."""
+        return self.alias or self.name or self.module.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class ReplaceExpression:
+    """Put `template` in the place of the expression at `span`.
+
+    `{0}`, `{1}`, … in the template stand for the expressions at `holes`, with whatever edits
+    were made inside them.
+    """
+
+    span: Span
+    template: str
+    holes: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplaceStatement:
+    """Put the statements of `template` (none, if it is empty) in the place of the one at `span`.
+
+    `{0}`, … stand for expressions at `holes`.  `{body}` on a line of its own stands for the
+    body of a compound statement, comments and edits inside it included.
+    """
+
+    span: Span
+    template: str
+    holes: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class InsertStatements:
+    """Put the statements of `template` before (or after) the statement at `span`."""
+
+    span: Span
+    template: str
+    holes: tuple[Span, ...] = ()
+    after: bool = False
+
+
+Edit = ReplaceExpression | ReplaceStatement | InsertStatements
+
+
+@dataclass(frozen=True)
+class Fix:
+    """The edits that settle a finding, by file, and the names that they need there."""
+
+    edits: Mapping[Path, tuple[Edit, ...]]
+    imports: Mapping[Path, frozenset[Import]] = field(default_factory=dict)
+    safety: Safety = Safety.SAFE
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the program has to say about one place.
+
+    `line` counts from 1 and `col` from 1, as editors do.  `units` are the wrap sites that the
+    place depends on: they are migrated together or not at all.
+    """
+
+    path: Path
+    line: int
+    col: int
+    code: str
+    message: str
+    tier: Tier
+    safety: Safety = Safety.SAFE
+    fix: Fix | None = None
+    units: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.col} {self.code} {self.message}"

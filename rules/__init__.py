@@ -1,0 +1,1 @@
+"""The migration rules: one file per FSDP1 surface, found by the registry of the engine."""

@@ -1,0 +1,1 @@
+"""What migrated programs may import."""
