@@ -1,0 +1,316 @@
+"""The imports of a rewritten file: what the edits need comes in, what nothing uses goes out.
+
+LibCST's own import helpers lose comments and remove names that are used under `try`, so this
+small editor does just what a migration needs, a statement at a time.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fsdp_migrate.apply import apply_edits
+from fsdp_migrate.findings import Edit, Import, InsertStatements, ReplaceStatement, Span
+
+LINE = 100
+
+
+@dataclass
+class ImportPlan:
+    """What is to become of the imports of one file.
+
+    `gone` are the names (as bound) that may be dropped when nothing uses them any more;
+    `moved` gives imported names a new home module; `needed` are imports to add, and
+    `local_needs` those to add where a function (by the line of its `def`) imports FSDP itself.
+    """
+
+    gone: frozenset[str] = frozenset()
+    moved: Mapping[str, Import] = field(default_factory=dict)
+    needed: frozenset[Import] = frozenset()
+    keep: frozenset[str] = frozenset()
+
+
+def used_names(tree: ast.Module) -> set[str]:
+    """The names that a module reads anywhere, in string annotations and `__all__` too."""
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    names -= {
+        n.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    } - {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    for node in ast.walk(tree):
+        for annotation in _annotations(node):
+            for inner in ast.walk(annotation):
+                if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                    try:
+                        parsed = ast.parse(inner.value, mode="eval")
+                    except SyntaxError:
+                        continue
+                    names |= {n.id for n in ast.walk(parsed) if isinstance(n, ast.Name)}
+    return names | exported_names(tree)
+
+
+def _annotations(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.AnnAssign):
+        return [node.annotation]
+    if isinstance(node, ast.arg) and node.annotation is not None:
+        return [node.annotation]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+        return [node.returns]
+    return []
+
+
+def exported_names(tree: ast.Module) -> set[str]:
+    """The strings of `__all__`."""
+    names: set[str] = set()
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets):
+            assert isinstance(node, ast.Assign)
+            names |= {
+                c.value
+                for c in ast.walk(node.value)
+                if isinstance(c, ast.Constant) and isinstance(c.value, str)
+            }
+    return names
+
+
+def fix_imports(text: str, plan: ImportPlan) -> str:
+    """`text` with its imports brought in line with what it now uses."""
+    tree = ast.parse(text)
+    used = used_names(tree) | plan.keep
+    editor = _Editor(tree, text, plan, used)
+    return apply_edits(text, editor.edits()) if editor.edits() else text
+
+
+class _Editor:
+    """Works out the edits of all import statements of a module."""
+
+    def __init__(self, tree: ast.Module, text: str, plan: ImportPlan, used: set[str]) -> None:
+        self.tree = tree
+        self.lines = text.splitlines()
+        self.plan = plan
+        self.used = used
+        self.present = self._present()
+        self.waiting = {
+            need for need in plan.needed if need not in self.present and need.local in used
+        }
+        self._edits: list[Edit] | None = None
+
+    def _present(self) -> set[Import]:
+        found: set[Import] = set()
+        for node in self.tree.body:
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                found |= {Import(node.module or "", a.name, a.asname) for a in node.names}
+            elif isinstance(node, ast.Import):
+                found |= {Import(a.name, None, a.asname) for a in node.names}
+        return found
+
+    def edits(self) -> list[Edit]:
+        """All edits, computed once."""
+        if self._edits is None:
+            self._edits = self._compute()
+        return self._edits
+
+    def _compute(self) -> list[Edit]:
+        statements = [
+            n for n in ast.walk(self.tree) if isinstance(n, ast.Import | ast.ImportFrom)
+        ]
+        statements.sort(key=lambda n: n.lineno)
+        top = set(self.tree.body)
+        changes: dict[ast.stmt, list[str]] = {}
+        for node in statements:
+            new = self._rewritten(node, top=node in top)
+            if new is not None:
+                changes[node] = new
+        self._place(changes, [n for n in statements if n in top])
+        return [self._replace(node, lines) for node, lines in changes.items()] + self._inserts
+
+    # ------------------------------------------------------------------ one statement
+    def _rewritten(self, node: ast.Import | ast.ImportFrom, top: bool) -> list[str] | None:
+        """The import lines in the place of `node`, or None if it stays as it is."""
+        kept: list[Import] = []
+        moved: list[Import] = []
+        changed = False
+        for alias in node.names:
+            bound = alias.asname or alias.name.partition(".")[0]
+            if isinstance(node, ast.Import):
+                dotted = alias.asname is None and "." in alias.name
+                drop = self._unused(bound) and not dotted
+                if dotted and bound in self.plan.gone and alias.name in self.plan.gone:
+                    drop = True
+                    if bound in self.used:
+                        self.waiting.add(Import(bound))
+                if drop:
+                    changed = True
+                else:
+                    kept.append(Import(alias.name, None, alias.asname))
+                continue
+            home = "." * node.level + (node.module or "")
+            target = self.plan.moved.get(bound)
+            if alias.name == "*":
+                star = f"*{home}"
+                if star in self.plan.gone:
+                    changed = True
+                else:
+                    kept.append(Import(home, "*"))
+            elif self._unused(bound):
+                changed = True
+            elif target is not None and bound in self.used:
+                moved.append(target)
+                changed = True
+            else:
+                kept.append(Import(home, alias.name, alias.asname))
+        if isinstance(node, ast.ImportFrom) and top:
+            home = "." * node.level + (node.module or "")
+            mine = {n for n in self.waiting if n.module == home and n.name is not None}
+            if mine and kept and not any(k.name == "*" for k in kept):
+                kept.extend(sorted(mine, key=_sort_key))
+                self.waiting -= mine
+                changed = True
+        if not changed:
+            return None
+        return _lines([*kept, *moved], self._indent(node))
+
+    def _unused(self, bound: str) -> bool:
+        return bound in self.plan.gone and bound not in self.used
+
+    def _indent(self, node: ast.stmt) -> int:
+        return node.col_offset
+
+    # ------------------------------------------------------------------ new statements
+    _inserts: list[Edit]
+
+    def _place(self, changes: dict[ast.stmt, list[str]], top: list[ast.stmt]) -> None:
+        """Find a place for the imports that no statement has taken in."""
+        self._inserts = []
+        for library in (True, False):
+            needs = {n for n in self.waiting if _is_stdlib(n.module) != library}
+            if not needs:
+                continue
+            lines = _lines([*sorted(needs, key=_sort_key)], 0)
+            anchor = self._anchor(changes, top, library)
+            if anchor is not None:
+                changes[anchor] = _merge(changes[anchor], lines)
+            else:
+                self._insert(lines, library)
+
+    def _anchor(
+        self, changes: dict[ast.stmt, list[str]], top: list[ast.stmt], library: bool
+    ) -> ast.stmt | None:
+        """The changed import statement that new ones go with."""
+        for node in changes:
+            if node in top and _is_stdlib(_module_of(node)) != library:
+                return node
+        if library:
+            local = [n for n in changes if n not in top]
+            if len(local) == 1 and not any(_module_of(n) == "torch" for n in top):
+                return local[0]
+        return None
+
+    def _insert(self, lines: list[str], library: bool) -> None:
+        after = _last_import(self.tree, library)
+        text = "\n".join(lines)
+        if after is not None:
+            span = _span(after, self.lines)
+            self._inserts.append(InsertStatements(span, text, after=True))
+        elif self.tree.body:
+            first = _first_code(self.tree)
+            span = _span(first, self.lines)
+            after_it = isinstance(first, ast.Expr)
+            self._inserts.append(InsertStatements(span, text, after=after_it))
+
+    def _replace(self, node: ast.stmt, lines: list[str]) -> Edit:
+        return ReplaceStatement(_span(node, self.lines), "\n".join(lines))
+
+
+def _span(node: ast.stmt, lines: list[str]) -> Span:
+    text = lines[node.lineno - 1] if node.lineno <= len(lines) else ""
+    col = node.col_offset
+    if not text.isascii():
+        col = len(text.encode()[:col].decode(errors="ignore"))
+    return Span(node.lineno, col, node.end_lineno or 0, node.end_col_offset or 0)
+
+
+def _sort_key(need: Import) -> tuple[str, str, str]:
+    name = need.name or ""
+    order = "0" if name.isupper() else "1" if name[:1].isupper() else "2"
+    return need.module, order, name
+
+
+def _lines(imports: Iterable[Import], indent: int) -> list[str]:
+    """Import statements for `imports`, one a module, in the order of first mention."""
+    modules: dict[str, list[Import]] = {}
+    lines: list[str] = []
+    for item in imports:
+        if item.name is None:
+            lines.append(f"import {item.module}" + (f" as {item.alias}" if item.alias else ""))
+        else:
+            modules.setdefault(item.module, []).append(item)
+    for module in sorted(modules):
+        names = sorted(set(modules[module]), key=_sort_key)
+        words = [f"{n.name} as {n.alias}" if n.alias else str(n.name) for n in names]
+        line = f"from {module} import {', '.join(words)}"
+        if indent + len(line) > LINE:
+            line = f"from {module} import (\n" + "".join(f"    {w},\n" for w in words) + ")"
+        lines.append(line)
+    return lines
+
+
+def _merge(old: list[str], new: list[str]) -> list[str]:
+    """Two lists of import statements as one, in alphabetical order of the new ones."""
+    plain = [line for line in [*old, *new] if line.startswith("import ")]
+    froms: dict[str, list[str]] = {}
+    for line in [*old, *new]:
+        if line.startswith("from "):
+            module = line.split()[1]
+            names = line.split(" import ", 1)[1].replace("(", "").replace(")", "")
+            froms.setdefault(module, []).extend(n.strip() for n in names.split(",") if n.strip())
+    items = [
+        Import(module, *_split(name)) for module, names in froms.items() for name in names
+    ]
+    return [*plain, *_lines(items, 0)]
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    parts = name.split(" as ")
+    return parts[0], parts[1] if len(parts) == 2 else None
+
+
+def _is_stdlib(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _module_of(node: ast.stmt) -> str:
+    if isinstance(node, ast.ImportFrom):
+        return "." * node.level + (node.module or "")
+    assert isinstance(node, ast.Import)
+    return node.names[0].name
+
+
+def _last_import(tree: ast.Module, library: bool) -> ast.stmt | None:
+    """The import after which new ones of a library (or of the standard library) go."""
+    imports = [
+        n
+        for n in tree.body
+        if isinstance(n, ast.Import | ast.ImportFrom) and _module_of(n) != "__future__"
+    ]
+    torch = [n for n in imports if _module_of(n).partition(".")[0] == "torch"]
+    if library and torch:
+        return torch[-1]
+    same = [n for n in imports if _is_stdlib(_module_of(n)) != library]
+    own = [n for n in same if not _module_of(n).startswith(".")]
+    if own:
+        return own[-1]
+    futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n not in imports]
+    return futures[-1] if futures and not imports else None
+
+
+def _first_code(tree: ast.Module) -> ast.stmt:
+    """The statement before which imports go: the first import, or what follows the docstring."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom) and _module_of(node) != "__future__":
+            return node
+    return tree.body[0]

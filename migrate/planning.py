@@ -1,0 +1,87 @@
+"""Ask the rules about every use, and drop what can't be migrated as a whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from fsdp_migrate.findings import Finding, Tier
+from fsdp_migrate.options import Options
+from fsdp_migrate.project import Project
+from fsdp_migrate.registry import owners_of_symbol, owners_of_methods
+from fsdp_migrate.rule import Facts, Use
+from fsdp_migrate.solve import Solver
+from fsdp_migrate.uses import find_uses
+from fsdp_migrate.wraps import plan_wraps
+
+UNOWNED = "FSDP900"
+HELD_BACK = "FSDP901"
+
+
+def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
+    """Everything that the rules have to say about `project`, whole units or nothing."""
+    solver = Solver(project)
+    solver.solve()
+    facts = Facts(solver, options, plan_wraps(solver))
+    facts.uses = list(find_uses(solver, frozenset(owners_of_methods())))
+    findings: list[Finding] = []
+    for use in facts.uses:
+        findings.extend(_ask(use, facts))
+    return facts, hold_back(_unique(findings))
+
+
+def _ask(use: Use, facts: Facts) -> Iterable[Finding]:
+    if use.receiver is not None:
+        return owners_of_methods()[use.name].check(use, facts)
+    owners = owners_of_symbol(use.name)
+    if owners:
+        return [item for rule in owners for item in rule.check(use, facts)]
+    span = use.module.span(use.node)
+    message = f"`{use.name}` belongs to FSDP1 and no rule covers it; migrate it by hand"
+    return [Finding(use.module.path, span.line, span.col + 1, UNOWNED, message, Tier.MANUAL)]
+
+
+def _unique(findings: Iterable[Finding]) -> list[Finding]:
+    seen: set[tuple[Path, int, int, str, str]] = set()
+    result = []
+    for item in findings:
+        key = (item.path, item.line, item.col, item.code, item.message)
+        if key not in seen:
+            seen.add(key)
+            result.append(item)
+    return result
+
+
+def hold_back(findings: list[Finding]) -> list[Finding]:
+    """Drop the fixes of units that something manual is part of.
+
+    Wraps that share a use are one unit, and so are those that share a file, for a file's
+    imports can serve one generation of FSDP only.
+    """
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for item in findings:
+        names = [f"file {item.path}", *item.units] if item.tier is not Tier.NOTE else []
+        for name in names[1:]:
+            parent[find(name)] = find(names[0])
+    blocked: dict[str, list[Finding]] = defaultdict(list)
+    for item in findings:
+        if item.tier is Tier.MANUAL:
+            blocked[find(f"file {item.path}")].append(item)
+    result = []
+    for item in findings:
+        blockers = blocked.get(find(f"file {item.path}"), [])
+        if item.fix is not None and blockers:
+            first = blockers[0]
+            where = f"{first.path}:{first.line}"
+            message = f"{item.message}; held back by {first.code} at {where}"
+            item = replace(item, tier=Tier.MANUAL, fix=None, message=message)
+        result.append(item)
+    return result

@@ -1,0 +1,185 @@
+"""Wrap policies that are a condition on the module: which submodules become FSDP units."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from fsdp_migrate.facts import Module
+from fsdp_migrate.names import ROOT
+from fsdp_migrate.solve import Solver
+from fsdp_migrate.values import Cls, Site, Symbol, Value
+
+TRANSFORMER = f"{ROOT}.wrap.transformer_auto_wrap_policy"
+LAMBDA = f"{ROOT}.wrap.lambda_auto_wrap_policy"
+MODULE_WRAP = f"{ROOT}.wrap.ModuleWrapPolicy"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A test of a submodule, which the source `text` calls by `variable`.
+
+    `nested` says that a unit may contain another one, so
+    that the inner one has to be sharded first.
+    """
+
+    text: str
+    variable: str
+    nested: bool
+    classes: frozenset[Site] = frozenset()  # of the project
+    libraries: frozenset[str] = frozenset()  # by canonical name
+
+
+def lower_policy(
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[ast.Assign]
+) -> Condition | None:
+    """The condition that the policy written at `node` is, or None if it isn't one.
+
+    Assignments that the policy was followed through are added to `absorbed`.
+    """
+    if not isinstance(node, ast.Call):
+        return None
+    callee = solver.value(node.func)
+    if callee == {Symbol("functools.partial")} and len(node.args) == 1:
+        kind = solver.value(node.args[0])
+        given = {k.arg: k.value for k in node.keywords}
+        if kind == {Symbol(TRANSFORMER)} and set(given) == {"transformer_layer_cls"}:
+            return _classes(solver, module, given["transformer_layer_cls"], absorbed)
+        if kind == {Symbol(LAMBDA)} and set(given) == {"lambda_fn"}:
+            return _predicate(solver, module, given["lambda_fn"], absorbed)
+    if callee == {Symbol(MODULE_WRAP)}:
+        words = [*node.args, *(k.value for k in node.keywords if k.arg == "module_classes")]
+        if len(words) == 1 and len(node.args) + len(node.keywords) == 1:
+            return _classes(solver, module, words[0], absorbed)
+    return None
+
+
+def _follow(module: Module, node: ast.expr, absorbed: list[ast.Assign]) -> ast.expr:
+    from fsdp_migrate.wraps import definition
+
+    if isinstance(node, ast.Name):
+        found = definition(module, node)
+        if found is not None and isinstance(found.value, ast.Set | ast.Tuple | ast.List | ast.Lambda):
+            absorbed.append(found)
+            return found.value
+    return node
+
+
+def _classes(
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[ast.Assign]
+) -> Condition | None:
+    node = _follow(module, node, absorbed)
+    if (
+        isinstance(node, ast.Call)
+        and solver.value(node.func)
+        <= {Symbol("builtins.set"), Symbol("builtins.frozenset"), Symbol("builtins.tuple")}
+        and len(node.args) == 1
+    ):
+        node = node.args[0]
+    if not isinstance(node, ast.Set | ast.Tuple | ast.List) or not node.elts:
+        return None
+    if any(isinstance(item, ast.Starred) for item in node.elts):
+        return None
+    value: Value = frozenset().union(*(solver.value(item) for item in node.elts))
+    if len(value) != len(node.elts):
+        return None
+    if not all(isinstance(atom, Cls | Symbol) for atom in value):
+        return None
+    own = frozenset(a.site for a in value if isinstance(a, Cls))
+    libraries = frozenset(a.name for a in value if isinstance(a, Symbol))
+    names = [module.text(item) for item in node.elts]
+    tested = names[0] if len(names) == 1 else f"({', '.join(names)})"
+    nested = _may_nest(solver, own, libraries)
+    variable = loop_variable(module)
+    return Condition(f"isinstance({variable}, {tested})", variable, nested, own, libraries)
+
+
+def _may_nest(solver: Solver, own: frozenset[Site], libraries: frozenset[str]) -> bool:
+    """Whether a module of one of the classes may hold one of any of them."""
+    if libraries:
+        single = len(libraries) == 1 and not own
+        # Layers of torch that hold modules given by the user may hold anything.
+        return not single or next(iter(libraries)).endswith(
+            ("Sequential", "ModuleList", "ModuleDict", "Transformer")
+        )
+    reach: set[Site] = set()
+    todo = list(own)
+    seen: set[Site] = set()
+    while todo:
+        site = todo.pop()
+        if site in seen:
+            continue
+        seen.add(site)
+        for cls in solver.lineage(site):
+            info = solver.classes[cls]
+            for call in ast.walk(info.node):
+                value = solver.value(call.func) if isinstance(call, ast.Call) else frozenset()
+                for atom in value:
+                    if isinstance(atom, Cls):
+                        reach.add(atom.site)
+                        todo.append(atom.site)
+            if any(not isinstance(b, Cls | Symbol) for b in solver.bases(cls)):
+                return True
+    return any(
+        target in solver.lineage(made) for made in reach for target in own
+    )
+
+
+def _predicate(
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[ast.Assign]
+) -> Condition | None:
+    followed = _follow(module, node, absorbed)
+    if isinstance(followed, ast.Lambda):
+        args = followed.args
+        names = [a.arg for a in [*args.posonlyargs, *args.args]]
+        if len(names) != 1 or args.defaults or args.vararg or args.kwarg or args.kwonlyargs:
+            return None
+        body = followed.body
+        if _is_class_test(solver, body, names[0]):
+            assert isinstance(body, ast.Call)
+            classes = body.args[1]
+            items = classes if isinstance(classes, ast.Tuple) else ast.Tuple([classes], ast.Load())
+            return _classes(solver, module, items, absorbed)
+        variable = loop_variable(module)
+        return Condition(_renamed(module, body, names[0], variable), variable, nested=True)
+    if isinstance(followed, ast.Name):
+        variable = loop_variable(module)
+        return Condition(f"{followed.id}({variable})", variable, nested=True)
+    return None
+
+
+def _is_class_test(solver: Solver, node: ast.expr, name: str) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and solver.value(node.func) == {Symbol("builtins.isinstance")}
+        and len(node.args) == 2
+        and isinstance(node.args[0], ast.Name)
+        and node.args[0].id == name
+    )
+
+
+def loop_variable(module: Module) -> str:
+    """A name for a submodule that the file doesn't use for anything else."""
+    names = ("module", "submodule", "unit", "fsdp_unit")
+    return next((n for n in names if n not in module.bound_names), "_fsdp_unit")
+
+
+def _renamed(module: Module, body: ast.expr, name: str, variable: str) -> str:
+    """The source of a lambda's body, its parameter called `variable`."""
+    text = module.text(body)
+    start = module.span(body)
+    spans = sorted(
+        (
+            module.span(n)
+            for n in ast.walk(body)
+            if isinstance(n, ast.Name) and n.id == name
+        ),
+        reverse=True,
+    )
+    lines = text.split("\n")
+    for span in spans:
+        row = span.line - start.line
+        shift = start.col if row == 0 else 0
+        line = lines[row]
+        lines[row] = line[: span.col - shift] + variable + line[span.end_col - shift :]
+    return "\n".join(lines)

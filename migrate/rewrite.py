@@ -1,0 +1,229 @@
+"""Fixes to new files: edits, imports, and the checks that a result has to pass."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from fsdp_migrate.facts import BUILTINS, Module
+from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Tier
+from fsdp_migrate.names import FSDP1, ROOT, STAR, is_fsdp1, short
+from fsdp_migrate.rule import RUNTIME, Facts
+from fsdp_migrate.uses import symbol_of
+
+# What the runtime shim offers under FSDP1's own names.
+OFFERED = frozenset(
+    {
+        "BackwardPrefetch", "CPUOffload", "CustomPolicy", "FullOptimStateDictConfig",
+        "FullStateDictConfig", "MixedPrecision", "ModuleWrapPolicy", "OptimStateDictConfig",
+        "OptimStateKeyType", "ShardedOptimStateDictConfig", "ShardedStateDictConfig",
+        "ShardingStrategy", "StateDictConfig", "StateDictSettings", "StateDictType",
+        "always_wrap_policy", "enable_wrap", "lambda_auto_wrap_policy",
+        "size_based_auto_wrap_policy", "transformer_auto_wrap_policy", "wrap",
+    }
+)  # fmt: skip
+RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
+
+
+def rewrite(
+    facts: Facts, findings: list[Finding]
+) -> tuple[list[Finding], dict[Path, str], dict[Path, str]]:
+    """The findings, the new texts by file, and messages about files that came out broken."""
+    edits: dict[Path, list[Edit]] = defaultdict(list)
+    needs: dict[Path, set[Import]] = defaultdict(set)
+    fixed = [item for item in findings if item.fix is not None]
+    for item in fixed:
+        assert item.fix is not None
+        for path, some in item.fix.edits.items():
+            edits[path].extend(some)
+        for path, imports in item.fix.imports.items():
+            needs[path] |= imports
+    changes: dict[Path, str] = {}
+    broken: dict[Path, str] = {}
+    touched = {path for path in edits if edits[path] or needs[path]}
+    touched |= {item.path for item in fixed}
+    texts: dict[Path, str] = {}
+    modules = {m.path: m for m in facts.solver.project.modules.values() if m.rewrite}
+    for path in sorted(touched):
+        try:
+            texts[path] = _edited(modules[path], edits[path])
+        except Exception as error:  # a defect of ours must not cost the user a file
+            broken[path] = f"internal error, the file is left as it was: {error!r}"
+    wanted = _wanted_elsewhere(facts, modules, texts)
+    held = {item.path for item in findings if item.tier is Tier.MANUAL}
+    for path, text in texts.items():
+        module = modules[path]
+        try:
+            new = _with_imports(facts, module, text, needs[path], wanted)
+            problem = unbound(new, module)
+        except Exception as error:
+            broken[path] = f"internal error, the file is left as it was: {error!r}"
+            continue
+        if problem:
+            broken[path] = f"internal error, the file is left as it was: {problem}"
+        elif new != module.source.text:
+            changes[path] = new
+    if broken:
+        changes = {}  # half a program is worse than none
+        findings = [
+            replace(item, tier=Tier.MANUAL, fix=None) if item.fix is not None else item
+            for item in findings
+        ]
+    del held
+    return findings, changes, broken
+
+
+def _edited(module: Module, edits: list[Edit]) -> str:
+    from fsdp_migrate.apply import apply_edits
+
+    unique = _outermost(dict.fromkeys(edits))
+    return apply_edits(module.source.text, unique) if unique else module.source.text
+
+
+def _outermost(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits without those inside something that another one removes."""
+    every = list(edits)
+    result = []
+    for edit in every:
+        inside = [
+            other
+            for other in every
+            if other is not edit
+            and other.span.contains(edit.span)
+            and other.span != edit.span
+            and isinstance(other, ReplaceStatement)
+            and "{body}" not in other.template
+            and not any(hole.contains(edit.span) for hole in other.holes)
+        ]
+        if not inside:
+            result.append(edit)
+    return result
+
+
+# ---------------------------------------------------------------------- imports
+def _wanted_elsewhere(
+    facts: Facts, modules: dict[Path, Module], texts: dict[Path, str]
+) -> dict[str, set[str]]:
+    """By module, the names that other modules of the program import from it and go on using."""
+    from fsdp_migrate.imports import used_names
+
+    wanted: dict[str, set[str]] = defaultdict(set)
+    project = facts.solver.project
+    for module in project.modules.values():
+        text = texts.get(module.path)
+        used = used_names(ast.parse(text)) if text is not None else used_names(module.tree)
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            home = project.resolve(module, node.module or "", node.level)
+            if home is None:
+                continue
+            for alias in node.names:
+                if alias.name == "*":
+                    wanted[home] |= used
+                elif (alias.asname or alias.name) in used or module.path.name == "__init__.py":
+                    wanted[home].add(alias.name)
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute):
+                for atom in facts.value(node.value):
+                    name = getattr(atom, "module", None)
+                    if isinstance(name, str):
+                        wanted[name].add(node.attr)
+    return wanted
+
+
+def _with_imports(
+    facts: Facts, module: Module, text: str, needs: set[Import], wanted: dict[str, set[str]]
+) -> str:
+    from fsdp_migrate.imports import ImportPlan, fix_imports, used_names
+
+    before = used_names(module.tree)
+    after = used_names(ast.parse(text))
+    is_package = module.path.name == "__init__.py"
+    exported = wanted.get(module.name, set())
+    gone: set[str] = set()
+    moved: dict[str, Import] = {}
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        for alias in node.names:
+            bound = alias.asname or alias.name.partition(".")[0]
+            name = _symbol(facts, node, alias)
+            if name is None:
+                if bound in before and bound not in after and not is_package:
+                    gone.add(bound)
+                continue
+            if alias.name == "*":
+                gone.add(f"*{node.module if isinstance(node, ast.ImportFrom) else ''}")
+                continue
+            if isinstance(node, ast.Import):
+                gone |= {bound, alias.name}
+                continue
+            if bound not in after and bound not in exported:
+                gone.add(bound)
+            target = _offered(name)
+            if target is not None and isinstance(node, ast.ImportFrom):
+                home = facts.solver.project.resolve(module, node.module or "", node.level)
+                if home is None:
+                    alias_name = alias.asname or (alias.name if alias.name != target else None)
+                    moved[bound] = Import(RUNTIME, target, alias_name)
+    for name in _star_names(facts, module, after):
+        target = _offered(f"{ROOT}.{name}")
+        needs = needs | {Import(RUNTIME, target) if target else Import(ROOT, name)}
+    keep = {n for n in exported if n in moved and n not in before}
+    plan = ImportPlan(
+        gone=frozenset(gone), moved=moved, needed=frozenset(needs), keep=frozenset(keep)
+    )
+    return fix_imports(text, plan)
+
+
+def _symbol(facts: Facts, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> str | None:
+    """The FSDP1 name (or module) that an import binds, or None."""
+    if isinstance(node, ast.Import):
+        return alias.name if alias.name.startswith(ROOT) else None
+    if alias.name == "*":
+        return node.module if (node.module or "").startswith(ROOT) else None
+    if node.module == "torch.distributed" and alias.name == "fsdp":
+        return None
+    return symbol_of(facts.value(alias))
+
+
+def _offered(name: str) -> str | None:
+    last = RENAMED.get(short(name), short(name))
+    return last if last in OFFERED or last in RENAMED.values() else None
+
+
+def _star_names(facts: Facts, module: Module, used: set[str]) -> set[str]:
+    """Names that came in by a star import of FSDP and are still used."""
+    starred = any(
+        isinstance(n, ast.ImportFrom)
+        and n.names[0].name == "*"
+        and (n.module or "").startswith(ROOT)
+        for n in ast.walk(module.tree)
+    )
+    if not starred:
+        return set()
+    bound = module.bound_names
+    return {
+        n for n in used & STAR if n not in bound and n != short(FSDP1) and is_fsdp1(f"{ROOT}.{n}")
+    } | {n for n in used & STAR if n not in bound and not is_fsdp1(f"{ROOT}.{n}")}
+
+
+# ---------------------------------------------------------------------- the check
+def unbound(text: str, module: Module) -> str:
+    """A complaint if `text` uses a name that nothing binds and that was bound before."""
+    from fsdp_migrate.imports import used_names
+
+    tree = ast.parse(text)
+    probe = Module(module.name, module.source, tree)
+    star = any(
+        isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree)
+    )
+    if star:
+        return ""
+    before = used_names(module.tree) - module.bound_names
+    loose = used_names(tree) - probe.bound_names - BUILTINS - before - {"__file__", "__name__"}
+    return f"the result leaves {', '.join(sorted(loose))} undefined" if loose else ""

@@ -1,0 +1,187 @@
+"""What a rule is, and what it is given."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from fsdp_migrate.facts import Module
+from fsdp_migrate.findings import Edit, Finding, Fix, Import, Safety, Tier
+from fsdp_migrate.options import Options
+from fsdp_migrate.solve import Solver
+from fsdp_migrate.values import Site, Value, Wrapped
+from fsdp_migrate.wraps import WrapPlan
+
+RUNTIME = "fsdp_migrate.runtime"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small program before and after; without `after`, one that must be left alone."""
+
+    before: str
+    after: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One reference to FSDP1: a name of its API, or a method of a model that may be FSDP's.
+
+    `name` is the canonical dotted name, or the bare name of the method.  `call` is the call
+    whose callee the reference is.  `wraps` are the models that a method's receiver can be;
+    `others` is what else it can be (a DDP model, say), without the bare module that a wrap
+    was given, which is the same object after the migration.
+    """
+
+    module: Module
+    node: ast.Name | ast.Attribute
+    name: str
+    call: ast.Call | None = None
+    receiver: ast.expr | None = None
+    wraps: frozenset[Wrapped] = frozenset()
+    others: Value = frozenset()
+
+    @property
+    def certain(self) -> bool:
+        """Whether the receiver is an FSDP model and nothing else."""
+        return bool(self.wraps) and not self.others
+
+
+Check = Callable[[Use, "Facts"], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One FSDP1 surface and how to leave it.
+
+    `symbols` are the canonical names that the rule owns (a prefix owns what is below it);
+    `methods` are the methods and attributes of an FSDP1 model that it owns.
+    """
+
+    code: str
+    name: str
+    summary: str
+    why: str
+    fix_safety: str
+    check: Check
+    symbols: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(eq=False)
+class Facts:
+    """Everything that is known when the rules run."""
+
+    solver: Solver
+    options: Options
+    plans: Mapping[Site, WrapPlan]
+    uses: list[Use] = field(default_factory=list)
+    removed: dict[str, set[ast.AST]] = field(default_factory=dict)
+
+    def value(self, node: ast.AST | None) -> Value:
+        """What an expression can be."""
+        return self.solver.value(node)
+
+    @cached_property
+    def use_of(self) -> Mapping[ast.AST, Use]:
+        """The uses by their node."""
+        return {use.node: use for use in self.uses}
+
+    def plan(self, wrapped: Wrapped) -> WrapPlan | None:
+        """What becomes of the constructor call that makes `wrapped`."""
+        return self.plans.get(wrapped.site) if wrapped.site is not None else None
+
+    def units(self, wraps: Iterable[Wrapped]) -> frozenset[str]:
+        """The names of the units of migration that `wraps` stand for."""
+        return frozenset(unit_name(w.site) for w in wraps if w.site is not None)
+
+
+def unit_name(site: Site) -> str:
+    """The name of the unit of migration around a wrap site."""
+    return f"{site.module}:{site.line}:{site.col}"
+
+
+def finding(
+    rule: Rule,
+    use: Use,
+    message: str,
+    *,
+    tier: Tier,
+    edits: Iterable[Edit] = (),
+    imports: Iterable[Import] = (),
+    safety: Safety = Safety.SAFE,
+    units: frozenset[str] = frozenset(),
+    at: ast.AST | None = None,
+) -> Finding:
+    """A finding about `use`; without a fix where the tier is MANUAL or NOTE."""
+    node = at or use.node
+    span = use.module.span(node)
+    fix = None
+    if tier in (Tier.NATIVE, Tier.SHIM):
+        path = use.module.path
+        fix = Fix({path: tuple(edits)}, {path: frozenset(imports)}, safety)
+    return Finding(
+        path=use.module.path,
+        line=span.line,
+        col=span.col + 1,
+        code=rule.code,
+        message=message,
+        tier=tier,
+        safety=safety,
+        fix=fix,
+        units=units,
+    )
+
+
+def runtime(name: str) -> Import:
+    """A name of the runtime shim."""
+    return Import(RUNTIME, name)
+
+
+def local_name(module: Module, dotted: str, name: str) -> str | None:
+    """By what `module` already calls `dotted.name` at its top level, or None."""
+    for node in module.tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == dotted and not node.level:
+            for alias in node.names:
+                if alias.name == name:
+                    return alias.asname or alias.name
+    return None
+
+
+def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:
+    """How `module` spells a torch module such as `torch.distributed`, and the import to add.
+
+    Takes `import torch.distributed as dist`, `from torch import nn` and plain `import torch`
+    as they come, so that the result reads like the code around it.
+    """
+    best: str | None = None
+    for node in module.tree.body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname and (dotted == alias.name or dotted.startswith(alias.name + ".")):
+                    best = _longer(best, alias.asname + dotted[len(alias.name) :])
+                elif alias.asname is None and alias.name.split(".")[0] == dotted.split(".")[0]:
+                    best = best or dotted
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                if dotted == full or dotted.startswith(full + "."):
+                    best = _longer(best, (alias.asname or alias.name) + dotted[len(full) :])
+    if best is not None:
+        return best, None
+    return dotted, Import(dotted.split(".")[0])
+
+
+def _longer(old: str | None, new: str) -> str:
+    """The spelling with fewer dots: the one that the file has taken most trouble over."""
+    return new if old is None or new.count(".") < old.count(".") else old
+
+
+def in_files(paths: Iterable[Path]) -> str:
+    """Paths for a message."""
+    return ", ".join(sorted(str(p) for p in paths))

@@ -1,0 +1,108 @@
+"""Every place of the program that is FSDP1's business, found by value and not by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from fsdp_migrate.facts import Module
+from fsdp_migrate.library import DDP
+from fsdp_migrate.names import is_fsdp1
+from fsdp_migrate.rule import Use
+from fsdp_migrate.solve import Solver
+from fsdp_migrate.values import (
+    NONE,
+    Atom,
+    Instance,
+    Method,
+    Result,
+    Symbol,
+    Unknown,
+    Value,
+    Wrapped,
+)
+
+# Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
+TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
+
+
+def find_uses(solver: Solver, methods: frozenset[str]) -> Iterator[Use]:
+    """The uses in the files that may be rewritten, in the order of the source."""
+    for module in solver.project.modules.values():
+        if module.rewrite:
+            yield from sorted(
+                _uses_in(solver, module, methods),
+                key=lambda use: (use.node.lineno, use.node.col_offset),
+            )
+
+
+def _uses_in(solver: Solver, module: Module, methods: frozenset[str]) -> Iterator[Use]:
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
+            continue
+        name = symbol_of(solver.value(node))
+        if name is not None:
+            parent = module.parents.get(node)
+            if isinstance(parent, ast.Attribute) and symbol_of(solver.value(parent)) is not None:
+                continue  # the longer name is the reference
+            yield Use(module, node, name, call=_call_of(module, node))
+        elif isinstance(node, ast.Attribute) and node.attr in methods:
+            use = _method_use(solver, module, node)
+            if use is not None:
+                yield use
+
+
+def symbol_of(value: Value) -> str | None:
+    """The FSDP1 name that a value is (where an import is guarded, also None), or None."""
+    names = {a.name for a in value if isinstance(a, Symbol) and is_fsdp1(a.name)}
+    rest = [a for a in value - NONE if not (isinstance(a, Symbol) and a.name in names)]
+    if len(names) == 1 and not rest:
+        return names.pop()
+    return None
+
+
+def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
+    parent = module.parents.get(node)
+    return parent if isinstance(parent, ast.Call) and parent.func is node else None
+
+
+def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | None:
+    base = solver.value(node.value)
+    wraps, others = split(solver, base)
+    call = _call_of(module, node)
+    if wraps:
+        kept = frozenset(a for a in others if _has(solver, a, node.attr))
+        return Use(module, node, node.attr, call, node.value, wraps, kept)
+    unknown = [a for a in base if isinstance(a, Unknown | Method)]
+    if node.attr in TELLING and unknown and solver.wraps:
+        return Use(module, node, node.attr, call, node.value, frozenset(), base)
+    return None
+
+
+def split(solver: Solver, value: Value) -> tuple[frozenset[Wrapped], Value]:
+    """The FSDP models that `value` can be, and what else it can be.
+
+    The module that a wrap is given counts as the model: after the migration they are one
+    object.  None doesn't count: whatever is done to the model would fail on it.
+    """
+    wraps = frozenset(a for a in value if isinstance(a, Wrapped))
+    inner: set[Atom] = set()
+    for wrapped in wraps:
+        if wrapped.site is not None and wrapped.site in solver.wraps:
+            inner |= solver.wraps[wrapped.site].inner
+        elif wrapped.site is None:
+            inner |= {a for a in value if solver.is_module(a)}
+    return wraps, frozenset(value - wraps - inner - NONE)
+
+
+def _has(solver: Solver, atom: Atom, attr: str) -> bool:
+    """Whether `atom` can have the method at all; if not, it is not what is called here."""
+    if attr in {"clip_grad_norm_", "no_sync"}:
+        if solver.is_module(atom):
+            assert isinstance(atom, Instance)
+            return solver.method(atom.cls, attr) is not None
+        if isinstance(atom, Result):
+            return not atom.symbol.startswith("torch.nn.") or (
+                atom.symbol == DDP and attr == "no_sync"
+            )
+    return True

@@ -1,0 +1,217 @@
+"""What an expression can stand for: a small lattice of abstract values.
+
+A `Value` is a set of atoms, joined by union; the empty set is code that is never reached.
+Mutable things (instances, containers, wrapped models) are named by the place that makes
+them, and what they hold lives on the solver's heap.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A place in the source: the module, and the node's own coordinates."""
+
+    module: str
+    line: int
+    col: int
+    end_line: int
+    end_col: int
+
+    @classmethod
+    def of(cls, module: str, node: ast.AST) -> Site:
+        """The place of `node`, which must be an expression, a statement or an argument."""
+        return cls(
+            module,
+            getattr(node, "lineno", 0),
+            getattr(node, "col_offset", 0),
+            getattr(node, "end_lineno", 0) or 0,
+            getattr(node, "end_col_offset", 0) or 0,
+        )
+
+
+@dataclass(frozen=True)
+class Const:
+    """A literal.  `kind` keeps `1`, `True` and `1.0` apart."""
+
+    value: None | bool | int | float | complex | str | bytes
+    kind: str
+
+    @classmethod
+    def of(cls, value: None | bool | int | float | complex | str | bytes) -> Const:
+        """The constant `value`."""
+        return cls(value, type(value).__name__)
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """Something of a library, by its canonical dotted name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ModuleRef:
+    """A module or package of the project."""
+
+    module: str
+
+
+@dataclass(frozen=True)
+class Func:
+    """A function, method or lambda of the project; `owner` is the class it was looked up on."""
+
+    site: Site
+
+
+@dataclass(frozen=True)
+class Cls:
+    """A class of the project."""
+
+    site: Site
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An object of a class of the project."""
+
+    cls: Site
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A method of the project together with the object it was taken from."""
+
+    func: Func
+    receiver: Atom
+
+
+@dataclass(frozen=True)
+class Super:
+    """`super()` in a method of `cls`, called on `receiver`."""
+
+    cls: Site
+    receiver: Atom
+
+
+@dataclass(frozen=True)
+class Result:
+    """What calling (or subscripting) a library's `symbol` at `site` gives."""
+
+    symbol: str
+    site: Site
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A `functools.partial` made at `site`."""
+
+    site: Site
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attribute of an object that is not of the project: `model.no_sync`, `optimizer.step`."""
+
+    receiver: Atom
+    name: str
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """An FSDP1 model made by the constructor call at `site` (None: by an annotation only)."""
+
+    site: Site | None
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters (or named parameters, or a list of them) of a module."""
+
+    owner: Atom
+
+
+@dataclass(frozen=True)
+class Container:
+    """A dict, list, tuple or set made at `site`."""
+
+    site: Site
+    kind: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What the analysis can't know, and why."""
+
+    reason: str
+
+
+Atom = (
+    Const
+    | Symbol
+    | ModuleRef
+    | Func
+    | Cls
+    | Instance
+    | Bound
+    | Super
+    | Result
+    | Partial
+    | Method
+    | Wrapped
+    | Params
+    | Container
+    | Unknown
+)
+Value = frozenset[Atom]
+
+NOTHING: Value = frozenset()
+NONE: Value = frozenset({Const.of(None)})
+WIDTH = 48  # a value with more atoms than this is as good as unknown
+
+
+def unknown(reason: str) -> Value:
+    """The value that can be anything, because of `reason`."""
+    return frozenset({Unknown(reason)})
+
+
+def join(*values: Value) -> Value:
+    """The value of an expression that can have any of `values`."""
+    result = frozenset().union(*values)
+    if len(result) > WIDTH:
+        wrapped = {atom for atom in result if isinstance(atom, Wrapped | Symbol)}
+        if len(wrapped) > WIDTH:
+            wrapped = set()
+        return frozenset({*wrapped, Unknown("too many possible values")})
+    return result
+
+
+def constants(value: Value) -> list[object] | None:
+    """The literals that `value` can be, or None if it can be something else."""
+    if not value or not all(isinstance(atom, Const) for atom in value):
+        return None
+    return [atom.value for atom in value if isinstance(atom, Const)]
+
+
+def constant(value: Value) -> Const | None:
+    """The one literal that `value` is, or None."""
+    if len(value) == 1:
+        (atom,) = value
+        if isinstance(atom, Const):
+            return atom
+    return None
+
+
+def symbols(value: Value) -> set[str]:
+    """The names of the library things that `value` can be."""
+    return {atom.name for atom in value if isinstance(atom, Symbol)}
+
+
+def is_symbol(value: Value, name: str) -> bool:
+    """Whether `value` is the library's `name` (or None, where an import was guarded)."""
+    return symbols(value) == {name} and all(
+        isinstance(atom, Symbol) or atom == Const.of(None) for atom in value
+    )

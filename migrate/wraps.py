@@ -1,0 +1,581 @@
+"""What each FSDP1 constructor call can become, argument by argument.
+
+A call is lowered natively when every argument that matters is written at the call, or in one
+assignment that nothing else can reach.  Whatever is known only at run time, or has no plain
+FSDP2 spelling, makes the whole call one of the runtime shim's, which takes FSDP1's arguments.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from fsdp_migrate.facts import Module, Scope
+from fsdp_migrate.names import ROOT, short
+from fsdp_migrate.policy import Condition, lower_policy
+from fsdp_migrate.solve import Argument, Solver, WrapFact
+from fsdp_migrate.values import (
+    NONE,
+    NOTHING,
+    Const,
+    Container,
+    Instance,
+    Result,
+    Site,
+    Symbol,
+    Value,
+    constant,
+    constants,
+)
+
+STRATEGY = f"{ROOT}.ShardingStrategy"
+MIXED_PRECISION = f"{ROOT}.MixedPrecision"
+CPU_OFFLOAD = f"{ROOT}.CPUOffload"
+PREFETCH = f"{ROOT}.BackwardPrefetch"
+HYBRID = frozenset({"HYBRID_SHARD", "_HYBRID_SHARD_ZERO2"})
+KEEP_UNSHARDED = frozenset({"SHARD_GRAD_OP", "_HYBRID_SHARD_ZERO2"})
+MIXED_PRECISION_FIELDS = (
+    "param_dtype",
+    "reduce_dtype",
+    "buffer_dtype",
+    "keep_low_precision_grads",
+    "cast_forward_inputs",
+    "cast_root_forward_inputs",
+    "_module_classes_to_ignore",
+)
+# Arguments that FSDP2 has no need of, whatever their value.
+DROPPED = frozenset({"limit_all_gathers", "use_orig_params", "device_id", "forward_prefetch"})
+HAS_BUFFERS = (
+    "register_buffer", ".Buffer(", "BatchNorm", "InstanceNorm", "SpectralNorm", "transformers",
+    "timm", "torchvision", "diffusers", "peft", "torch.hub",
+)  # fmt: skip
+HAS_BATCH_NORM = ("BatchNorm", "torchvision", "timm", "torch.hub", "SyncBatch")
+ON_META = ('"meta"', "'meta'", "init_empty_weights", "deferred_init", "to_empty(")
+
+
+class NotNative(Exception):
+    """Why a call can't be lowered natively."""
+
+
+@dataclass
+class MixedPrecisionPlan:
+    """A `mixed_precision=` argument as FSDP2 wants it."""
+
+    text: str  # the policy expression
+    inline: bool  # written as a MixedPrecision(...) at the call (or in an absorbed assignment)
+    optional: bool  # the expression can be None
+    children_cast: bool  # units below the root cast their inputs
+    root_cast: bool
+    buffer_dtype: str | None  # an expression, "{mp}" standing for the policy
+    sites: frozenset[Site] = frozenset()  # MixedPrecision(...) calls to rewrite elsewhere
+
+
+@dataclass
+class WrapPlan:
+    """What becomes of one constructor call."""
+
+    fact: WrapFact
+    native: bool = False
+    reason: str = ""  # why not native
+    shape: str = "expression"  # "assign", "return" or "expression"
+    condition: Condition | None = None  # which submodules are units
+    reshard: str | None = None
+    mesh: str | None = None  # an expression
+    mesh_imports: tuple[str, ...] = ()
+    offload: str | None = None
+    ignored: str | None = None
+    mixed_precision: MixedPrecisionPlan | None = None
+    sync: bool = False
+    members: frozenset[str] = frozenset()  # the sharding strategies that it can have
+    absorbed: list[ast.Assign] = field(default_factory=list)  # assignments that may go
+
+    @property
+    def keeps_unsharded(self) -> bool | None:
+        """Whether weights stay gathered until the backward pass; None if only the run knows."""
+        if not self.members:
+            return None
+        inside = self.members & KEEP_UNSHARDED
+        return bool(inside) if inside in (set(), self.members) else None
+
+    @property
+    def flat_parameters(self) -> bool:
+        """Whether FSDP1 may have run with `use_orig_params=False`."""
+        argument = self.fact.arguments.get("use_orig_params")
+        return argument is None or constants(argument.value) != [True]
+
+    @property
+    def has_ignored(self) -> bool:
+        """Whether parameters may be left out of the sharding."""
+        names = ("ignored_modules", "ignored_states")
+        given = [self.fact.arguments[n] for n in names if n in self.fact.arguments]
+        return self.fact.opaque or any(a.value != NONE for a in given)
+
+
+def plan_wraps(solver: Solver, runtime_only: bool = False) -> dict[Site, WrapPlan]:
+    """Plan every wrap site of the program."""
+    plans = {site: _Lowering(solver, fact).plan() for site, fact in solver.wraps.items()}
+    # A MixedPrecision object is rewritten natively where all its readers are native.
+    while True:
+        taken = {
+            atom.site
+            for plan in plans.values()
+            if not plan.native
+            for atom in _argument(plan.fact, "mixed_precision")
+            if isinstance(atom, Result)
+        }
+        changed = False
+        for plan in plans.values():
+            if plan.native and plan.mixed_precision and plan.mixed_precision.sites & taken:
+                plan.native = False
+                plan.reason = "its MixedPrecision also reaches a wrap that only the run knows"
+                changed = True
+        if not changed:
+            return plans
+
+
+def _argument(fact: WrapFact, name: str) -> Value:
+    argument = fact.arguments.get(name)
+    return argument.value if argument else NOTHING
+
+
+class _Lowering:
+    """Lowers one call; `NotNative` from any argument ends it."""
+
+    def __init__(self, solver: Solver, fact: WrapFact) -> None:
+        self.solver = solver
+        self.fact = fact
+        self.module = fact.module
+        self.result = WrapPlan(fact)
+
+    def plan(self) -> WrapPlan:
+        """The plan; not native if anything stands in the way."""
+        plan = self.result
+        plan.members = self._members()
+        plan.shape = self._shape()
+        try:
+            self._lower()
+            plan.native = True
+        except NotNative as error:
+            plan.reason = str(error)
+            plan.absorbed = []
+        return plan
+
+    def _lower(self) -> None:
+        plan, fact = self.result, self.fact
+        if not fact.direct:
+            raise NotNative("the constructor is reached through a partial or `wrap`")
+        if fact.opaque or any(k.arg is None for k in fact.node.keywords):
+            raise NotNative("arguments come in through `**`")
+        if any(isinstance(a, ast.Starred) for a in fact.node.args):
+            raise NotNative("arguments come in through `*`")
+        if self._mentions(ON_META):
+            raise NotNative("modules may be on the meta device")
+        for name, argument in fact.arguments.items():
+            lower: Callable[[Argument], None] | None = getattr(self, f"_{name}", None)
+            if lower is not None:
+                lower(argument)
+            elif name not in DROPPED and name != "module":
+                raise NotNative(f"`{name}` has no native form")
+        self._default_mesh()
+        self._check_shape()
+
+    # ------------------------------------------------------------------ what is known
+    def _members(self) -> frozenset[str]:
+        if self.fact.opaque:
+            return frozenset()
+        argument = self.fact.arguments.get("sharding_strategy")
+        if argument is None:
+            return frozenset({"FULL_SHARD"})
+        names: set[str] = set()
+        for atom in argument.value:
+            if atom in NONE:
+                names.add("FULL_SHARD")
+            elif isinstance(atom, Symbol) and atom.name.startswith(f"{STRATEGY}."):
+                names.add(short(atom.name))
+            else:
+                return frozenset()
+        return frozenset(names)
+
+    def _shape(self) -> str:
+        parent = self.module.parents.get(self.fact.node)
+        if isinstance(parent, ast.Assign) and len(parent.targets) == 1:
+            if is_path(parent.targets[0]):
+                return "assign"
+        elif isinstance(parent, ast.AnnAssign) and is_path(parent.target):
+            return "expression"
+        elif isinstance(parent, ast.Return):
+            return "return"
+        return "expression"
+
+    def _mentions(self, words: tuple[str, ...]) -> bool:
+        return any(
+            word in module.source.text
+            for module in self.solver.project.modules.values()
+            for word in words
+        )
+
+    def _check_shape(self) -> None:
+        plan = self.result
+        statements = (
+            plan.condition is not None
+            or plan.sync
+            or (plan.mixed_precision is not None and plan.mixed_precision.buffer_dtype)
+        )
+        if plan.shape == "expression" and statements:
+            raise NotNative("the call is part of an expression")
+
+    # ------------------------------------------------------------------ following a name
+    def resolve(self, node: ast.expr | None) -> ast.expr:
+        """`node`, or what the one assignment of the variable that it names says.
+
+        Raises:
+            NotNative: the value is not written where it can be seen.
+        """
+        if node is None:
+            raise NotNative("an argument is not written at the call")
+        if not isinstance(node, ast.Name):
+            return node
+        found = definition(self.module, node)
+        if found is None:
+            raise NotNative(f"`{node.id}` is known only at run time")
+        self.result.absorbed.append(found)
+        return found.value
+
+    # ------------------------------------------------------------------ the arguments
+    def _process_group(self, argument: Argument) -> None:
+        if argument.value == NONE:
+            return
+        known = all(
+            isinstance(a, Result) and a.symbol == "torch.distributed.new_group"
+            for a in argument.value
+        )
+        if not known or not argument.value or argument.node is None:
+            raise NotNative("the process group is known only at run time")
+        if self.result.members & HYBRID or "NO_SHARD" in self.result.members:
+            raise NotNative("a process group together with this sharding strategy")
+        group = self.module.text(argument.node)
+        self.result.mesh = f'DeviceMesh.from_group({group}, "{self._device_type()}")'
+        self.result.mesh_imports = ("DeviceMesh",)
+
+    def _sharding_strategy(self, argument: Argument) -> None:
+        members = self.result.members
+        if not members:
+            raise NotNative("the sharding strategy is known only at run time")
+        if len(members) == 1:
+            if isinstance(argument.node, ast.Name):
+                self.resolve(argument.node)
+            elif argument.node is None or isinstance(argument.node, ast.Subscript | ast.Call):
+                raise NotNative("the sharding strategy is looked up")
+            elif isinstance(argument.node, ast.Attribute) and not self._is_member(argument.node):
+                raise NotNative("the sharding strategy comes from a configuration")
+            self.result.reshard = "False" if members <= KEEP_UNSHARDED else None
+            return
+        if members & (HYBRID | {"NO_SHARD"}):
+            raise NotNative("the sharding strategy is chosen at run time")
+        self.result.reshard = self._reshard(self.resolve(argument.node))
+
+    def _is_member(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Attribute) and self.solver.value(node.value) == frozenset(
+            {Symbol(STRATEGY)}
+        )
+
+    def _reshard(self, node: ast.expr) -> str:
+        if isinstance(node, ast.IfExp):
+            test = self.module.text(node.test)
+            return f"{self._reshard(node.body)} if {test} else {self._reshard(node.orelse)}"
+        if self._is_member(node):
+            assert isinstance(node, ast.Attribute)
+            return "False" if node.attr in KEEP_UNSHARDED else "None"
+        raise NotNative("the sharding strategy is chosen at run time")
+
+    def _cpu_offload(self, argument: Argument) -> None:
+        if set(argument.value) <= {Const.of(None), Const.of(False)}:
+            return
+        text = self._offload(self.resolve(argument.node))
+        self.result.offload = None if text == "None" else text
+
+    def _offload(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Constant) and node.value is None:
+            return "None"
+        if isinstance(node, ast.IfExp):
+            body, orelse = self._offload(node.body), self._offload(node.orelse)
+            if body == orelse:
+                return body
+            return f"{body} if {self.module.text(node.test)} else {orelse}"
+        if isinstance(node, ast.Call) and self.solver.value(node.func) == {Symbol(CPU_OFFLOAD)}:
+            flags = [*node.args, *(k.value for k in node.keywords if k.arg)]
+            if not flags:
+                return "None"
+            if isinstance(flags[0], ast.Constant):
+                return "CPUOffloadPolicy()" if flags[0].value else "None"
+            return f"CPUOffloadPolicy() if {self.module.text(flags[0])} else None"
+        raise NotNative("the CPU offload is known only at run time")
+
+    def _auto_wrap_policy(self, argument: Argument) -> None:
+        if argument.value == NONE:
+            return
+        node = self.resolve(argument.node)
+        condition = lower_policy(self.solver, self.module, node, self.result.absorbed)
+        if condition is None:
+            raise NotNative("the wrap policy is not a plain set of classes or a predicate")
+        for atom in self.fact.inner:
+            if isinstance(atom, Instance) and atom.cls in condition.classes:
+                raise NotNative("the root itself matches the wrap policy")
+            if isinstance(atom, Result) and atom.symbol in condition.libraries:
+                raise NotNative("the root itself matches the wrap policy")
+        self.result.condition = condition
+
+    def _backward_prefetch(self, argument: Argument) -> None:
+        """Values and order are FSDP2's default for every member; there is nothing to keep."""
+
+    def _mixed_precision(self, argument: Argument) -> None:
+        if argument.value == NONE:
+            return
+        if self._mentions(HAS_BATCH_NORM) and _argument(self.fact, "auto_wrap_policy") - NONE:
+            raise NotNative("BatchNorm layers keep full precision under a wrap policy")
+        self.result.mixed_precision = self._mixed_precision_plan(argument)
+
+    def _mixed_precision_plan(self, argument: Argument) -> MixedPrecisionPlan:
+        calls = [a for a in argument.value if isinstance(a, Result)]
+        optional = bool(argument.value & NONE)
+        if not calls or any(a.symbol != MIXED_PRECISION for a in calls):
+            raise NotNative("the mixed precision is known only at run time")
+        if len(calls) + optional != len(argument.value) or argument.node is None:
+            raise NotNative("the mixed precision is known only at run time")
+        every = [self._fields(self.solver.call_nodes[a.site]) for a in calls]
+        flags = [
+            (_flag(f, "cast_forward_inputs", False), _flag(f, "cast_root_forward_inputs", True))
+            for f in every
+        ]
+        if len(set(flags)) != 1:
+            raise NotNative("the mixed precision is known only at run time")
+        inline = argument.node
+        if isinstance(inline, ast.Name) and len(calls) == 1 and not optional:
+            found = definition(self.module, inline)
+            if found is not None and found.value is self.solver.call_nodes[calls[0].site]:
+                if removable(self.solver, self.module, found, {inline}):
+                    inline = self.resolve(inline)
+        is_inline = isinstance(inline, ast.Call) and self.solver.value(inline.func) == {
+            Symbol(MIXED_PRECISION)
+        }
+        if self._is_inner_unit():
+            raise NotNative("a unit inside another one, with a precision of its own")
+        return MixedPrecisionPlan(
+            text=self._policy_call(inline) if is_inline else self.module.text(argument.node),
+            inline=is_inline,
+            optional=optional,
+            children_cast=flags[0][0],
+            root_cast=flags[0][1],
+            buffer_dtype=self._buffer_dtype(every, is_inline),
+            sites=frozenset() if is_inline else frozenset(a.site for a in calls),
+        )
+
+    def _is_inner_unit(self) -> bool:
+        mine = self.fact.site
+        others = [f for s, f in self.solver.wraps.items() if s != mine]
+        return bool(others) and self.result.shape == "expression"
+
+    def _fields(self, call: ast.Call) -> dict[str, ast.expr]:
+        if any(k.arg is None for k in call.keywords) or any(
+            isinstance(a, ast.Starred) for a in call.args
+        ):
+            raise NotNative("the mixed precision takes arguments through `**`")
+        fields = dict(zip(MIXED_PRECISION_FIELDS, call.args, strict=False))
+        fields |= {k.arg: k.value for k in call.keywords if k.arg}
+        if "_module_classes_to_ignore" in fields:
+            raise NotNative("module classes are exempt from the mixed precision")
+        grads = fields.get("keep_low_precision_grads")
+        if grads is not None and not (isinstance(grads, ast.Constant) and not grads.value):
+            raise NotNative("gradients are kept in low precision")
+        return fields
+
+    def _policy_call(self, node: ast.expr) -> str:
+        assert isinstance(node, ast.Call)
+        fields = self._fields(node)
+        parts = [
+            f"{name}={self.module.text(fields[name])}"
+            for name in ("param_dtype", "reduce_dtype")
+            if name in fields
+        ]
+        if not _flag(fields, "cast_root_forward_inputs", True):
+            parts.append("cast_forward_inputs=False")
+        return f"MixedPrecisionPolicy({', '.join(parts)})"
+
+    def _buffer_dtype(self, every: list[dict[str, ast.expr]], inline: bool) -> str | None:
+        given = [f["buffer_dtype"] for f in every if "buffer_dtype" in f]
+        given = [g for g in given if not (isinstance(g, ast.Constant) and g.value is None)]
+        if not given or not self._may_have_buffers():
+            return None
+        if len(given) != len(every):
+            raise NotNative("the dtype of the buffers is known only at run time")
+        texts = {ast.unparse(g) for g in given}
+        if inline or (len(texts) == 1 and next(iter(texts)).startswith("torch.")):
+            return texts.pop()
+        if all("param_dtype" in f and _same(f["param_dtype"], f["buffer_dtype"]) for f in every):
+            return "{mp}.param_dtype"
+        raise NotNative("the dtype of the buffers is known only at run time")
+
+    def _may_have_buffers(self) -> bool:
+        own = all(
+            isinstance(a, Instance) or (isinstance(a, Result) and a.symbol.startswith("torch.nn."))
+            for a in self.fact.inner
+        )
+        return not own or not self.fact.inner or self._mentions(HAS_BUFFERS)
+
+    def _ignored_modules(self, argument: Argument) -> None:
+        if argument.value == NONE or argument.node is None:
+            if argument.node is None:
+                raise NotNative("the ignored modules are known only at run time")
+            return
+        node = argument.node
+        if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
+            raise NotNative("the ignored modules are known only at run time")
+        items = ", ".join(self.module.text(item) for item in node.elts)
+        listed = f"({items},)" if len(node.elts) == 1 else f"({items})"
+        self.result.ignored = f"{{p for m in {listed} for p in m.parameters()}}"
+
+    def _ignored_states(self, argument: Argument) -> None:
+        if argument.value != NONE:
+            raise NotNative("`ignored_states` may hold modules or parameters")
+
+    def _param_init_fn(self, argument: Argument) -> None:
+        if argument.value != NONE:
+            raise NotNative("`param_init_fn` materialises modules")
+
+    def _sync_module_states(self, argument: Argument) -> None:
+        known = constants(argument.value)
+        if known is None or len(set(known)) != 1:
+            raise NotNative("`sync_module_states` is known only at run time")
+        self.result.sync = bool(known[0])
+        if self.result.sync and {"process_group", "ignored_modules", "ignored_states"} & set(
+            self.fact.arguments
+        ):
+            raise NotNative("states are synchronised inside a process group")
+
+    def _device_mesh(self, argument: Argument) -> None:
+        if argument.value == NONE:
+            return
+        if argument.node is None:
+            raise NotNative("the device mesh is known only at run time")
+        for atom in argument.value:
+            if isinstance(atom, Result) and short(atom.symbol) == "init_device_mesh":
+                args, kwargs = self.solver.calls[atom.site]
+                shape = args[1] if len(args) > 1 else kwargs.get("mesh_shape", NOTHING)
+                one = any(
+                    isinstance(s, Container) and len(self.solver.item_keys(s.site)) == 1
+                    for s in shape
+                )
+                if not one and "mesh_dim_names" not in kwargs and len(args) < 3:
+                    raise NotNative("FSDP2 wants names for the dimensions of the mesh")
+        self.result.mesh = self.module.text(argument.node)
+
+    def _default_mesh(self) -> None:
+        plan = self.result
+        if plan.mesh is not None:
+            return
+        device = self._device_type()
+        world = "dist.get_world_size()"
+        names = 'mesh_dim_names=("replicate", "shard")'
+        if plan.members == {"NO_SHARD"}:
+            plan.mesh = f'init_device_mesh("{device}", ({world}, 1), {names})'
+        elif plan.members and plan.members <= HYBRID:
+            per_node = "torch.cuda.device_count()"
+            plan.mesh = (
+                f'init_device_mesh("{device}", ({world} // {per_node}, {per_node}), {names})'
+            )
+        elif device == "cpu":
+            plan.mesh = f'init_device_mesh("cpu", ({world},))'
+        if plan.mesh is not None:
+            plan.mesh_imports = ("init_device_mesh",)
+
+    def _device_type(self) -> str:
+        for atom in _argument(self.fact, "device_id"):
+            if isinstance(atom, Result) and atom.symbol == "torch.device":
+                args, kwargs = self.solver.calls.get(atom.site, ([], {}))
+                kind = constant(args[0] if args else kwargs.get("type", NOTHING))
+                if kind is not None and isinstance(kind.value, str):
+                    return kind.value.partition(":")[0]
+        return "cuda"
+
+
+def _flag(fields: dict[str, ast.expr], name: str, default: bool) -> bool:
+    node = fields.get(name)
+    if node is None:
+        return default
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return node.value
+    raise NotNative(f"`{name}` is known only at run time")
+
+
+def _same(one: ast.expr, other: ast.expr) -> bool:
+    return ast.dump(one) == ast.dump(other)
+
+
+def is_path(node: ast.expr) -> bool:
+    """Whether `node` is a name or a dotted path of names."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
+
+
+def scope_of(module: Module, node: ast.Name) -> Scope | None:
+    """The scope that binds the variable `node` names, or None if none here does."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Module)
+    for scope in module.ancestors(node):
+        if isinstance(scope, kinds) and any(_bindings(scope, node.id)):
+            return scope
+    return None
+
+
+def _bindings(scope: Scope, name: str) -> Iterator[ast.AST]:
+    from fsdp_migrate.facts import scope_nodes
+
+    if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        yield from (a for a in ast.walk(scope.args) if isinstance(a, ast.arg) and a.arg == name)
+    for node in scope_nodes(scope):
+        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
+            yield node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if node.name == name:
+                yield node
+        elif isinstance(node, ast.alias):
+            if (node.asname or node.name.partition(".")[0]) == name:
+                yield node
+
+
+def definition(module: Module, node: ast.Name) -> ast.Assign | None:
+    """The assignment that alone binds the variable `node` names, or None."""
+    scope = scope_of(module, node)
+    if scope is None:
+        return None
+    bindings = list(_bindings(scope, node.id))
+    if len(bindings) != 1:
+        return None
+    statement = module.parents.get(bindings[0])
+    if isinstance(statement, ast.Assign) and statement.targets == [bindings[0]]:
+        return statement
+    return None
+
+
+def removable(
+    solver: Solver, module: Module, statement: ast.Assign, absorbed: set[ast.AST]
+) -> bool:
+    """Whether nothing but the nodes in `absorbed` reads what `statement` assigns."""
+    (target,) = statement.targets
+    assert isinstance(target, ast.Name)
+    scope = scope_of(module, target) or module.tree
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Name) and node.id == target.id:
+            if node is not target and node not in absorbed:
+                return False
+    if not isinstance(scope, ast.Module):
+        return True
+    return not any(
+        isinstance(node, ast.ImportFrom)
+        and any(alias.name in (target.id, "*") for alias in node.names)
+        and solver.project.resolve(other, node.module or "", node.level) == module.name
+        for other in solver.project.modules.values()
+        if other is not module
+        for node in ast.walk(other.tree)
+    )

@@ -1,0 +1,96 @@
+"""`model.clip_grad_norm_(c)` becomes `torch.nn.utils.clip_grad_norm_(model.parameters(), c)`.
+
+https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html
+
+The norm that comes back is a DTensor: where it is read it gets `.full_tensor()`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from fsdp_migrate.findings import Finding, ReplaceExpression, Span, Tier
+from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime, torch_path
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace one call of the method."""
+    units = facts.units(use.wraps)
+    call = use.call
+    if call is None or use.receiver is None:
+        yield finding(
+            RULE,
+            use,
+            "clip_grad_norm_ is taken as a value; call torch.nn.utils.clip_grad_norm_ instead",
+            tier=Tier.MANUAL,
+            units=units,
+        )
+        return
+    arguments, holes = _arguments(use, call)
+    plans = [facts.plan(w) for w in use.wraps]
+    mixed = any(plan is not None and plan.has_ignored for plan in plans)
+    starred = any(isinstance(a, ast.Starred) for a in call.args)
+    if not use.certain or mixed or starred:
+        reason = "parameters may be plain tensors too" if mixed else "the model may be another"
+        yield finding(
+            RULE,
+            use,
+            f"clip_grad_norm_ goes through the shim: {reason}",
+            tier=Tier.SHIM,
+            edits=[
+                ReplaceExpression(
+                    use.module.span(call), f"clip_grad_norm_({{0}}{arguments})", holes
+                )
+            ],
+            imports=[runtime("clip_grad_norm_")],
+            units=units,
+        )
+        return
+    utils, need = torch_path(use.module, "torch.nn.utils")
+    text = f"{utils}.clip_grad_norm_({{0}}.parameters(){arguments})"
+    span = use.module.span(call)
+    if _is_read(use, call):
+        text += ".full_tensor()"
+    yield finding(
+        RULE,
+        use,
+        "model.clip_grad_norm_ becomes torch.nn.utils.clip_grad_norm_",
+        tier=Tier.NATIVE,
+        edits=[ReplaceExpression(span, text, holes)],
+        imports=[need] if need else [],
+        units=units,
+    )
+
+
+def _arguments(use: Use, call: ast.Call) -> tuple[str, tuple[Span, ...]]:
+    """The call's own arguments as a template, and their places after the receiver's."""
+    assert use.receiver is not None
+    holes = [use.module.span(use.receiver)]
+    text = ""
+    for argument in call.args:
+        text += f", {{{len(holes)}}}"
+        holes.append(use.module.span(argument))
+    for keyword in call.keywords:
+        name = f"{keyword.arg}=" if keyword.arg else "**"
+        text += f", {name}{{{len(holes)}}}"
+        holes.append(use.module.span(keyword.value))
+    return text, tuple(holes)
+
+
+def _is_read(use: Use, call: ast.Call) -> bool:
+    return not isinstance(use.module.parents[call], ast.Expr)
+
+
+RULE = Rule(
+    code="FSDP202",
+    name="clip-grad-norm-method",
+    summary="`model.clip_grad_norm_(...)` becomes `torch.nn.utils.clip_grad_norm_`",
+    why="A module sharded in place has no such method, and DTensors need none.",
+    fix_safety=(
+        "Safe: the norm is the same up to the order of a sum (1e-7 relative), and exactly the "
+        "same for the maximum norm."
+    ),
+    check=check,
+    methods=("clip_grad_norm_",),
+)

@@ -1,0 +1,331 @@
+"""`FullyShardedDataParallel(module, ...)` becomes `fully_shard(module, ...)`, units first.
+
+https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+
+What the rule won't do natively: arguments that only the run knows (`**kwargs`, a strategy out of
+a configuration), policies that count parameters, modules on the meta device.  There the call
+becomes the runtime shim's `fully_shard_from_fsdp1`, which takes FSDP1's arguments as they are.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.findings import (
+    Finding,
+    Import,
+    ReplaceExpression,
+    ReplaceStatement,
+    Span,
+    Tier,
+)
+from fsdp_migrate.facts import Module
+from fsdp_migrate.names import FSDP1, ROOT
+from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.values import Wrapped
+from fsdp_migrate.wraps import WrapPlan, is_path, removable
+
+DSD = "torch.distributed.checkpoint.state_dict"
+WIDTH = 88
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace the constructor call that `use` is the callee of."""
+    plan = facts.plans.get(use.module.site(use.call)) if use.call is not None else None
+    if plan is None or use.name != FSDP1:
+        return
+    unit = facts.units([Wrapped(plan.fact.site)])
+    unknown_names = set(plan.fact.arguments) - KNOWN
+    if unknown_names or "module" not in plan.fact.arguments:
+        words = ", ".join(f"`{n}`" for n in sorted(unknown_names)) or "no module"
+        yield finding(
+            RULE,
+            use,
+            f"this FSDP call has {words}, which FSDP1 doesn't accept; correct the call first",
+            tier=Tier.MANUAL,
+            units=unit,
+        )
+        return
+    if plan.native:
+        yield _native(use, facts, plan, unit)
+    else:
+        yield finding(
+            RULE,
+            use,
+            f"FSDP(...) becomes fully_shard_from_fsdp1(...): {plan.reason}",
+            tier=Tier.SHIM,
+            edits=[ReplaceExpression(use.module.span(use.node), "fully_shard_from_fsdp1")],
+            imports=[runtime("fully_shard_from_fsdp1")],
+            units=unit,
+        )
+    yield from _notes(use, plan, unit)
+
+
+def _notes(use: Use, plan: WrapPlan, unit: frozenset[str]) -> Iterator[Finding]:
+    messages = []
+    if plan.members == {"NO_SHARD"}:
+        messages.append(
+            "NO_SHARD becomes a (world, 1) mesh, which trains the same; "
+            "DistributedDataParallel is the leaner choice"
+        )
+    if plan.offload is not None:
+        messages.append(
+            "with CPU offload, clipping and full state dicts need a CPU backend too: "
+            'init_process_group("cpu:gloo,cuda:nccl")'
+        )
+    for message in messages:
+        yield finding(RULE, use, message, tier=Tier.NOTE, units=unit)
+
+
+KNOWN = frozenset(
+    {
+        "module", "process_group", "sharding_strategy", "cpu_offload", "auto_wrap_policy",
+        "backward_prefetch", "mixed_precision", "ignored_modules", "param_init_fn", "device_id",
+        "sync_module_states", "forward_prefetch", "limit_all_gathers", "use_orig_params",
+        "ignored_states", "device_mesh",
+    }
+)  # fmt: skip
+
+
+def _native(use: Use, facts: Facts, plan: WrapPlan, unit: frozenset[str]) -> Finding:
+    writer = _Writer(use, facts, plan)
+    edit = writer.edit()
+    edits = [edit, *_removals(use, facts, plan)]
+    return finding(
+        RULE,
+        use,
+        "FSDP(...) becomes fully_shard(...)",
+        tier=Tier.NATIVE,
+        edits=edits,
+        imports=writer.imports,
+        units=unit,
+    )
+
+
+def _removals(use: Use, facts: Facts, plan: WrapPlan) -> Iterator[ReplaceStatement]:
+    """The assignments that only native wraps have read."""
+    removed = removed_nodes(facts, use.module)
+    for statement in plan.absorbed:
+        if statement.value in removed:
+            yield ReplaceStatement(use.module.span(statement), "")
+
+
+def removed_nodes(facts: Facts, module: Module) -> set[ast.AST]:
+    """The nodes of `module` that native wraps take the place of."""
+    key = module.name
+    if key not in facts.removed:
+        facts.removed[key] = _removed(facts, module)
+    return facts.removed[key]
+
+
+def _removed(facts: Facts, module: Module) -> set[ast.AST]:
+    removed: set[ast.AST] = set()
+    absorbed: list[ast.Assign] = []
+    for plan in facts.plans.values():
+        if not plan.native or plan.fact.module is not module:
+            continue
+        absorbed += plan.absorbed
+        kept = plan.fact.arguments["module"].node
+        text = plan.mixed_precision.text if plan.mixed_precision else ""
+        for argument in [*plan.fact.node.args, *(k.value for k in plan.fact.node.keywords)]:
+            if argument is kept or (
+                plan.mixed_precision is not None
+                and not plan.mixed_precision.inline
+                and module.text(argument) == text
+            ):
+                continue
+            removed |= set(ast.walk(argument))
+    for statement in reversed(absorbed):
+        if removable(facts.solver, module, statement, removed):
+            removed |= set(ast.walk(statement.value))
+    return removed
+
+
+class _Writer:
+    """Writes the statements (or the expression) that a call becomes."""
+
+    def __init__(self, use: Use, facts: Facts, plan: WrapPlan) -> None:
+        assert use.call is not None
+        self.use, self.facts, self.plan = use, facts, plan
+        self.module = use.module
+        self.call = use.call
+        argument = plan.fact.arguments["module"].node
+        assert argument is not None
+        self.argument: ast.expr = argument
+        self.imports: set[Import] = {Import(ROOT, "fully_shard")}
+        self.before: list[str] = []
+        self.after: list[str] = []
+
+    def edit(self) -> ReplaceStatement | ReplaceExpression:
+        """The edit that replaces the call."""
+        hole: tuple[Span, ...] = (self.module.span(self.argument),)
+        if self.plan.shape == "expression":
+            shared, root, _ = self._keywords("{0}")
+            text = _call("fully_shard", ["{0}", *shared, *root])
+            return ReplaceExpression(self.module.span(self.call), text, hole)
+        statement = self.module.statement(self.call)
+        lines = self._statements(statement)
+        return ReplaceStatement(self.module.span(statement), "\n".join(lines), hole)
+
+    def _statements(self, statement: ast.stmt) -> list[str]:
+        argument = self.module.text(self.argument)
+        named = is_path(self.argument)
+        target = None
+        if isinstance(statement, ast.Assign):
+            target = self.module.text(statement.targets[0])
+        model = argument if named else target or "model"
+        lines = [] if named else [f"{model} = {{0}}"]
+        shared, root, child = self._keywords(model)
+        if self.plan.condition is not None and len(", ".join(shared)) > 30:
+            names = [k.partition("=") for k in shared]
+            items = ", ".join(f'"{n}": {v}' for n, _, v in names)
+            self.before.append(f"fsdp_kwargs = {{{items}}}")
+            shared = ["**fsdp_kwargs"]
+        if self.plan.sync:
+            self._sync(model)
+        self._buffers(model)
+        lines += self.before
+        if self.plan.condition is not None:
+            variable = self.plan.condition.variable
+            modules = f"{model}.modules()"
+            if self.plan.condition.nested:
+                modules = f"reversed(list({modules}))"
+                lines.append("# children before their parents")
+            lines += [f"for {variable} in {modules}:"]
+            lines += [f"    if {self.plan.condition.text}:"]
+            lines += _indented(_call("fully_shard", [variable, *shared, *child], 8), 8)
+        sharded = _call("fully_shard", [model, *shared, *root])
+        if isinstance(statement, ast.Return):
+            if self.after:
+                return [*lines, sharded, *self.after, f"return {model}"]
+            return [*lines, f"return {sharded}"]
+        rename = target is not None and target != model
+        return [*lines, f"{target} = {sharded}" if rename else sharded, *self.after]
+
+    # ------------------------------------------------------------------ arguments
+    def _keywords(self, model: str) -> tuple[list[str], list[str], list[str]]:
+        """Keyword arguments of all calls, of the root alone, and of the other units alone."""
+        plan = self.plan
+        shared: list[str] = []
+        if plan.mesh is not None:
+            shared.append(f"mesh={self._mesh(plan.mesh)}")
+        if plan.reshard is not None:
+            shared.append(f"reshard_after_forward={plan.reshard}")
+        if plan.offload is not None:
+            self.imports.add(Import(ROOT, "CPUOffloadPolicy"))
+            shared.append(f"offload_policy={plan.offload}")
+        if plan.ignored is not None:
+            shared.append(f"ignored_params={self._named('ignored_params', plan.ignored)}")
+        root, child = self._precision()
+        if root == child:
+            return [*shared, *root], [], []
+        return shared, root, child
+
+    def _mesh(self, text: str) -> str:
+        for name in self.plan.mesh_imports:
+            self.imports.add(Import("torch.distributed.device_mesh", name))
+        if not self.plan.mesh_imports:
+            return text
+        text = text.replace("dist.get_world_size()", f"{self._dist()}.get_world_size()")
+        return self._named("mesh", text)
+
+    def _dist(self) -> str:
+        path, need = torch_path(self.module, "torch.distributed")
+        if need is not None:
+            self.imports.add(need)
+        return path
+
+    def _named(self, name: str, text: str) -> str:
+        """Give an expression a name, where there are statements to put it in."""
+        if self.plan.shape == "expression":
+            return text
+        name = self._fresh(name)
+        self.before.append(f"{name} = {text}")
+        return name
+
+    def _fresh(self, name: str) -> str:
+        while name in self.module.bound_names:
+            name = f"fsdp_{name}"
+        return name
+
+    def _precision(self) -> tuple[list[str], list[str]]:
+        mixed = self.plan.mixed_precision
+        if mixed is None:
+            return [], []
+        self.imports.add(Import(ROOT, "MixedPrecisionPolicy"))
+        has_children = self.plan.condition is not None
+        text = mixed.text
+        if mixed.optional:
+            text = f"{text} or MixedPrecisionPolicy()"
+        uses = 1 + has_children + bool(mixed.buffer_dtype and "{mp}" in mixed.buffer_dtype)
+        if uses > 1 and not text.isidentifier():
+            text = self._named("mp_policy", text)
+        self.policy = text
+        root = [f"mp_policy={text}"]
+        if not has_children:
+            return root, root
+        if mixed.children_cast and mixed.root_cast:
+            return root, root
+        self.imports.add(Import("dataclasses", "replace"))
+        flag = mixed.children_cast
+        return root, [f"mp_policy=replace({text}, cast_forward_inputs={flag})"]
+
+    def _sync(self, model: str) -> None:
+        dist = self._dist()
+        state = self._fresh("full_state_dict")
+        self.before.append(
+            f"{state} = {model}.state_dict() if {dist}.get_rank() == 0 else {{}}"
+        )
+        for name in ("StateDictOptions", "set_model_state_dict"):
+            self.imports.add(Import(DSD, name))
+        options = "options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)"
+        self.after.append(_call("set_model_state_dict", [model, state, options]))
+        self.after.append(f"del {state}")
+        self.after.append(f"for buffer in {model}.buffers():")
+        self.after.append(f"    {dist}.broadcast(buffer, src=0)")
+
+    def _buffers(self, model: str) -> None:
+        mixed = self.plan.mixed_precision
+        if mixed is None or mixed.buffer_dtype is None:
+            return
+        dtype = mixed.buffer_dtype.replace("{mp}", self.policy)
+        test = "buffer.is_floating_point()"
+        if "{mp}" in mixed.buffer_dtype and mixed.optional:
+            test += f" and {dtype} is not None"
+        self.after += [
+            f"for buffer in {model}.buffers():",
+            f"    if {test}:",
+            f"        buffer.data = buffer.to({dtype})",
+        ]
+        if mixed.optional and "{mp}" not in mixed.buffer_dtype:
+            lines = [f"    {line}" for line in self.after[-3:]]
+            self.after[-3:] = [f"if {mixed.text} is not None:", *lines]
+
+
+def _call(name: str, arguments: list[str], indent: int = 0) -> str:
+    """A call on one line, or an argument a line where it would be too long."""
+    line = f"{name}({', '.join(arguments)})"
+    if indent + len(line) <= WIDTH and "\n" not in line:
+        return line
+    inner = "".join(f"    {argument},\n" for argument in arguments)
+    return f"{name}(\n{inner})"
+
+
+def _indented(text: str, by: int) -> list[str]:
+    return [" " * by + line for line in text.split("\n")]
+
+
+RULE = Rule(
+    code="FSDP101",
+    name="constructor",
+    summary="`FullyShardedDataParallel(...)` becomes `fully_shard(...)`, unit by unit",
+    why="FSDP2 shards a module in place; units are sharded before the module that holds them.",
+    fix_safety=(
+        "Safe: the same units communicate the same parameters in the same order, so losses, "
+        "gradients and parameters stay bit for bit the same on two ranks."
+    ),
+    check=check,
+    symbols=(FSDP1,),
+    references=("https://docs.pytorch.org/tutorials/intermediate/FSDP_tutorial.html",),
+)

@@ -1,0 +1,81 @@
+"""`FSDP.summon_full_params(model)` and `FSDP.fsdp_modules(model)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.names import FSDP1, ROOT, short
+from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace one reference."""
+    name = short(use.name)
+    span = use.module.span(use.node)
+    if use.receiver is not None:
+        hole = (use.module.span(use.receiver),)
+        if use.call is None:
+            text, extra = f"partial({name}, {{0}})", [Import("functools", "partial")]
+            edit = ReplaceExpression(span, text, hole)
+        else:
+            inner = ", " if use.call.args or use.call.keywords else ""
+            edit, extra = _call(use, name, inner), []
+        yield finding(
+            RULE,
+            use,
+            f"{name} goes through the shim",
+            tier=Tier.SHIM,
+            edits=[edit],
+            imports=[runtime(name), *extra],
+            units=facts.units(use.wraps),
+        )
+        return
+    call = use.call
+    if name == "fsdp_modules" and call is not None and len(call.args) == 1 and not call.keywords:
+        hole = (use.module.span(call.args[0]),)
+        text = "[module for module in {0}.modules() if isinstance(module, FSDPModule)]"
+        yield finding(
+            RULE,
+            use,
+            "FSDP.fsdp_modules becomes a look at the submodules",
+            tier=Tier.NATIVE,
+            edits=[ReplaceExpression(use.module.span(call), text, hole)],
+            imports=[Import(ROOT, "FSDPModule")],
+        )
+        return
+    yield finding(
+        RULE,
+        use,
+        f"FSDP.{name} goes through the shim",
+        tier=Tier.SHIM,
+        edits=[ReplaceExpression(span, name)],
+        imports=[runtime(name)],
+    )
+
+
+def _call(use: Use, name: str, separator: str) -> ReplaceExpression:
+    assert use.call is not None and use.receiver is not None
+    holes = [use.module.span(use.receiver)]
+    parts = ["{0}"]
+    for argument in use.call.args:
+        parts.append(f"{{{len(holes)}}}")
+        holes.append(use.module.span(argument))
+    for keyword in use.call.keywords:
+        parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
+        holes.append(use.module.span(keyword.value))
+    return ReplaceExpression(
+        use.module.span(use.call), f"{name}({', '.join(parts)})", tuple(holes)
+    )
+
+
+RULE = Rule(
+    code="FSDP403",
+    name="full-parameters",
+    summary="`summon_full_params` goes through the shim, `fsdp_modules` becomes a comprehension",
+    why="FSDP2 has no context that puts full parameters in the place of the sharded ones.",
+    fix_safety="Safe: values, names, shapes, write-back and gradients are as they were.",
+    check=check,
+    symbols=(f"{FSDP1}.summon_full_params", f"{FSDP1}.fsdp_modules"),
+    methods=("summon_full_params",),
+)

@@ -1,0 +1,37 @@
+"""`model.module` becomes `model`: FSDP2 puts no wrapper around the module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
+from fsdp_migrate.rule import Facts, Rule, Use, finding
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Drop the attribute, or look for it where the model may have a real one."""
+    assert use.receiver is not None
+    text = "{0}" if use.certain else 'getattr({0}, "module", {0})'
+    yield finding(
+        RULE,
+        use,
+        "model.module becomes model" if use.certain else "model.module, if there is a wrapper",
+        tier=Tier.NATIVE,
+        edits=[
+            ReplaceExpression(
+                use.module.span(use.node), text, (use.module.span(use.receiver),)
+            )
+        ],
+        units=facts.units(use.wraps),
+    )
+
+
+RULE = Rule(
+    code="FSDP402",
+    name="module-attribute",
+    summary="`model.module` becomes `model`",
+    why="`fully_shard` works in place, so that the model is the module.",
+    fix_safety="Safe: it is the same object.",
+    check=check,
+    methods=("module", "_fsdp_wrapped_module"),
+)
