@@ -1,0 +1,149 @@
+"""FSDP1's `MixedPrecision` on FSDP2: the policy, and the casts that FSDP2 does not do.
+
+* Inputs: FSDP1 cast the root's inputs (`cast_root_forward_inputs`) and left those of inner units
+  alone (`cast_forward_inputs=False`); FSDP2's policy casts every unit's. Which unit is the root
+  is known at the first forward only, so a forward pre-hook does the root's cast.
+* Buffers: cast to `buffer_dtype` when the root first runs, and kept in it. State dicts hold the
+  original dtype (`units.original_buffer_dtypes`).
+* Exempt classes (batch norms) compute in float32: inputs are cast up, outputs back.
+
+Source: torch/distributed/fsdp/_runtime_utils.py (`_root_pre_forward`), _common_utils.py
+(`_override_module_mixed_precision`)
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
+
+from fsdp_migrate.runtime.config import MixedPrecision
+from fsdp_migrate.runtime.units import (
+    Unit,
+    is_root,
+    own_modules,
+    remember_buffer_dtypes,
+    sharded_modules,
+    unit_of,
+)
+
+
+def precision_policy(precision: MixedPrecision) -> MixedPrecisionPolicy:
+    """The FSDP2 policy of a unit; its outputs stay in the dtype of the computation.
+
+    Raises:
+        NotImplementedError: for `keep_low_precision_grads=True`.
+    """
+    if precision.keep_low_precision_grads:
+        raise NotImplementedError(
+            "keep_low_precision_grads=True has no counterpart in FSDP2, which always hands the "
+            "optimizer gradients in the dtype of the parameters"
+        )
+    return MixedPrecisionPolicy(
+        param_dtype=precision.param_dtype,
+        reduce_dtype=precision.reduce_dtype,
+        cast_forward_inputs=precision.cast_forward_inputs,
+    )
+
+
+def install_root_casts(module: nn.Module, unit: Unit) -> None:
+    """Let `module`, as long as it is a root, cast its inputs and (once) the model's buffers."""
+    dtype = unit.precision.param_dtype if unit.precision.cast_root_forward_inputs else None
+    pending_buffers = True
+
+    def before_forward(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        nonlocal pending_buffers
+        if not is_root(module):
+            return None
+        if pending_buffers:
+            pending_buffers = False
+            cast_buffers(module)
+        if dtype is None:
+            return None
+        return cast_floating(args, dtype), cast_floating(kwargs, dtype)
+
+    module.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True)
+
+
+@torch.no_grad()
+def cast_buffers(module: nn.Module) -> None:
+    """Cast the floating-point buffers of every unit in `module` to the unit's `buffer_dtype`.
+
+    Buffers of ignored modules are skipped, as FSDP1 skipped them.
+    """
+    units = [(sharded, unit_of(sharded)) for sharded in sharded_modules(module)]
+    known = [(sharded, unit) for sharded, unit in units if unit is not None]
+    ignored = {m for _, unit in known for m in unit.ignored_modules}
+    for sharded, unit in known:
+        dtype = unit.precision.buffer_dtype
+        if dtype is None:
+            continue
+        for owner in own_modules(sharded):
+            if owner not in ignored:
+                _cast_own_buffers(owner, dtype)
+
+
+def _cast_own_buffers(owner: nn.Module, dtype: torch.dtype) -> None:
+    for name, buffer in owner.named_buffers(recurse=False):
+        if buffer.is_floating_point() and buffer.dtype != dtype:
+            remember_buffer_dtypes(owner).setdefault(name, buffer.dtype)
+            buffer.data = buffer.to(dtype)
+
+
+def compute_in_float32(module: nn.Module) -> None:
+    """Cast floating-point inputs of `module` to float32, and its outputs back to what came in."""
+    came_in: list[torch.dtype] = []
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
+        came_in[:] = [t.dtype for t in _tensors(args) if t.dtype != torch.float32]
+        return cast_floating(args, torch.float32)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return cast_floating(output, came_in[-1]) if came_in else output
+
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
+
+
+def cast_floating(value: Any, dtype: torch.dtype) -> Any:
+    """`value` with every floating-point tensor inside it in `dtype`; containers are rebuilt."""
+    return _map_tensors(
+        lambda t: t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t, value
+    )
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_floating_point():
+            found.append(tensor)
+        return tensor
+
+    _map_tensors(note, value)
+    return found
+
+
+def _map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [f.name for f in dataclasses.fields(value) if f.init]
+        changed = {name: _map_tensors(function, getattr(value, name)) for name in fields}
+        return dataclasses.replace(value, **changed)
+    if isinstance(value, dict):
+        rebuilt = copy.copy(value)
+        rebuilt.update({key: _map_tensors(function, item) for key, item in value.items()})
+        return rebuilt
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_map_tensors(function, item) for item in value))
+    if isinstance(value, (list, tuple, set)):
+        return type(value)(_map_tensors(function, item) for item in value)
+    return value

@@ -1,0 +1,77 @@
+"""The few facts about FSDP2 that no public method tells, read in one place.
+
+Each reader says why it is needed and what happens where a release does not have the field. Nothing
+outside this module touches a private attribute of torch's FSDP.
+
+Source: torch/distributed/fsdp/_fully_shard/_fsdp_state.py, _fsdp_param_group.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import nn
+
+
+def _state(module: nn.Module) -> Any:
+    return module._get_fsdp_state()  # type: ignore[operator]
+
+
+def _groups(module: nn.Module) -> list[Any]:
+    """The parameter groups of a unit; one attribute up to 2.11, a list of groups since."""
+    state = _state(module)
+    groups = getattr(state, "_fsdp_param_groups", None)
+    if groups is None:
+        groups = [getattr(state, "_fsdp_param_group", None)]
+    return [group for group in groups if group is not None]
+
+
+def sync_flags(module: nn.Module) -> tuple[bool, bool, bool]:
+    """(reduce-scatter, all-reduce, reshard after backward) as they are set on a unit.
+
+    `set_requires_gradient_sync` and its relatives are write-only, and a context manager has to put
+    back what it found. Without parameters, or without these fields, the defaults are reported.
+    """
+    for group in _groups(module):
+        return (
+            getattr(group, "reduce_grads", True),
+            getattr(group, "all_reduce_grads", True),
+            getattr(group, "reshard_after_backward", True),
+        )
+    return True, True, True
+
+
+def found_nested(module: nn.Module) -> bool:
+    """Whether FSDP2 has already found, in a first forward, that `module` is inside another unit.
+
+    A module does not know its parents. Units that this package shards are tracked by `units`; this
+    adds those whose parent was sharded by a plain `fully_shard`. False where the field is missing.
+    """
+    return getattr(_state(module), "_is_root", None) is False
+
+
+def forward_hooks(module: nn.Module) -> Iterator[tuple[dict[int, Callable[..., Any]], int]]:
+    """The places (dict, key) of FSDP2's own forward hooks among all hooks of a unit.
+
+    `summon_full_params` has to keep FSDP2 from gathering and freeing weights inside its context;
+    FSDP2 has no switch for that. No place is reported if the hooks cannot be recognised.
+    """
+    state = _state(module)
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key, hook in list(hooks.items()):
+            origin = getattr(hook, "__wrapped__", hook)
+            if getattr(origin, "__self__", None) is state:
+                yield hooks, key
+
+
+def registered_forward_methods(module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """(name, original method) of every `register_fsdp_forward_method` on a unit.
+
+    Those methods run the same gathering as the forward hooks do, for the same reason as there.
+    """
+    for name, value in list(vars(module).items()):
+        function: Any = getattr(value, "__func__", None)
+        plain = getattr(function, "__wrapped__", None)
+        if plain is not None and "_fully_shard" in function.__code__.co_filename:
+            yield name, plain

@@ -1,0 +1,181 @@
+"""`fully_shard_from_fsdp1`: FSDP1's constructor, carried out by FSDP2.
+
+Source: torch/distributed/fsdp/fully_sharded_data_parallel.py and _init_utils.py;
+https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
+
+from fsdp_migrate.runtime.broadcast import broadcast_tensors
+from fsdp_migrate.runtime.config import (
+    BackwardPrefetch,
+    CPUOffload,
+    MixedPrecision,
+    ShardingStrategy,
+    own_strategy,
+)
+from fsdp_migrate.runtime.devices import move_unit, resolve_device
+from fsdp_migrate.runtime.grouping import Unit as PlannedUnit
+from fsdp_migrate.runtime.grouping import plan_units
+from fsdp_migrate.runtime.ignored import States, resolve_ignored
+from fsdp_migrate.runtime.materialize import materialize_unit
+from fsdp_migrate.runtime.meshes import GroupArgument, resolve_mesh
+from fsdp_migrate.runtime.precision import compute_in_float32, install_root_casts, precision_policy
+from fsdp_migrate.runtime.prefetch import set_prefetching
+from fsdp_migrate.runtime.tied import reject_ties
+from fsdp_migrate.runtime.units import HYBRID, Unit, own_modules, register, sharded_modules
+
+
+def fully_shard_from_fsdp1(
+    module: nn.Module,
+    process_group: GroupArgument = None,
+    sharding_strategy: ShardingStrategy | None = None,
+    cpu_offload: CPUOffload | None = None,
+    auto_wrap_policy: Callable[..., Any] | Any | None = None,
+    backward_prefetch: BackwardPrefetch | None = BackwardPrefetch.BACKWARD_PRE,
+    mixed_precision: MixedPrecision | None = None,
+    ignored_modules: Iterable[nn.Module] | None = None,
+    param_init_fn: Callable[[nn.Module], None] | None = None,
+    device_id: int | torch.device | None = None,
+    sync_module_states: bool = False,
+    forward_prefetch: bool = False,
+    limit_all_gathers: bool = True,
+    use_orig_params: bool = False,
+    ignored_states: States | None = None,
+    device_mesh: DeviceMesh | None = None,
+) -> nn.Module:
+    """Shard `module` in place as `FullyShardedDataParallel(module, ...)` would have done.
+
+    Units, their order, initial values, strategies, precision and collectives are FSDP1's. What is
+    different is FSDP2's nature: the same object comes back (its class becomes a subclass of its
+    own), parameters become DTensors, so optimizers have to be built afterwards.
+
+    `limit_all_gathers` and `use_orig_params` have no counterpart and are ignored. A module that is
+    sharded already is returned as it is; so are bare containers without a `forward`
+    (`nn.ModuleList`, `nn.ModuleDict`), with a warning, for FSDP2 refuses them: what they hold goes
+    to the unit around them. On one rank nothing is communicated. A hybrid strategy whose shard
+    groups have one rank reduces gradients over the replicas; FSDP1 forgot to.
+
+    Raises:
+        ValueError: arguments that FSDP1 refused (both kinds of ignored states, group and mesh,
+            a hybrid strategy without policy, group and mesh, nested units under a policy), or
+            parameters tied across units.
+        NotImplementedError: `keep_low_precision_grads=True`.
+    """
+    if isinstance(module, FSDPModule):
+        return module
+    strategy = own_strategy(sharding_strategy)
+    precision_policy(mixed_precision or MixedPrecision())  # refuse before anything is changed
+    modules, params = resolve_ignored(module, ignored_modules, ignored_states)
+    device = resolve_device(device_id, (p for p in module.parameters() if p not in params))
+    grouped = process_group is not None or device_mesh is not None
+    if strategy in HYBRID and not grouped and auto_wrap_policy is None:
+        raise ValueError(
+            f"{strategy} without auto_wrap_policy needs process_group or device_mesh, so that all "
+            "units use the same groups"
+        )
+    mesh = resolve_mesh(strategy, process_group, device_mesh, device)
+    kwargs: dict[str, Any] = {
+        "process_group": process_group,
+        "sharding_strategy": sharding_strategy,
+        "cpu_offload": cpu_offload,
+        "backward_prefetch": backward_prefetch,
+        "mixed_precision": mixed_precision,
+        "param_init_fn": param_init_fn,
+        "device_id": device_id,
+        "sync_module_states": sync_module_states,
+        "forward_prefetch": forward_prefetch,
+        "ignored_states": params,
+        "device_mesh": mesh if strategy in HYBRID else device_mesh,
+    }
+    if strategy in HYBRID:
+        kwargs["process_group"] = None
+    if auto_wrap_policy is not None:
+        _shard_children(module, auto_wrap_policy, modules, params, kwargs)
+    if _is_bare_container(module):
+        return module
+    unit = Unit(strategy, mixed_precision or MixedPrecision(), True, modules, params)
+    materialize_unit(module, param_init_fn, device, modules, params)
+    move_unit(module, device, params, modules)
+    if sync_module_states:
+        _synchronise(module, mesh, strategy, params)
+    _apply(module, unit, mesh, cpu_offload)
+    set_prefetching(module, backward_prefetch, forward_prefetch)
+    return module
+
+
+def _shard_children(
+    module: nn.Module,
+    policy: Any,
+    ignored_modules: set[nn.Module],
+    ignored_params: set[nn.Parameter],
+    kwargs: dict[str, Any],
+) -> None:
+    if sharded_modules(module):
+        raise ValueError(
+            "auto_wrap_policy needs a module without sharded units inside, but "
+            f"{type(module).__name__} has some"
+        )
+    precision: MixedPrecision | None = kwargs["mixed_precision"]
+    exempt = tuple(precision._module_classes_to_ignore) if precision is not None else ()
+    plan: list[PlannedUnit] = plan_units(
+        module, policy, ignored_modules, ignored_params, kwargs, exempt
+    )
+    plan = [(child, own) for child, own in plan if not _is_bare_container(child)]
+    reject_ties(module, [child for child, _ in plan], ignored_params)
+    for part in module.modules():
+        if isinstance(part, exempt):
+            compute_in_float32(part)
+    for child, own in plan:
+        fully_shard_from_fsdp1(child, **own)
+
+
+def _is_bare_container(module: nn.Module) -> bool:
+    bare = isinstance(module, (nn.ModuleList, nn.ModuleDict))
+    if not bare or type(module).forward is not nn.Module.forward:
+        return False
+    warnings.warn(
+        f"{type(module).__name__} has no forward, so it is not made a unit of its own; what it "
+        "holds is sharded with the unit around it",
+        stacklevel=3,
+    )
+    return True
+
+
+def _synchronise(
+    module: nn.Module,
+    mesh: DeviceMesh,
+    strategy: ShardingStrategy,
+    ignored: set[nn.Parameter],
+) -> None:
+    """Rank 0's values for all: between nodes first, then inside, as FSDP1 ordered it."""
+    owned = (p for m in own_modules(module) for p in m.parameters(recurse=False))
+    params = {id(p): p for p in owned if p not in ignored}
+    tensors = [*module.buffers(), *params.values()]
+    for dim in range(mesh.ndim):
+        if mesh.size(dim) > 1:
+            broadcast_tensors(tensors, mesh.get_group(dim))
+
+
+def _apply(module: nn.Module, unit: Unit, mesh: DeviceMesh, cpu_offload: CPUOffload | None) -> None:
+    kwargs: dict[str, Any] = {"mesh": mesh, "mp_policy": precision_policy(unit.precision)}
+    if unit.keeps_weights_after_forward:
+        kwargs["reshard_after_forward"] = False
+    if unit.ignored_params:
+        kwargs["ignored_params"] = unit.ignored_params
+    offload = cpu_offload is not None and cpu_offload.offload_params
+    kwargs["offload_policy"] = (
+        CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu") if offload else OffloadPolicy()
+    )
+    fully_shard(module, **kwargs)
+    register(module, unit)
+    install_root_casts(module, unit)

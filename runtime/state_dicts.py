@@ -1,0 +1,144 @@
+"""Model state dicts as FSDP1 returned and accepted them.
+
+DTensors are gathered and cut here rather than by `torch.distributed.checkpoint.state_dict`: its
+`cpu_offload` implies rank 0 only (FSDP1 had two switches), it renames keys of compiled modules
+(FSDP1 did not), and it writes into the dict that it is given.
+
+Source: torch/distributed/fsdp/_state_dict_utils.py
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+
+from fsdp_migrate.runtime.config import StateDictSettings, StateDictType
+from fsdp_migrate.runtime.settings import get_state_dict_type
+from fsdp_migrate.runtime.tensors import gather, shard_like
+from fsdp_migrate.runtime.units import original_buffer_dtypes, reshard, sharded_modules
+
+StateDict = dict[str, Any]
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` returns: names without a value, values without a name."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
+    """What FSDP1's `model.state_dict(*args, **kwargs)` returned under the current settings.
+
+    * `FULL_STATE_DICT` (the default): whole tensors that share no memory with the model, on every
+      rank; with `offload_to_cpu` on the CPU; with `rank0_only` neither parameters nor buffers on
+      the other ranks (those of each shard group, as under FSDP1).
+    * `SHARDED_STATE_DICT`: DTensors, copies as well.
+
+    Same keys, in the same order, in the original dtypes: buffers that were cast to `buffer_dtype`
+    are cast back in the dict. Collective on all ranks. A model without units is just asked for
+    `model.state_dict(*args, **kwargs)`.
+    """
+    if not sharded_modules(model):
+        return dict_of(model.state_dict(*args, **kwargs))
+    reshard(model)
+    settings = get_state_dict_type(model)
+    prefix = kwargs.get("prefix", args[1] if len(args) > 1 else "")
+    dtypes = {prefix + clean(k): v for k, v in original_buffer_dtypes(model).items()}
+    buffers = {prefix + clean(name) for name, _ in model.named_buffers(remove_duplicate=False)}
+    state = dict_of(model.state_dict(*args, **kwargs))
+    convert = _Converter(settings)
+    for name, value in list(state.items()):
+        if not isinstance(value, torch.Tensor) or not name.startswith(prefix):
+            continue
+        if name in dtypes:
+            value = value.to(dtypes[name])
+        if isinstance(value, DTensor) or name in buffers:
+            state[name] = convert(value)
+            if state[name] is None:
+                del state[name]
+    return state
+
+
+class _Converter:
+    """Turn the values of a state dict into what the settings ask for."""
+
+    def __init__(self, settings: StateDictSettings) -> None:
+        self.full = settings.state_dict_type is StateDictType.FULL_STATE_DICT
+        self.offload = settings.state_dict_config.offload_to_cpu
+        self.rank0_only = self.full and getattr(settings.state_dict_config, "rank0_only", False)
+        self.drop: bool | None = None
+
+    def __call__(self, value: torch.Tensor) -> torch.Tensor | None:
+        if isinstance(value, DTensor):
+            self.drop = self.rank0_only and not _is_first(value)
+            value = gather(value) if self.full else value.detach().clone()
+        if self.drop:
+            return None
+        return value.cpu() if self.offload and value.device.type != "cpu" else value
+
+
+def _is_first(value: DTensor) -> bool:
+    """Whether this is rank 0 of what FSDP1 called the process group: the shard group."""
+    mesh = value.device_mesh
+    dims = [dim for dim in range(mesh.ndim) if mesh.size(dim) > 1]
+    return not dims or mesh.get_local_rank(dims[-1]) == 0
+
+
+def load_model_state_dict(
+    model: nn.Module, state_dict: StateDict, strict: bool = True, assign: bool = False
+) -> IncompatibleKeys:
+    """Load whole tensors or shards into `model`, as FSDP1's `model.load_state_dict` did.
+
+    Whole tensors may be on any device; each rank takes its part, nothing is communicated. DTensors
+    of another mesh or placement are gathered first. `state_dict` is not changed.
+
+    Args:
+        strict: raise on missing or unexpected keys, as in `nn.Module.load_state_dict`.
+        assign: only used for parameters on the meta device. Others are overwritten in place, so
+            that the optimizer keeps its parameters. For a model without units it is passed on.
+
+    Returns:
+        A tuple `(missing_keys, unexpected_keys)`.
+
+    Raises:
+        RuntimeError: keys or shapes do not fit.
+    """
+    if not sharded_modules(model):
+        return IncompatibleKeys(*model.load_state_dict(state_dict, strict, assign))
+    reshard(model)
+    targets = dict_of(model.state_dict())
+    values = dict_of(state_dict)
+    values = values.copy()  # keeps the `_metadata` that versions of modules are read from
+    for name, value in list(values.items()):
+        target = targets.get(name)
+        if isinstance(target, DTensor) and isinstance(value, torch.Tensor):
+            values[name] = _fitted(value, target)
+    unfilled = any(isinstance(t, torch.Tensor) and t.is_meta for t in targets.values())
+    return IncompatibleKeys(*model.load_state_dict(values, strict, assign and unfilled))
+
+
+def _fitted(value: torch.Tensor, target: DTensor) -> torch.Tensor:
+    """`value` laid out like `target`; a wrong shape is left for `load_state_dict` to report."""
+    if isinstance(value, DTensor):
+        same_mesh = value.device_mesh == target.device_mesh
+        if same_mesh and value.placements == target.placements:
+            return value
+        value = gather(value)
+    if value.shape != target.shape:
+        return value
+    return shard_like(value, target)
+
+
+def dict_of(state: Any) -> StateDict:
+    """`state`, which every `state_dict()` declares differently, as a dict with string keys."""
+    assert isinstance(state, dict)
+    return state
+
+
+def clean(name: str) -> str:
+    """`name` without the prefixes of wrappers that state dicts do not show."""
+    return name.replace("_checkpoint_wrapped_module.", "")
