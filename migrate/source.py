@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SourceError(Exception):
+    """A file that cannot be read as Python source, or not be written; says which and why."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
 
 
 @dataclass(frozen=True)
@@ -14,3 +28,138 @@ class Source:
     text: str
     encoding: str = "utf-8"
     bom: bool = False
+
+    def encode(self, text: str) -> bytes:
+        """The bytes of this file if it held `text`."""
+        try:
+            return (_BOM if self.bom else b"") + text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            char = error.object[error.start]
+            raise SourceError(self.path, f"{self.encoding} cannot express {char!r}") from error
+
+
+def read(path: Path) -> Source:
+    """Read a file; `SourceError` if it is not Python source."""
+    try:
+        return decode(path, path.read_bytes())
+    except OSError as error:
+        raise SourceError(path, reason(error)) from error
+
+
+def decode(path: Path, data: bytes) -> Source:
+    """The source in `data`, decoded as Python does it: by a mark, a coding comment, or UTF-8."""
+    if b"\0" in data:
+        raise SourceError(path, "not Python source: it contains null bytes")
+    bom = data.startswith(_BOM)
+    encoding = _encoding(path, data)
+    try:
+        text = data[len(_BOM) if bom else 0 :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        raise SourceError(
+            path, f"line {line}: byte 0x{byte:02x} is not {encoding}; is a coding comment missing?"
+        ) from error
+    return Source(path, text, encoding, bom)
+
+
+def _encoding(path: Path, data: bytes) -> str:
+    """What PEP 263 says of `data`."""
+    if b"coding" not in data[:512] and not data.startswith(_BOM):
+        return "utf-8"  # the usual case, without importing `tokenize`
+    import io
+    import tokenize
+
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    except SyntaxError as error:
+        raise SourceError(path, str(error.msg)) from error
+    return "utf-8" if encoding == "utf-8-sig" else encoding
+
+
+def write(source: Source, text: str) -> None:
+    """Replace the file of `source` with `text`: whole or, if anything fails, not at all."""
+    stage(source, text).commit()
+
+
+@dataclass(frozen=True)
+class Staged:
+    """New content that lies complete beside its file, one rename away from it."""
+
+    path: Path
+    temporary: str
+    target: str
+
+    def commit(self) -> None:
+        """Put the new content in the place of the old."""
+        try:
+            os.replace(self.temporary, self.target)
+        except OSError as error:
+            self.discard()
+            raise SourceError(self.path, f"cannot write: {reason(error)}") from error
+
+    def discard(self) -> None:
+        """Leave the file as it is."""
+        with suppress(OSError):
+            os.unlink(self.temporary)
+
+
+def stage(source: Source, text: str) -> Staged:
+    """Write `text` beside the file of `source`, with its permissions, ready to replace it.
+
+    A link is followed to the file that it names.  A file that is not any more what was read is
+    left alone.
+    """
+    import tempfile
+
+    data = source.encode(text)
+    target = os.path.realpath(source.path)
+    temporary = None
+    try:
+        status = _unchanged(source, target)
+        folder, name = os.path.split(target)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        _dress(temporary, status)
+    except BaseException as error:
+        if temporary is not None:
+            Staged(source.path, temporary, target).discard()
+        if isinstance(error, OSError):
+            raise SourceError(source.path, f"cannot write: {reason(error)}") from error
+        raise
+    return Staged(source.path, temporary, target)
+
+
+def _unchanged(source: Source, target: str) -> os.stat_result | None:
+    """The status of the file to replace, None if it is a new one; an error if it is not as read."""
+    try:
+        with open(target, "rb") as file:
+            if file.read() != source.encode(source.text):
+                raise SourceError(source.path, "changed on disk in the meantime; left as it is")
+            status = os.fstat(file.fileno())
+    except FileNotFoundError:
+        if source.text:
+            raise
+        return None
+    if not os.access(target, os.W_OK):
+        raise PermissionError(13, "Permission denied")
+    return status
+
+
+def _dress(temporary: str, status: os.stat_result | None) -> None:
+    """Give a temporary file the permissions, and if possible the owner, of what it replaces."""
+    if status is None:
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        return
+    if hasattr(os, "chown"):
+        with suppress(OSError):
+            os.chown(temporary, status.st_uid, status.st_gid)
+    os.chmod(temporary, stat.S_IMODE(status.st_mode))
+
+
+def reason(error: OSError) -> str:
+    """What the system says went wrong, in plain words."""
+    return (error.strerror or str(error)).lower()

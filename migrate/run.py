@@ -1,0 +1,218 @@
+"""One run of the command: look, migrate, then print or write, and the exit code that says how it went."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from fsdp_migrate import report
+from fsdp_migrate.diff import unified_diff
+from fsdp_migrate.discover import Discovered, File, context_of, discover, uses_fsdp1, uses_fsdp2
+from fsdp_migrate.findings import Finding, Tier
+from fsdp_migrate.options import Options, RuntimeMode, StateDictStyle
+from fsdp_migrate.source import Source, SourceError, decode, read, reason, stage
+
+DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, option by option."""
+
+    paths: tuple[str, ...] = ()
+    diff: bool = False
+    write: bool = False
+    check: bool = False
+    state_dict: StateDictStyle = "dcp"
+    runtime: RuntimeMode = "import"
+    mark: bool = False
+    exclude: tuple[str, ...] = ()
+    no_respect_gitignore: bool = False
+    stdin_filename: str | None = None
+    output_format: report.Format = "text"
+    quiet: bool = False
+
+    @property
+    def options(self) -> Options:
+        """The choices that the engine has to know."""
+        return Options(self.state_dict, self.runtime, self.mark)
+
+
+@dataclass
+class Result:
+    """What came of a run, so far."""
+
+    found: Discovered
+    sources: dict[Path, Source] = field(default_factory=dict)  # those that may be rewritten
+    findings: Sequence[Finding] = ()
+    changes: Mapping[Path, str] = field(default_factory=dict)
+    errors: list[SourceError] = field(default_factory=list)
+    warnings: list[SourceError] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+    def source(self, path: Path) -> Source:
+        """The file at `path` as it is now; an empty one, if it is new."""
+        if path not in self.sources:
+            self.sources[path] = read(path) if path.exists() else Source(path, "")
+        return self.sources[path]
+
+
+def run(request: Request) -> int:
+    """Do what is asked for and return the exit code; nothing is raised."""
+    step = _filter if request.paths == ("-",) else _migrate
+    try:
+        return step(request)
+    except KeyboardInterrupt:
+        _say("interrupted; no file was changed")
+        return INTERRUPTED
+    except _Interrupted as interrupt:
+        _say(str(interrupt))
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise  # click knows what to do
+    except OSError as error:
+        _say(f"error: {reason(error)}")
+        return FAILED
+    except Exception:
+        _say(f"{traceback.format_exc()}error: this is a bug of fsdp-migrate; no file was changed")
+        return FAILED
+
+
+def _migrate(request: Request) -> int:
+    found = discover(
+        request.paths or (".",),
+        exclude=request.exclude,
+        respect_gitignore=not request.no_respect_gitignore,
+    )
+    result = Result(found, errors=list(found.unreadable))
+    _analyse(result, request.options)
+    if request.write:
+        _write(result)
+    _print(result, request)
+    return _exit_code(result)
+
+
+def _filter(request: Request) -> int:
+    """From standard input to standard output."""
+    data = click.get_binary_stream("stdin").read()
+    path = Path(request.stdin_filename or "<stdin>")
+    file = File(path, data)
+    context = context_of(path, data) if request.stdin_filename else ()
+    relevant = any(uses_fsdp1(each.data) for each in (file, *context))
+    found = Discovered((file,) if relevant else (), (), context, 1, int(uses_fsdp2(data)))
+    result = Result(found)
+    _analyse(result, request.options)
+    if not request.diff and not request.check:
+        text = result.changes.get(path)
+        click.echo(data if text is None else result.source(path).encode(text), nl=False)
+        if text is not None:
+            result.written.append(path)
+    _print(result, request)
+    return _exit_code(result)
+
+
+def _analyse(result: Result, options: Options) -> None:
+    """Ask the engine, if there is anything to ask."""
+    found = result.found
+    if not found.candidates and not found.linked:
+        return
+    from fsdp_migrate import engine
+
+    candidates = _decoded(found.candidates, result.errors)
+    linked = _decoded(found.linked, [])
+    context = _decoded(found.context, [])
+    result.sources = {source.path: source for source in (*candidates, *linked)}
+    outcome = engine.migrate([*candidates, *linked], options, context)
+    result.findings = outcome.findings
+    result.changes = {
+        path: text for path, text in outcome.changes.items() if text != result.source(path).text
+    }
+    beside = {file.path for file in (*found.linked, *found.context)}
+    for failure in outcome.errors:
+        where = result.warnings if failure.path in beside else result.errors
+        where.append(SourceError(failure.path, failure.message))
+
+
+def _decoded(files: Iterable[File], errors: list[SourceError]) -> list[Source]:
+    """The sources of `files`; those that have none are put on record in `errors`."""
+    sources = []
+    for file in files:
+        try:
+            sources.append(decode(file.path, file.data))
+        except SourceError as error:
+            errors.append(error)
+    return sources
+
+
+def _write(result: Result) -> None:
+    """Replace the files that change: when all of them are ready, or none."""
+    staged = []
+    try:
+        for path, text in sorted(result.changes.items()):
+            staged.append(stage(result.source(path), text))
+        for each in staged:
+            each.commit()
+            result.written.append(each.path)
+    except SourceError as error:
+        result.errors.append(error)
+    except KeyboardInterrupt:
+        raise _Interrupted(result.written) from None
+    finally:
+        for each in staged[len(result.written) :]:
+            each.discard()
+
+
+class _Interrupted(Exception):
+    """The user stopped the run while files were being replaced."""
+
+    def __init__(self, written: Sequence[Path]) -> None:
+        done = ", ".join(map(str, written)) or "no file"
+        super().__init__(f"interrupted; {done} was changed, every file is whole")
+
+
+def _print(result: Result, request: Request) -> None:
+    """Print findings, the diff, errors and the summary, each where it belongs."""
+    piped = request.paths == ("-",) and not request.check
+    findings = report.render(request.output_format, result.findings, result.changes, result.errors)
+    click.echo(findings, nl=False, err=request.diff or piped)
+    if request.diff:
+        for path, text in sorted(result.changes.items()):
+            click.echo(unified_diff(result.source(path), text), nl=False)
+    for warning in result.warnings:
+        _say(f"warning: {warning} (looked at for its imports only; nothing is changed in it)")
+    if request.output_format in ("text", "github"):
+        for error in result.errors:
+            _say(f"error: {error}")
+    if not request.quiet:
+        for line in _summary(result, request):
+            click.echo(line, err=True)
+    sys.stdout.flush()
+
+
+def _summary(result: Result, request: Request) -> Iterable[str]:
+    if not result.findings and not result.changes and not result.errors:
+        return [report.nothing(result.found)]
+    lines = [report.counts(result.findings)] if result.findings else []
+    if request.check:
+        return lines
+    return [
+        *lines,
+        *report.next_steps(result.findings, result.changes, result.written, request.paths),
+    ]
+
+
+def _exit_code(result: Result) -> int:
+    if result.errors:
+        return FAILED
+    pending = set(result.changes) - set(result.written)
+    manual = any(finding.tier is Tier.MANUAL for finding in result.findings)
+    return LEFT if pending or manual else DONE
+
+
+def _say(message: str) -> None:
+    click.echo(f"fsdp-migrate: {message}", err=True)
