@@ -60,8 +60,8 @@ def forward_hooks(module: nn.Module) -> Iterator[tuple[dict[int, Callable[..., A
     state = _state(module)
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
         for key, hook in list(hooks.items()):
-            origin = getattr(hook, "__wrapped__", hook)
-            if getattr(origin, "__self__", None) is state:
+            wrapped = getattr(hook, "__wrapped__", None)  # so with several modules in one unit
+            if state in (getattr(h, "__self__", None) for h in (hook, wrapped)):
                 yield hooks, key
 
 

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 
 from fsdp_migrate.runtime.config import StateDictSettings, StateDictType
 from fsdp_migrate.runtime.settings import get_state_dict_type
-from fsdp_migrate.runtime.tensors import gather, shard_like
+from fsdp_migrate.runtime.tensors import gather, is_first_rank, shard_like
 from fsdp_migrate.runtime.units import original_buffer_dtypes, reshard, sharded_modules
 
 StateDict = dict[str, Any]
@@ -74,18 +74,11 @@ class _Converter:
 
     def __call__(self, value: torch.Tensor) -> torch.Tensor | None:
         if isinstance(value, DTensor):
-            self.drop = self.rank0_only and not _is_first(value)
+            self.drop = self.rank0_only and not is_first_rank(value)
             value = gather(value) if self.full else value.detach().clone()
         if self.drop:
             return None
         return value.cpu() if self.offload and value.device.type != "cpu" else value
-
-
-def _is_first(value: DTensor) -> bool:
-    """Whether this is rank 0 of what FSDP1 called the process group: the shard group."""
-    mesh = value.device_mesh
-    dims = [dim for dim in range(mesh.ndim) if mesh.size(dim) > 1]
-    return not dims or mesh.get_local_rank(dims[-1]) == 0
 
 
 def load_model_state_dict(

@@ -120,5 +120,12 @@ def write_back(target: torch.Tensor, whole: torch.Tensor) -> None:
         target.copy_(whole)
 
 
+def is_first_rank(tensor: DTensor) -> bool:
+    """Whether this is rank 0 of what FSDP1 called the process group of a unit: its shard group."""
+    mesh = tensor.device_mesh
+    dims = [dim for dim in range(mesh.ndim) if mesh.size(dim) > 1]
+    return not dims or mesh.get_local_rank(dims[-1]) == 0
+
+
 def _same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
