@@ -64,7 +64,7 @@ def discover(
         fsdp2 += uses_fsdp2(data)
         if uses_fsdp1(data) and not tree.ignored(absolute):
             candidates[absolute] = data
-    linked, context = _links(tree, candidates) if candidates else ((), ())
+    linked, context = _links(tree, candidates) if candidates or tree.named else ((), ())
     return Discovered(
         tuple(File(tree.shown(path), data) for path, data in candidates.items()),
         linked,
@@ -95,15 +95,25 @@ def uses_fsdp2(data: bytes) -> bool:
     return _FSDP2.search(data) is not None
 
 
-def _links(tree: _Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...], tuple[File, ...]]:
-    """The files of `tree` that are linked to `candidates`, and the context of all of them."""
+def _links(
+    tree: _Tree, candidates: dict[str, bytes]
+) -> tuple[tuple[File, ...], tuple[File, ...]]:
+    """The files of `tree` that are linked to `candidates`, and the context of all of them.
+
+    A file that was named alone is also linked to a file of FSDP1 that was not named with it.
+    """
     graph = Graph(tree.files, lambda path: candidates.get(path) or tree.read(path) or b"")
-    importers = {path for path in graph.importers(candidates) if not tree.ignored(path)}
+    named = graph.imported(tree.named) | tree.named
+    beyond = named - tree.files.keys()
+    sources = candidates.keys() | {path for path in beyond if uses_fsdp1(tree.read(path) or b"")}
+    if not sources:
+        return (), ()
+    importers = {path for path in graph.importers(sources, named) if not tree.ignored(path)}
     # A package's `__init__` passes names on: what else it imports has nothing to do with them.
     users = {path for path in importers if os.path.basename(path) != "__init__.py"}
-    others = (importers | graph.imported(users | candidates.keys())) - candidates.keys()
+    others = (importers | graph.imported(users | sources)) - candidates.keys()
     linked = {path for path in others if path in tree.files and not tree.ignored(path)}
-    return tree.take(linked), tree.take(others - linked)
+    return tree.take(linked), tree.take((others | sources) - linked - candidates.keys())
 
 
 @dataclass
@@ -114,8 +124,8 @@ class _Tree:
     respect_gitignore: bool
     files: dict[str, str] = field(default_factory=dict)  # as the user would write them
     unreadable: dict[str, SourceError] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)  # given as files, not found in a folder
     _layers: dict[str, Layers] = field(default_factory=dict)  # by folder
-    _named: set[str] = field(default_factory=set)
     _links: dict[str, str] = field(default_factory=dict)
     _excluded: Layers = ()
 
@@ -126,7 +136,7 @@ class _Tree:
         """Add a file, or the files in a folder and those below it."""
         absolute, shown = os.path.abspath(path), os.path.normpath(path)
         if not os.path.isdir(absolute):
-            self._named.add(absolute)
+            self.named.add(absolute)
             self.files[absolute] = shown
             return
         above = layers_above(absolute) if self.respect_gitignore else ()
@@ -142,7 +152,7 @@ class _Tree:
 
     def ignored(self, path: str) -> bool:
         """Whether a file that is in the tree is to be left out of it."""
-        if path in self._named:
+        if path in self.named:
             return False
         if is_ignored(path, self._excluded):
             return True

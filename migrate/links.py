@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -76,11 +76,14 @@ class Graph:
         self._located = cache(self._find_from)
         self._roots = cache(self._roots_of)
 
-    def importers(self, targets: Iterable[str]) -> set[str]:
-        """The files of the run that import one of `targets`, directly or through others."""
+    def importers(self, targets: Iterable[str], beyond: Collection[str] = ()) -> set[str]:
+        """The files of the run that import one of `targets`, directly or through others.
+
+        For the files `beyond`, of the run or not, what they import is looked for on disk too.
+        """
         users: dict[str, list[str]] = {}
-        for path in self._files.values():
-            for target in self._targets(path, disk=False).ends:
+        for path in {*self._files.values(), *beyond}:
+            for target in self._targets(path, disk=path in beyond).ends:
                 users.setdefault(target, []).append(path)
         return _reach(targets, lambda path: users.get(path, ()))
 

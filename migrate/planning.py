@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from fsdp_migrate.contexts import find_contexts, settle
 from fsdp_migrate.findings import Finding, Tier
 from fsdp_migrate.options import Options
 from fsdp_migrate.project import Project
@@ -24,12 +25,29 @@ def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     """Everything that the rules have to say about `project`, whole units or nothing."""
     solver = Solver(project)
     solver.solve()
-    facts = Facts(solver, options, plan_wraps(solver))
+    facts = Facts(solver, options, plan_wraps(solver), find_contexts(solver))
     facts.uses = list(find_uses(solver, frozenset(owners_of_methods())))
+    _settle_contexts(facts)
     findings: list[Finding] = []
     for use in facts.uses:
         findings.extend(_ask(use, facts))
     return facts, hold_back(_unique(findings))
+
+
+def _settle_contexts(facts: Facts) -> None:
+    """Decide which state-dict contexts go; the calls inside them say whether they can."""
+    calls = []
+    for use in facts.uses:
+        rules = (
+            [owners_of_methods()[use.name]]
+            if use.receiver is not None
+            else owners_of_symbol(use.name)
+        )
+        for rule in rules:
+            if rule.lowerable is not None and use.call is not None:
+                ambient = facts.solver.ambient[use.call]
+                calls.append((ambient, rule.lowerable(use, facts)))
+    settle(facts.contexts, calls)
 
 
 def _ask(use: Use, facts: Facts) -> Iterable[Finding]:

@@ -100,9 +100,7 @@ def next_steps(
             "said by: fsdp-migrate explain CODE"
         )
     if written and any(finding.tier is Tier.SHIM for finding in findings):
-        steps.append(
-            "Where fsdp_migrate.runtime is imported, training needs fsdp-migrate installed."
-        )
+        steps.append("Training needs fsdp-migrate where fsdp_migrate.runtime is imported.")
     command = formatter(written)
     if command:
         steps.append(f"Format what changed: {command}")

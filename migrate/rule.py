@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from fsdp_migrate.contexts import Contexts
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Edit, Finding, Fix, Import, Safety, Tier
 from fsdp_migrate.options import Options
@@ -58,7 +59,8 @@ class Rule:
     """One FSDP1 surface and how to leave it.
 
     `symbols` are the canonical names that the rule owns (a prefix owns what is below it);
-    `methods` are the methods and attributes of an FSDP1 model that it owns.
+    `methods` are the methods and attributes of an FSDP1 model that it owns.  A rule whose uses
+    depend on a state-dict context says by `lowerable` which of them can do without.
     """
 
     code: str
@@ -69,6 +71,7 @@ class Rule:
     check: Check
     symbols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    lowerable: Callable[[Use, Facts], bool] | None = None
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
 
@@ -80,6 +83,7 @@ class Facts:
     solver: Solver
     options: Options
     plans: Mapping[Site, WrapPlan]
+    contexts: Contexts
     uses: list[Use] = field(default_factory=list)
     removed: dict[str, set[ast.AST]] = field(default_factory=dict)
 

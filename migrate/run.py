@@ -1,4 +1,4 @@
-"""One run of the command: look, migrate, then print or write, and the exit code that says how it went."""
+"""One run of the command: look, migrate, print or write, and say by an exit code how it went."""
 
 from __future__ import annotations
 
@@ -64,32 +64,31 @@ class Result:
 
 def run(request: Request) -> int:
     """Do what is asked for and return the exit code; nothing is raised."""
-    step = _filter if request.paths == ("-",) else _migrate
+    written: list[Path] = []
     try:
-        return step(request)
-    except KeyboardInterrupt:
-        _say("interrupted; no file was changed")
-        return INTERRUPTED
-    except _Interrupted as interrupt:
-        _say(str(interrupt))
-        return INTERRUPTED
+        if request.paths == ("-",):
+            return _filter(request)
+        return _migrate(request, written)
     except BrokenPipeError:
         raise  # click knows what to do
+    except KeyboardInterrupt:
+        code, message = INTERRUPTED, "interrupted"
     except OSError as error:
-        _say(f"error: {reason(error)}")
-        return FAILED
+        code, message = FAILED, f"error: {reason(error)}"
     except Exception:
-        _say(f"{traceback.format_exc()}error: this is a bug of fsdp-migrate; no file was changed")
-        return FAILED
+        code, message = FAILED, f"this is a bug of fsdp-migrate:\n{traceback.format_exc()}"
+    changed = ", ".join(map(str, written)) or "no file"
+    _say(f"{message}; {changed} was changed, and no file is damaged")
+    return code
 
 
-def _migrate(request: Request) -> int:
+def _migrate(request: Request, written: list[Path]) -> int:
     found = discover(
         request.paths or (".",),
         exclude=request.exclude,
         respect_gitignore=not request.no_respect_gitignore,
     )
-    result = Result(found, errors=list(found.unreadable))
+    result = Result(found, errors=list(found.unreadable), written=written)
     _analyse(result, request.options)
     if request.write:
         _write(result)
@@ -160,19 +159,9 @@ def _write(result: Result) -> None:
             result.written.append(each.path)
     except SourceError as error:
         result.errors.append(error)
-    except KeyboardInterrupt:
-        raise _Interrupted(result.written) from None
     finally:
         for each in staged[len(result.written) :]:
             each.discard()
-
-
-class _Interrupted(Exception):
-    """The user stopped the run while files were being replaced."""
-
-    def __init__(self, written: Sequence[Path]) -> None:
-        done = ", ".join(map(str, written)) or "no file"
-        super().__init__(f"interrupted; {done} was changed, every file is whole")
 
 
 def _print(result: Result, request: Request) -> None:

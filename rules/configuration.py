@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.names import CONFIGS, POLICIES, ROOT, short
+from fsdp_migrate.names import CONFIGS, POLICIES, ROOT
+from fsdp_migrate.removal import removed_nodes
 from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
 from fsdp_migrate.wraps import MIXED_PRECISION
 
@@ -107,8 +108,6 @@ def _policy_call(use: Use, call: ast.Call) -> ReplaceExpression:
 
 def swallowed(use: Use, facts: Facts) -> bool:
     """Whether the reference goes away with a natively migrated constructor call."""
-    from fsdp_migrate.rules.constructor import removed_nodes
-
     return use.node in removed_nodes(facts, use.module)
 
 
@@ -125,4 +124,3 @@ RULE = Rule(
         f"{ROOT}.wrap._module_wrap_policy",
     ),
 )
-_ = short

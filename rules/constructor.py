@@ -20,11 +20,11 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.facts import Module
 from fsdp_migrate.names import FSDP1, ROOT
+from fsdp_migrate.removal import removals
 from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime, torch_path
 from fsdp_migrate.values import Wrapped
-from fsdp_migrate.wraps import WrapPlan, is_path, removable
+from fsdp_migrate.wraps import WrapPlan, is_path
 
 DSD = "torch.distributed.checkpoint.state_dict"
 WIDTH = 88
@@ -91,7 +91,7 @@ KNOWN = frozenset(
 def _native(use: Use, facts: Facts, plan: WrapPlan, unit: frozenset[str]) -> Finding:
     writer = _Writer(use, facts, plan)
     edit = writer.edit()
-    edits = [edit, *_removals(use, facts, plan)]
+    edits = [edit, *removals(facts, use.module, plan.absorbed)]
     return finding(
         RULE,
         use,
@@ -101,45 +101,6 @@ def _native(use: Use, facts: Facts, plan: WrapPlan, unit: frozenset[str]) -> Fin
         imports=writer.imports,
         units=unit,
     )
-
-
-def _removals(use: Use, facts: Facts, plan: WrapPlan) -> Iterator[ReplaceStatement]:
-    """The assignments that only native wraps have read."""
-    removed = removed_nodes(facts, use.module)
-    for statement in plan.absorbed:
-        if statement.value in removed:
-            yield ReplaceStatement(use.module.span(statement), "")
-
-
-def removed_nodes(facts: Facts, module: Module) -> set[ast.AST]:
-    """The nodes of `module` that native wraps take the place of."""
-    key = module.name
-    if key not in facts.removed:
-        facts.removed[key] = _removed(facts, module)
-    return facts.removed[key]
-
-
-def _removed(facts: Facts, module: Module) -> set[ast.AST]:
-    removed: set[ast.AST] = set()
-    absorbed: list[ast.Assign] = []
-    for plan in facts.plans.values():
-        if not plan.native or plan.fact.module is not module:
-            continue
-        absorbed += plan.absorbed
-        kept = plan.fact.arguments["module"].node
-        text = plan.mixed_precision.text if plan.mixed_precision else ""
-        for argument in [*plan.fact.node.args, *(k.value for k in plan.fact.node.keywords)]:
-            if argument is kept or (
-                plan.mixed_precision is not None
-                and not plan.mixed_precision.inline
-                and module.text(argument) == text
-            ):
-                continue
-            removed |= set(ast.walk(argument))
-    for statement in reversed(absorbed):
-        if removable(facts.solver, module, statement, removed):
-            removed |= set(ast.walk(statement.value))
-    return removed
 
 
 class _Writer:

@@ -1,0 +1,185 @@
+"""Which kind of state dict each call means: `state_dict_type` contexts, resolved.
+
+Under FSDP1 `model.state_dict()` depends on a mode that a context manager sets around it, in
+this function or in a caller.  FSDP2 has no mode: the options stand at the call.  A context can
+go when every call that runs inside it is known and has its options written out.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fsdp_migrate.facts import Module
+from fsdp_migrate.names import FSDP1, ROOT, short
+from fsdp_migrate.solve import Solver
+from fsdp_migrate.values import NONE, NOTHING, Const, Result, Site, Symbol, Value
+from fsdp_migrate.wraps import definition
+
+CONTEXT = f"{FSDP1}.state_dict_type"
+SETTER = f"{FSDP1}.set_state_dict_type"
+KINDS = {
+    f"{ROOT}.StateDictType.FULL_STATE_DICT": "FULL",
+    f"{ROOT}.StateDictType.SHARDED_STATE_DICT": "SHARDED",
+}
+PARAMETERS = ("module", "state_dict_type", "state_dict_config", "optim_state_dict_config")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A mode of FSDP1's state dicts, its flags included.
+
+    The optimizer's defaults are FSDP1's: on the CPU, on all ranks.  `optim_given` tells a flag
+    that the program states from a default that it may not even know of.
+    """
+
+    kind: str = "FULL"
+    offload: bool = False
+    rank0: bool = False
+    optim_offload: bool = True
+    optim_rank0: bool = False
+    optim_given: bool = False
+
+
+@dataclass
+class ContextPlan:
+    """One `state_dict_type(...)` call."""
+
+    module: Module
+    call: ast.Call
+    setting: Setting | None
+    statement: ast.With | None  # the `with` that the call is an item of
+    native: bool = False
+    absorbed: list[ast.Assign] = field(default_factory=list)
+
+
+@dataclass
+class Contexts:
+    """All contexts of a program."""
+
+    plans: Mapping[Site, ContextPlan]
+    has_setter: bool
+
+    def setting(self, ambient: frozenset[Site | None]) -> Setting | None:
+        """The one setting that holds in all of `ambient`, or None if only the run knows."""
+        if self.has_setter and None in ambient:
+            return None
+        found = {self.plans[s].setting if s is not None else Setting() for s in ambient}
+        return found.pop() if len(found) == 1 else None
+
+    def is_native(self, ambient: frozenset[Site | None]) -> bool:
+        """Whether calls made in `ambient` have their options written out."""
+        if self.has_setter and None in ambient:
+            return False
+        return all(site is None or self.plans[site].native for site in ambient)
+
+
+def find_contexts(solver: Solver) -> Contexts:
+    """The contexts of the program, not planned yet."""
+    plans: dict[Site, ContextPlan] = {}
+    has_setter = False
+    for site, call in solver.call_nodes.items():
+        callee = {short_context(a) for a in solver.value(call.func)}
+        if SETTER in callee:
+            has_setter = True
+        if CONTEXT in callee:
+            module = solver.project.modules[site.module]
+            plan = ContextPlan(module, call, None, _with_of(module, call))
+            plan.setting = _setting(solver, plan)
+            plans[site] = plan
+    return Contexts(plans, has_setter)
+
+
+def short_context(atom: object) -> str:
+    """The canonical name of a symbol, or of the static method that a model forwards."""
+    if isinstance(atom, Symbol):
+        return atom.name
+    name = getattr(atom, "name", "")
+    return f"{FSDP1}.{name}" if type(atom).__name__ == "Method" else ""
+
+
+def settle(contexts: Contexts, uses: Iterable[tuple[frozenset[Site | None], bool]]) -> None:
+    """Decide which contexts can go, given the ambient and nativeness of every call in them."""
+    calls = list(uses)
+    for plan in contexts.plans.values():
+        plan.native = plan.setting is not None and plan.statement is not None
+    changed = True
+    while changed:
+        changed = False
+        for ambient, lowerable in calls:
+            if lowerable and contexts.is_native(ambient):
+                continue
+            for site in ambient:
+                if site is not None and contexts.plans[site].native:
+                    contexts.plans[site].native = False
+                    changed = True
+
+
+def _with_of(module: Module, call: ast.Call) -> ast.With | None:
+    item = module.parents.get(call)
+    if isinstance(item, ast.withitem) and item.optional_vars is None:
+        statement = module.parents[item]
+        if isinstance(statement, ast.With):
+            return statement
+    return None
+
+
+def _setting(solver: Solver, plan: ContextPlan) -> Setting | None:
+    call = plan.call
+    if any(isinstance(a, ast.Starred) for a in call.args) or any(
+        k.arg is None for k in call.keywords
+    ):
+        return None
+    given: dict[str, ast.expr] = dict(zip(PARAMETERS, call.args, strict=False))
+    given |= {k.arg: k.value for k in call.keywords if k.arg}
+    kind = _kind(solver.value(given.get("state_dict_type")))
+    if kind is None:
+        return None
+    for node in given.values():
+        if isinstance(node, ast.Name) and node is not given.get("module"):
+            found = definition(plan.module, node)
+            if found is not None:
+                plan.absorbed.append(found)
+    model = _config(solver, given.get("state_dict_config"))
+    optim = _config(solver, given.get("optim_state_dict_config"))
+    if model is None or optim is None:
+        return None
+    return Setting(
+        kind,
+        model.get("offload_to_cpu", False),
+        model.get("rank0_only", False),
+        optim.get("offload_to_cpu", True),
+        optim.get("rank0_only", False),
+        bool(optim) or "optim_state_dict_config" in given,
+    )
+
+
+def _kind(value: Value) -> str | None:
+    kinds = {KINDS.get(a.name) if isinstance(a, Symbol) else None for a in value}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _config(solver: Solver, node: ast.expr | None) -> dict[str, bool] | None:
+    """The flags of a configuration object; None if they can't be known."""
+    value = solver.value(node)
+    if node is None or value == NONE:
+        return {}
+    if len(value) != 1:
+        return None
+    (atom,) = value
+    if not isinstance(atom, Result) or not short(atom.symbol).endswith("StateDictConfig"):
+        return None
+    args, kwargs = solver.calls[atom.site]
+    named = dict(zip(("offload_to_cpu", "rank0_only"), args, strict=False)) | kwargs
+    if short(atom.symbol).startswith("Sharded"):
+        named.pop("_use_dtensor", None)
+    flags: dict[str, bool] = {}
+    for name, flag in named.items():
+        if name not in ("offload_to_cpu", "rank0_only") or len(flag) != 1:
+            return None
+        (known,) = flag or NOTHING
+        if not isinstance(known, Const) or not isinstance(known.value, bool):
+            return None
+        flags[name] = known.value
+    return flags

@@ -1,0 +1,279 @@
+"""FSDP1's optimizer-state functions become `get_optimizer_state_dict` and its counterpart.
+
+https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
+
+Natively only where DCP's functions are known to do what FSDP1's did: the model's state is saved
+before the optimizer's (an evaluation may have left the root unsharded), the optimizer has state,
+and no checkpoint of flat parameters (whose `step` tensors are shared) can come in.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fsdp_migrate.findings import (
+    Edit,
+    Finding,
+    Import,
+    ReplaceExpression,
+    ReplaceStatement,
+    Tier,
+)
+from fsdp_migrate.names import FSDP1, short
+from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.uses import split
+from fsdp_migrate.values import Result
+
+DSD = "torch.distributed.checkpoint.state_dict"
+NAMES = (
+    "optim_state_dict",
+    "optim_state_dict_to_load",
+    "full_optim_state_dict",
+    "sharded_optim_state_dict",
+    "shard_full_optim_state_dict",
+    "scatter_full_optim_state_dict",
+    "flatten_sharded_optim_state_dict",
+    "rekey_optim_state_dict",
+)
+STATEFUL = frozenset(
+    {"ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"}
+)
+
+
+@dataclass(frozen=True)
+class Load:
+    """`optim.load_state_dict(FSDP.optim_state_dict_to_load(model, optim, osd))`, in one or two."""
+
+    model: ast.expr
+    optim: ast.expr
+    state: ast.expr
+    call: ast.Call  # the outer call, `optim.load_state_dict(...)`
+    assignment: ast.Assign | None  # `flat = FSDP.optim_state_dict_to_load(...)`, if apart
+
+
+def lowerable(use: Use, facts: Facts) -> bool:
+    """Whether the call does without a context around it."""
+    name = short(use.name)
+    if name == "optim_state_dict":
+        return _native_get(use, facts) is not None
+    if name == "optim_state_dict_to_load":
+        return _load(use, facts) is not None
+    return name in {"full_optim_state_dict", "scatter_full_optim_state_dict"} or True
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace one call."""
+    name = short(use.name)
+    model = _model(use, facts)
+    units = facts.units(facts.solver.wrapped(facts.value(model))) if model else frozenset()
+    if use.call is not None and facts.contexts.is_native(facts.solver.ambient[use.call]):
+        if name == "optim_state_dict":
+            edit = _native_get(use, facts)
+            if edit is not None:
+                yield finding(
+                    RULE,
+                    use,
+                    "FSDP.optim_state_dict becomes get_optimizer_state_dict",
+                    tier=Tier.NATIVE,
+                    edits=[edit],
+                    imports=_imports("get_optimizer_state_dict", edit.template),
+                    units=units,
+                )
+                return
+        if name == "optim_state_dict_to_load":
+            load = _load(use, facts)
+            if load is not None:
+                yield _loaded(use, facts, load, units)
+                return
+    yield finding(
+        RULE,
+        use,
+        f"FSDP.{name} goes through the shim",
+        tier=Tier.SHIM,
+        edits=[ReplaceExpression(use.module.span(use.node), name)],
+        imports=[runtime(name)],
+        units=units,
+    )
+
+
+def _imports(name: str, template: str) -> list[Import]:
+    options = [Import(DSD, "StateDictOptions")] if "StateDictOptions" in template else []
+    return [Import(DSD, name), *options]
+
+
+def _model(use: Use, facts: Facts) -> ast.expr | None:
+    call = use.call
+    if call is None:
+        return None
+    for node in [*call.args, *(k.value for k in call.keywords)]:
+        if facts.solver.wrapped(facts.value(node)):
+            return node
+    return None
+
+
+def _certain(node: ast.expr, facts: Facts) -> bool:
+    wraps, others = split(facts.solver, facts.value(node))
+    return bool(wraps) and not others
+
+
+def _stateful(node: ast.expr, facts: Facts) -> bool:
+    """Whether the optimizer certainly keeps state."""
+    value = facts.value(node)
+    for atom in value:
+        if not isinstance(atom, Result) or not atom.symbol.startswith("torch.optim."):
+            return False
+        if short(atom.symbol) not in STATEFUL:
+            return False
+    return bool(value)
+
+
+# ---------------------------------------------------------------------- saving
+def _native_get(use: Use, facts: Facts) -> ReplaceExpression | None:
+    call = use.call
+    if call is None:
+        return None
+    given: dict[str, ast.expr] = dict(zip(("model", "optim"), call.args, strict=False))
+    given |= {k.arg: k.value for k in call.keywords if k.arg}
+    if set(given) != {"model", "optim"} or len(call.args) + len(call.keywords) != 2:
+        return None
+    setting = facts.contexts.setting(facts.solver.ambient[call])
+    if setting is None or not _certain(given["model"], facts):
+        return None
+    if not _stateful(given["optim"], facts) or not _model_saved_before(use, given["model"], facts):
+        return None
+    flags = []
+    if setting.kind == "FULL":
+        if setting.optim_offload != setting.optim_rank0:
+            return None
+        flags.append("full_state_dict=True")
+    if setting.optim_offload and (setting.kind == "FULL" or setting.optim_given):
+        flags.append("cpu_offload=True")
+    options = f", options=StateDictOptions({', '.join(flags)})" if flags else ""
+    holes = (use.module.span(given["model"]), use.module.span(given["optim"]))
+    return ReplaceExpression(
+        use.module.span(call), f"get_optimizer_state_dict({{0}}, {{1}}{options})", holes
+    )
+
+
+def _model_saved_before(use: Use, model: ast.expr, facts: Facts) -> bool:
+    """Whether the function takes the model's state first, which shards the root again."""
+    text = use.module.text(model)
+    return any(
+        other.module is use.module
+        and other.name == "state_dict"
+        and other.receiver is not None
+        and use.module.text(other.receiver) == text
+        and use.module.function(other.node) is use.module.function(use.node)
+        and (other.node.lineno, other.node.col_offset) < (use.node.lineno, use.node.col_offset)
+        for other in facts.uses
+    )
+
+
+# ---------------------------------------------------------------------- loading
+def _load(use: Use, facts: Facts) -> Load | None:
+    call = use.call
+    if call is None:
+        return None
+    arguments = _load_arguments(call, facts)
+    if arguments is None:
+        return None
+    model, optim, state = arguments
+    if not _certain(model, facts):
+        return None
+    module = use.module
+    parent = module.parents[call]
+    if isinstance(parent, ast.Call) and parent.args == [call] and _loads(module.text, parent, optim):
+        return Load(model, optim, state, parent, None)
+    if isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name):
+        name = parent.targets[0].id
+        scope = module.function(call) or module.tree
+        reads = [
+            n
+            for n in ast.walk(scope)
+            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
+        ]
+        writes = [
+            n
+            for n in ast.walk(scope)
+            if isinstance(n, ast.Name) and n.id == name and not isinstance(n.ctx, ast.Load)
+        ]
+        if len(reads) != 1 or len(writes) != 1:
+            return None
+        outer = module.parents[reads[0]]
+        if isinstance(outer, ast.Call) and outer.args == [reads[0]]:
+            if _loads(module.text, outer, optim) and isinstance(module.parents[outer], ast.Expr):
+                return Load(model, optim, state, outer, parent)
+    return None
+
+
+def _loads(text: object, call: ast.Call, optim: ast.expr) -> bool:
+    return (
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == "load_state_dict"
+        and ast.dump(call.func.value) == ast.dump(optim)
+        and not call.keywords
+    )
+
+
+def _load_arguments(call: ast.Call, facts: Facts) -> tuple[ast.expr, ast.expr, ast.expr] | None:
+    """Model, optimizer and state, in whichever of FSDP1's orders they come."""
+    names = ("model", "optim", "optim_state_dict")
+    given: dict[str, ast.expr] = {k.arg: k.value for k in call.keywords if k.arg}
+    if len(call.args) == 3 and facts.solver.wrapped(facts.value(call.args[1])):
+        state, model, optim = call.args
+        given |= {"model": model, "optim": optim, "optim_state_dict": state}
+    else:
+        given |= dict(zip(names, call.args, strict=False))
+    if set(given) != set(names) or any(k.arg is None for k in call.keywords):
+        return None
+    return given["model"], given["optim"], given["optim_state_dict"]
+
+
+def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Finding:
+    module = use.module
+    assert use.call is not None
+    setting = facts.contexts.setting(facts.solver.ambient[use.call])
+    plans = [facts.plan(w) for w in facts.solver.wrapped(facts.value(load.model))]
+    flat = any(plan is None or plan.flat_parameters for plan in plans)
+    native = setting is not None and not flat and _stateful(load.optim, facts)
+    options = ""
+    if native and setting is not None and setting.kind == "FULL":
+        flags = "full_state_dict=True"
+        if setting.optim_rank0:
+            flags += ", broadcast_from_rank0=True"
+        options = f", options=StateDictOptions({flags})"
+    name = "set_optimizer_state_dict" if native else "load_optim_state_dict"
+    template = f"{name}({{0}}, {{1}}, {{2}}{options})"
+    holes = (module.span(load.model), module.span(load.optim), module.span(load.state))
+    edits: list[Edit]
+    if load.assignment is not None:
+        edits = [
+            ReplaceStatement(module.span(load.assignment), template, holes),
+            ReplaceStatement(module.span(module.statement(load.call)), ""),
+        ]
+    else:
+        edits = [ReplaceExpression(module.span(load.call), template, holes)]
+    return finding(
+        RULE,
+        use,
+        f"loading the optimizer's state becomes one call of {name}",
+        tier=Tier.NATIVE if native else Tier.SHIM,
+        edits=edits,
+        imports=_imports(name, template) if native else [runtime(name)],
+        units=units,
+    )
+
+
+RULE = Rule(
+    code="FSDP303",
+    name="optimizer-state-dict",
+    summary="`optim_state_dict` and its relatives become `get_`/`set_optimizer_state_dict`",
+    why="FSDP1's functions know flat parameters only.",
+    fix_safety="Safe: the same content under the same names; training goes on identically.",
+    check=check,
+    lowerable=lowerable,
+    symbols=tuple(f"{FSDP1}.{name}" for name in NAMES),
+    methods=NAMES,
+)

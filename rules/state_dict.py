@@ -1,0 +1,156 @@
+"""`model.state_dict()` and `model.load_state_dict(...)` become DCP's state-dict functions.
+
+https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
+
+Under FSDP2 the plain methods give and take sharded tensors: what rank 0 saves is its shard only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from fsdp_migrate.contexts import Setting
+from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
+from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+
+DSD = "torch.distributed.checkpoint.state_dict"
+SHIMS = {"state_dict": "model_state_dict", "load_state_dict": "load_model_state_dict"}
+
+
+def lowerable(use: Use, facts: Facts) -> bool:
+    """Whether the call can be written with its options, were its context to go."""
+    call = use.call
+    if call is None or not use.certain:
+        return False
+    setting = facts.contexts.setting(facts.solver.ambient[call])
+    if setting is None or any(k.arg is None for k in call.keywords):
+        return False
+    if use.name == "state_dict":
+        return not call.args and not call.keywords and not (
+            setting.kind == "FULL" and setting.rank0 and not setting.offload
+        )
+    names = {k.arg for k in call.keywords}
+    return len(call.args) + ("state_dict" in names) == 1 and names <= {"state_dict", "strict"}
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace one call."""
+    units = facts.units(use.wraps)
+    call = use.call
+    assert use.receiver is not None
+    if call is None:
+        yield finding(
+            RULE,
+            use,
+            f"{use.name} is taken as a value; under FSDP2 it is about shards, "
+            "use torch.distributed.checkpoint.state_dict",
+            tier=Tier.MANUAL,
+            units=units,
+        )
+        return
+    ambient = facts.solver.ambient[call]
+    setting = facts.contexts.setting(ambient)
+    if setting is None or not lowerable(use, facts) or not facts.contexts.is_native(ambient):
+        yield _shim(use, call, units)
+        return
+    edit, names = (_get if use.name == "state_dict" else _set)(use, call, setting)
+    yield finding(
+        RULE,
+        use,
+        f"model.{use.name} becomes {sorted(names)[-1]}",
+        tier=Tier.NATIVE,
+        edits=[edit],
+        imports=[Import(DSD, name) for name in names],
+        units=units,
+    )
+
+
+def _shim(use: Use, call: ast.Call, units: frozenset[str]) -> Finding:
+    assert use.receiver is not None
+    holes = [use.module.span(use.receiver)]
+    parts = ["{0}"]
+    for argument in call.args:
+        parts.append(f"{{{len(holes)}}}")
+        holes.append(use.module.span(argument))
+    for keyword in call.keywords:
+        parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
+        holes.append(use.module.span(keyword.value))
+    name = SHIMS[use.name]
+    return finding(
+        RULE,
+        use,
+        f"model.{use.name} goes through the shim",
+        tier=Tier.SHIM,
+        edits=[
+            ReplaceExpression(use.module.span(call), f"{name}({', '.join(parts)})", tuple(holes))
+        ],
+        imports=[runtime(name)],
+        units=units,
+    )
+
+
+def _get(use: Use, call: ast.Call, setting: Setting) -> tuple[ReplaceExpression, set[str]]:
+    assert use.receiver is not None
+    names = {"get_model_state_dict"}
+    flags = []
+    if setting.kind == "FULL":
+        flags.append("full_state_dict=True")
+    if setting.offload and (setting.rank0 or setting.kind == "SHARDED"):
+        flags.append("cpu_offload=True")
+    text = "get_model_state_dict({0})"
+    if flags:
+        names.add("StateDictOptions")
+        text = f"get_model_state_dict({{0}}, options=StateDictOptions({', '.join(flags)}))"
+    if setting.kind == "FULL" and setting.offload and not setting.rank0:
+        text = f"{{key: value.cpu() for key, value in {text}.items()}}"
+    return _edit(use, call, text, (use.module.span(use.receiver),)), names
+
+
+def _set(use: Use, call: ast.Call, setting: Setting) -> tuple[ReplaceExpression, set[str]]:
+    assert use.receiver is not None
+    given = {k.arg: k.value for k in call.keywords}
+    state = call.args[0] if call.args else given["state_dict"]
+    names = {"set_model_state_dict"}
+    holes = [use.module.span(use.receiver), use.module.span(state)]
+    flags = ["full_state_dict=True"] if setting.kind == "FULL" else []
+    strict = given.get("strict")
+    if strict is not None:
+        flags.append("strict={2}")
+        holes.append(use.module.span(strict))
+    text = "dict({1})" if setting.kind == "FULL" and _read_later(use, state) else "{1}"
+    text = f"set_model_state_dict({{0}}, {text}"
+    if flags:
+        names.add("StateDictOptions")
+        text += f", options=StateDictOptions({', '.join(flags)})"
+    return _edit(use, call, text + ")", tuple(holes)), names
+
+
+def _edit(use: Use, call: ast.Call, text: str, holes: tuple[Span, ...]) -> ReplaceExpression:
+    return ReplaceExpression(use.module.span(call), text, holes)
+
+
+def _read_later(use: Use, state: ast.expr) -> bool:
+    """Whether the state dict is read again; loading puts DTensors into it."""
+    if not isinstance(state, ast.Name):
+        return False
+    scope = use.module.function(state) or use.module.tree
+    return any(
+        isinstance(node, ast.Name)
+        and node.id == state.id
+        and isinstance(node.ctx, ast.Load)
+        and (node.lineno, node.col_offset) > (state.lineno, state.col_offset)
+        for node in ast.walk(scope)
+    )
+
+
+RULE = Rule(
+    code="FSDP302",
+    name="model-state-dict",
+    summary="`model.state_dict()` and `load_state_dict` become DCP's state-dict functions",
+    why="The plain methods of an FSDP2 model handle shards, and say nothing about it.",
+    fix_safety="Safe: the same keys in the same order, the same tensors on the same ranks.",
+    check=check,
+    lowerable=lowerable,
+    methods=("state_dict", "load_state_dict"),
+)
