@@ -1,0 +1,42 @@
+"""Run an unmodified CUDA/NCCL program on CPU and gloo.
+
+The program believes that it runs on GPUs: every CUDA device means the CPU, NCCL means gloo,
+streams, events, memory statistics and pinned memory are stand-ins.  What has no counterpart on
+a CPU raises `CannotRehearse` instead of giving numbers that mean nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
+
+__all__ = ["CannotRehearse", "start"]
+
+NOTES = (
+    "rehearsed on CPU and gloo: CUDA kernels, NCCL and GPU memory were not exercised",
+    "torch.compile ran eagerly",
+)
+
+
+def prepare_environment() -> None:
+    """Set what has to be set before torch is loaded: one thread, reproducible matrix products."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # otherwise the bits of a matrix product depend on where its operands lie in memory
+    os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+def start(gpus: int) -> None:
+    """Begin the rehearsal, for the rest of the process; call it before the program is imported."""
+    import torch
+    import torch._dynamo  # looks at the functions of torch when it is loaded
+
+    from fsdp_migrate.runtime.rehearse import cuda, devices, fsdp1, groups, library
+
+    torch.set_num_threads(1)
+    cuda.install(gpus)
+    library.install()
+    groups.install()
+    fsdp1.install()
+    devices.install()

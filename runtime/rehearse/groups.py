@@ -1,0 +1,74 @@
+"""Process groups and device meshes: NCCL means gloo."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed import device_mesh
+from torch.distributed import distributed_c10d as c10d
+
+from fsdp_migrate.runtime.rehearse.cuda import Anything
+from fsdp_migrate.runtime.rehearse.devices import is_gpu
+from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
+
+
+def gloo_for(backend: Any) -> Any:
+    """The backend to use where the script names this one."""
+    text = str(backend).lower() if backend is not None else "nccl"
+    return "gloo" if "nccl" in text else backend
+
+
+def install() -> None:
+    """Create gloo groups where the script asks for NCCL, and CPU meshes for CUDA meshes."""
+    rebinding = Rebinding()
+    rebinding.replace(c10d, "init_process_group", _init_process_group)
+    rebinding.replace(c10d, "new_group", _new_group)
+    rebinding.replace(device_mesh, "init_device_mesh", _on_cpu)
+    rebinding.apply()
+    mesh = device_mesh.DeviceMesh
+    mesh_init, from_group = mesh.__init__, mesh.from_group
+
+    def init(self: Any, device_type: Any, *args: Any, **kwargs: Any) -> None:
+        mesh_init(self, "cpu" if is_gpu(device_type) else device_type, *args, **kwargs)
+
+    def of_group(group: Any, device_type: Any, *args: Any, **kwargs: Any) -> Any:
+        return from_group(group, "cpu" if is_gpu(device_type) else device_type, *args, **kwargs)
+
+    put(mesh, __init__=init, from_group=staticmethod(of_group))
+    put(c10d, is_nccl_available=lambda: True)
+    put(dist, is_nccl_available=lambda: True)
+    if not hasattr(dist, "ProcessGroupNCCL"):
+        put(dist, ProcessGroupNCCL=Anything())
+
+
+def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def init_process_group(backend: Any = None, *args: Any, **kwargs: Any) -> None:
+        kwargs.pop("pg_options", None)
+        kwargs.pop("device_id", None)
+        original(gloo_for(backend), *args[:6], **kwargs)
+
+    return init_process_group
+
+
+def _new_group(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def new_group(
+        ranks: Any = None, timeout: Any = None, backend: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        kwargs.pop("pg_options", None)
+        kwargs.pop("device_id", None)
+        return original(ranks, timeout, gloo_for(backend), None, *args[1:], **kwargs)
+
+    return new_group
+
+
+def _on_cpu(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def init_device_mesh(device_type: Any, *args: Any, **kwargs: Any) -> Any:
+        return original("cpu" if is_gpu(device_type) else device_type, *args, **kwargs)
+
+    return init_device_mesh
