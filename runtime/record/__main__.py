@@ -1,0 +1,72 @@
+"""The recorder as a module that any launcher can start on any number of nodes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fsdp_migrate.runtime import rehearse
+from fsdp_migrate.runtime.record.settings import Settings
+
+
+def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
+    """The settings and the program with its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fsdp_migrate.runtime.record",
+        usage="%(prog)s --out DIR [options] (train.py | -m module) [arguments]",
+        description="Run a training program unchanged and record what it trains, rank by rank.",
+        epilog="{out} in the arguments of the program is replaced by DIR/files.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
+    parser.add_argument(
+        "--deterministic-reductions",
+        action="store_true",
+        help="sum over ranks in rank order, so that runs on many ranks compare bit by bit",
+    )
+    parser.add_argument(
+        "--keep-tensors",
+        metavar="STEPS",
+        type=_steps,
+        help="keep the full tensors of these optimizer steps: 7, 3-9 or all",
+    )
+    parser.add_argument("--gpus", type=int, help="devices that a rehearsed program sees")
+    parser.add_argument("-m", dest="module", action="store_true", help="run a module")
+    parser.add_argument("program", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    settings = Settings(
+        out=options.out.resolve(),
+        device=options.device,
+        deterministic=options.deterministic_reductions,
+        keep=options.keep_tensors,
+        gpus=options.gpus,
+    )
+    module = ["-m"] if options.module else []
+    return settings, [*module, options.program, *options.arguments]
+
+
+def _steps(text: str) -> tuple[int, int]:
+    if text == "all":
+        return 0, sys.maxsize
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+def main() -> None:
+    """Run the program that the command line names."""
+    settings, program = parse(sys.argv[1:])
+    if settings.device != "cuda":
+        rehearse.prepare_environment()
+    from fsdp_migrate.runtime.record.program import CannotRun, run
+
+    settings.export()
+    try:
+        run(settings, program)
+    except CannotRun as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Watches training through global hooks and writes down what it sees."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, TextIO
+
+import torch
+import torch._dynamo  # looks at the functions of torch when it is loaded
+import torch.distributed as dist
+import torch.distributed.checkpoint.state_dict as dsd
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from fsdp_migrate.runtime import recording
+from fsdp_migrate.runtime.record import snapshot
+from fsdp_migrate.runtime.record.fingerprint import fingerprint
+from fsdp_migrate.runtime.record.inventory import Inventories
+from fsdp_migrate.runtime.record.meter import Meter
+from fsdp_migrate.runtime.record.settings import Settings
+from fsdp_migrate.runtime.record.tee import Tee
+from fsdp_migrate.runtime.recording import End, Header, Loss, Prints, Step
+from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
+
+
+class Recorder:
+    """One rank of one run."""
+
+    def __init__(self, settings: Settings, arguments: tuple[str, ...], device: str) -> None:
+        self.settings = settings
+        self.arguments = arguments
+        self.device = device
+        self.meter = Meter()
+        self.inventories = Inventories()
+        self.notes: set[str] = set()
+        self.process = os.getpid()
+        self.printed = Tee(sys.stdout)
+        self._events: TextIO | None = None
+        self._muted = 0
+        self._depth = 0
+        self._steps = 0
+        self._open: dict[int, tuple[Step, dict[str, Tensor]]] = {}
+        self._kept = 0
+        self._begin = self._idle_since = time.perf_counter()
+
+    def install(self) -> None:
+        """Start watching, for the rest of the process."""
+        self.meter.install(deterministic=self.settings.deterministic)
+        register_optimizer_step_pre_hook(self._before_step)
+        register_optimizer_step_post_hook(self._after_step)
+        put(torch.autograd, backward=self._watched(torch.autograd.backward))
+        rebinding = Rebinding()
+        # takes a step with gradients of zero to create the state of a fresh optimizer
+        rebinding.replace(dsd, "_init_optim_state", self._unwatched)
+        rebinding.apply()
+        sys.stdout = self.printed
+        os.register_at_fork(after_in_child=self._forget)
+
+    def finish(self, error: str | None) -> None:
+        """Write down how the program ended."""
+        if self.process != os.getpid():
+            return
+        if self._events is None and (error is None and not self.printed.used):
+            return
+        seconds = time.perf_counter() - self._begin
+        self._write(End(error, seconds, tuple(sorted(self.notes))))
+        self.printed.flush()
+
+    def _forget(self) -> None:
+        """A forked child (a loader's worker) does not write into its parent's recording."""
+        self._muted += 1
+        self._events = None
+        self.printed.stop()
+
+    # what the hooks see
+
+    def _watched(self, backward: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(backward)
+        def recorded(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            if not self._depth and not self._muted:
+                for tensor in (tensors,) if isinstance(tensors, Tensor) else tuple(tensors):
+                    self._loss(tensor)
+            outer, self.meter.backward = self.meter.backward, True
+            self._depth += 1
+            try:
+                backward(tensors, *args, **kwargs)
+            finally:
+                self._depth -= 1
+                self.meter.backward = outer
+
+        return recorded
+
+    def _unwatched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._muted += 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._muted -= 1
+
+        return call
+
+    def _loss(self, tensor: Tensor) -> None:
+        with self._aside():
+            local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+            value = float(local) if local.numel() == 1 else None
+            self._write(Loss(self._steps, value, fingerprint(local)))
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._muted:
+            return
+        seconds = time.perf_counter() - self._idle_since
+        with self._aside():
+            inventory = self.inventories.of(optimizer)
+            kept: dict[str, Tensor] = {}
+            step = Step(
+                number=self._steps,
+                optimizer=type(optimizer).__name__,
+                groups=snapshot.hyperparameters(optimizer),
+                gradients=self._prints("gradient", snapshot.gradients(inventory, optimizer), kept),
+                frozen=inventory.frozen,
+                random=snapshot.random_states(),
+                seconds=seconds,
+            )
+            self._open[id(optimizer)] = step, kept
+        self._idle_since = time.perf_counter()
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._muted or id(optimizer) not in self._open:
+            return
+        step, kept = self._open.pop(id(optimizer))
+        seconds = time.perf_counter() - self._idle_since
+        with self._aside():
+            inventory = self.inventories.of(optimizer)
+            step = replace(
+                step,
+                parameters=self._prints("parameter", snapshot.parameters(inventory), kept),
+                buffers=self._prints("buffer", inventory.live_buffers(), kept),
+                state=self._prints("state", snapshot.state(inventory, optimizer), kept),
+                collectives=self.meter.read(),
+                seconds=step.seconds + seconds,
+                peak_memory=self._peak(),
+            )
+            self._write(step)
+            self._keep(step.number, kept)
+            self._steps += 1
+        self._idle_since = time.perf_counter()
+
+    # helpers
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """The recorder's own work: not recorded, not counted."""
+        self._muted += 1
+        try:
+            with self.meter.silence(), torch.no_grad():
+                yield
+        finally:
+            self._muted -= 1
+
+    def _prints(
+        self, kind: str, tensors: Iterable[tuple[str, Tensor | None]], kept: dict[str, Tensor]
+    ) -> Prints:
+        keeps = self._keeps()
+        prints: Prints = {}
+        for name, tensor in tensors:
+            prints[name] = None if tensor is None else fingerprint(tensor)
+            if keeps and tensor is not None:
+                kept[f"{kind} {name}"] = tensor.to("cpu", copy=True)
+        return prints
+
+    def _keeps(self) -> bool:
+        wanted = self.settings.keep
+        if wanted is not None:
+            return wanted[0] <= self._steps <= wanted[1]
+        return self._kept < self.settings.budget
+
+    def _keep(self, step: int, tensors: dict[str, Tensor]) -> None:
+        if tensors:
+            self._kept += sum(t.numel() * t.element_size() for t in tensors.values())
+            path = recording.tensors_path(self.settings.out, self._rank(), step)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(tensors, path)
+
+    def _peak(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self.device != "rehearsal" else None
+
+    def _rank(self) -> int:
+        if dist.is_available() and dist.is_initialized():
+            return dist.get_rank()
+        return int(os.environ.get("RANK", 0))
+
+    def _write(self, event: Loss | Step | End) -> None:
+        if self._events is None:
+            self._events = self._start()
+        self._events.write(recording.to_line(event))
+        self._events.flush()
+
+    def _start(self) -> TextIO:
+        """The rank is known with the first event at the latest."""
+        rank = self._rank()
+        joined = dist.is_available() and dist.is_initialized()
+        header = Header(
+            rank=rank,
+            world=dist.get_world_size() if joined else int(os.environ.get("WORLD_SIZE", 1)),
+            host=socket.gethostname(),
+            torch=torch.__version__,
+            python=platform.python_version(),
+            device=self.device,
+            arguments=self.arguments,
+            deterministic=self.settings.deterministic,
+        )
+        self.settings.out.mkdir(parents=True, exist_ok=True)
+        self.printed.into(recording.output_path(self.settings.out, rank))
+        events = recording.events_path(self.settings.out, rank).open("w")
+        events.write(recording.to_line(header))
+        return events

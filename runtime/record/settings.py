@@ -1,0 +1,41 @@
+"""What a recording was asked for; travels to child processes in the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+VARIABLE = "FSDP_MIGRATE_RECORD"
+Device = Literal["cpu", "cuda", "auto"]
+BUDGET = 64 << 20  # bytes of full tensors that a rank keeps unless it is told which
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a recording.
+
+    `keep` names the optimizer steps whose full tensors are kept, first and last; None keeps
+    them from the first step on until `budget` bytes are used up.
+    """
+
+    out: Path
+    device: Device = "auto"
+    deterministic: bool = False
+    keep: tuple[int, int] | None = None
+    budget: int = BUDGET
+    gpus: int | None = None  # what torch.cuda.device_count() says in a rehearsal
+
+    def export(self) -> None:
+        """Tell the processes that this one starts."""
+        data = {**asdict(self), "out": str(self.out)}
+        os.environ[VARIABLE] = json.dumps(data)
+
+    @classmethod
+    def inherited(cls) -> Settings:
+        """What the parent process was asked for."""
+        data = json.loads(os.environ[VARIABLE])
+        keep = data["keep"]
+        return cls(**{**data, "out": Path(data["out"]), "keep": tuple(keep) if keep else None})
