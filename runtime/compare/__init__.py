@@ -1,0 +1,121 @@
+"""Compare two recordings: `compare(old, new)` gives a verdict.
+
+Bits come first.  Where they differ, the values of kept tensors tell by how much, and sketches
+estimate it where no values were kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fsdp_migrate.runtime import recording
+from fsdp_migrate.runtime.compare.cause import likely_cause
+from fsdp_migrate.runtime.compare.communication import compare_collectives
+from fsdp_migrate.runtime.compare.files import compare_files
+from fsdp_migrate.runtime.compare.notebook import Notebook
+from fsdp_migrate.runtime.compare.text import compare_text
+from fsdp_migrate.runtime.compare.training import compare_rank
+from fsdp_migrate.runtime.compare.verdict import (
+    Aspect,
+    Cause,
+    Difference,
+    Gap,
+    Outcome,
+    Tally,
+    Tolerance,
+    Verdict,
+)
+from fsdp_migrate.runtime.recording import NoRecording, Recording
+
+__all__ = [
+    "Aspect",
+    "Cause",
+    "Difference",
+    "Gap",
+    "NoRecording",
+    "Outcome",
+    "Tally",
+    "Tolerance",
+    "Verdict",
+    "compare",
+    "compare_recordings",
+    "failed",
+]
+
+
+def compare(old: Path, new: Path, tolerance: Tolerance | None = None) -> Verdict:
+    """Compare the recordings in two folders."""
+    try:
+        return compare_recordings(recording.read(old), recording.read(new), tolerance)
+    except NoRecording as error:
+        return failed(str(error))
+
+
+def failed(*messages: str) -> Verdict:
+    """The verdict that there is nothing to compare, and why."""
+    return Verdict(Outcome.FAILED, tuple(Difference(Aspect.RUN, text) for text in messages))
+
+
+def compare_recordings(
+    old: Recording, new: Recording, tolerance: Tolerance | None = None
+) -> Verdict:
+    """Compare two recordings."""
+    broken = [*_broken("old", old), *_broken("new", new)]
+    if broken:
+        return failed(*broken)
+    if old.ranks.keys() != new.ranks.keys():
+        return failed(f"the new run has the ranks {sorted(new.ranks)}, the old {sorted(old.ranks)}")
+    book = Notebook(tolerance or Tolerance())
+    for number in old.ranks:
+        compare_rank(book, old, new, number)
+        before, after = old.ranks[number], new.ranks[number]
+        compare_collectives(book, number, before.steps, after.steps)
+    if book.tolerance.stdout:
+        compare_text(book, Aspect.STDOUT, "rank 0", old.printed(), new.printed())
+    if book.tolerance.files:
+        compare_files(book, old.files, new.files)
+    _compare_headers(book, old, new)
+    differences = book.differences()
+    tallies = {aspect: book.tallies[aspect] for aspect in Aspect if aspect in book.tallies}
+    close = any(tally.tolerated for tally in tallies.values())
+    outcome = Outcome.CLOSE if close else Outcome.IDENTICAL
+    return Verdict(
+        outcome=Outcome.DIFFERENT if differences else outcome,
+        differences=differences,
+        tallies=tallies,
+        steps=max(len(rank.steps) for rank in old.ranks.values()),
+        ranks=len(old.ranks),
+        cause=likely_cause(old, new, differences),
+        notes=tuple(book.notes),
+    )
+
+
+def _broken(which: str, run: Recording) -> list[str]:
+    """Why a recording proves nothing."""
+    problems = []
+    world = max(rank.header.world for rank in run.ranks.values())
+    lost = sorted(set(range(world)) - run.ranks.keys())
+    if lost:
+        problems.append(f"the {which} run has no recording of rank {lost[0]} of {world}")
+    for number, rank in run.ranks.items():
+        done = f"after {len(rank.steps)} optimizer steps"
+        if rank.end is None:
+            problems.append(f"rank {number} of the {which} run did not end: it stopped {done}")
+        elif rank.end.error is not None:
+            problems.append(f"rank {number} of the {which} run failed {done}: {rank.end.error}")
+    if not problems and not any(rank.steps for rank in run.ranks.values()):
+        problems.append(f"the {which} run took no optimizer step")
+    return problems
+
+
+def _compare_headers(book: Notebook, old: Recording, new: Recording) -> None:
+    for number in old.ranks:
+        a, b = old.ranks[number].header, new.ranks[number].header
+        for what in ("torch", "python", "device", "deterministic"):
+            x, y = getattr(a, what), getattr(b, what)
+            if x != y:
+                book.note(f"the runs have different {what}: {x} and {y}")
+    for run in (old, new):
+        for rank in run.ranks.values():
+            for note in rank.end.notes if rank.end else ():
+                book.note(note)

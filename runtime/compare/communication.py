@@ -1,0 +1,70 @@
+"""Compares the collectives of two ranks, and what a step takes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from fsdp_migrate.runtime.compare.notebook import Notebook
+from fsdp_migrate.runtime.compare.verdict import Aspect, Difference
+from fsdp_migrate.runtime.recording import Step
+
+# What sharding does; other collectives are metrics, norms, checkpoints.
+SHARDING = (
+    "forward all-gather",
+    "backward all-gather",
+    "backward reduce-scatter",
+    "backward all-reduce",
+)
+# Flat and per-parameter layouts pad differently.
+_RATIO, _PADDING = 1.25, 64
+
+
+def medians(steps: Sequence[Step]) -> dict[str, tuple[float, float]]:
+    """Count and bytes of the median step, so that an evaluation in between does not count."""
+    kinds = sorted({kind for step in steps for kind in step.collectives})
+    return {
+        kind: (
+            statistics.median(step.collectives.get(kind, (0, 0))[0] for step in steps),
+            statistics.median(step.collectives.get(kind, (0, 0))[1] for step in steps),
+        )
+        for kind in kinds
+    }
+
+
+def compare_collectives(
+    book: Notebook, rank: int, old: Sequence[Step], new: Sequence[Step]
+) -> None:
+    """Compare number and size of the collectives of sharding, by phase."""
+    rule = book.tolerance.collectives
+    if rule == "skip" or not old or not new:
+        return
+    a, b = medians(old), medians(new)
+    if rule == "bytes":
+        _compare_volume(book, rank, a, b)
+        return
+    for kind in SHARDING:
+        (n, x), (m, y) = a.get(kind, (0, 0)), b.get(kind, (0, 0))
+        slack = _PADDING * max(n, 1)
+        if n == m and x / _RATIO - slack <= y <= x * _RATIO + slack:
+            book.same(Aspect.COLLECTIVES)
+        else:
+            phase, name = kind.split()
+            message = (
+                f"{m:g} {name}s of {y:g} bytes in {phase} per step instead of {n:g} of {x:g} bytes"
+            )
+            book.differs(Difference(Aspect.COLLECTIVES, message, rank, name=kind))
+
+
+def _compare_volume(
+    book: Notebook,
+    rank: int,
+    old: dict[str, tuple[float, float]],
+    new: dict[str, tuple[float, float]],
+) -> None:
+    before, after = (sum(m.get(kind, (0, 0))[1] for kind in SHARDING) for m in (old, new))
+    if before / _RATIO <= after <= before * _RATIO:
+        book.same(Aspect.COLLECTIVES)
+    else:
+        message = f"{after:g} bytes are communicated per step instead of {before:g}"
+        book.differs(Difference(Aspect.COLLECTIVES, message, rank, name="bytes"))
