@@ -11,7 +11,7 @@ from fsdp_migrate.contexts import find_contexts, settle
 from fsdp_migrate.findings import Finding, Tier
 from fsdp_migrate.options import Options
 from fsdp_migrate.project import Project
-from fsdp_migrate.registry import owners_of_symbol, owners_of_methods
+from fsdp_migrate.registry import all_rules, owners_of_methods, owners_of_symbol
 from fsdp_migrate.rule import Facts, Use
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.uses import find_uses
@@ -31,6 +31,9 @@ def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     findings: list[Finding] = []
     for use in facts.uses:
         findings.extend(_ask(use, facts))
+    for rule in all_rules():
+        if rule.survey is not None:
+            findings.extend(rule.survey(facts))
     return facts, hold_back(_unique(findings))
 
 

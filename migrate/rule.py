@@ -52,6 +52,12 @@ class Use:
 
 
 Check = Callable[[Use, "Facts"], Iterable[Finding]]
+Survey = Callable[["Facts"], Iterable[Finding]]
+
+
+def no_uses(use: Use, facts: Facts) -> Iterable[Finding]:
+    """The check of a rule that owns no name and looks for its places itself."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ class Rule:
 
     `symbols` are the canonical names that the rule owns (a prefix owns what is below it);
     `methods` are the methods and attributes of an FSDP1 model that it owns.  A rule whose uses
-    depend on a state-dict context says by `lowerable` which of them can do without.
+    depend on a state-dict context says by `lowerable` which of them can do without.  `survey` is
+    asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
+    optimizer that is built before the wrap, a test of `p.ndim`.
     """
 
     code: str
@@ -72,6 +80,7 @@ class Rule:
     symbols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     lowerable: Callable[[Use, Facts], bool] | None = None
+    survey: Survey | None = None
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
 
