@@ -18,6 +18,7 @@ from fsdp_migrate.findings import (
     Span,
 )
 
+LINE = 88  # a new call that makes its line longer than this is broken up
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _LOOSE = (
     cst.Await,
@@ -72,6 +73,8 @@ class _Renderer(cst.CSTTransformer):
         self.spans: dict[cst.CSTNode, Span] = {}
         self.starts: dict[cst.CSTNode, tuple[int, int]] = {}
         self.found: set[Edit] = set()
+        self.columns: dict[cst.CSTNode, int] = {}
+        self.generated: set[cst.CSTNode] = set()
         for edit in edits:
             start = (edit.span.line, edit.span.col)
             if isinstance(edit, ReplaceExpression):
@@ -90,7 +93,9 @@ class _Renderer(cst.CSTTransformer):
     def index(self, node: cst.CSTNode, span: Span) -> None:
         """Remember `node` if an edit is about it."""
         start = (span.line, span.col)
-        if isinstance(node, cst.BaseExpression):
+        if isinstance(node, cst.SimpleStatementLine):
+            self.columns[node] = span.col
+        elif isinstance(node, cst.BaseExpression):
             if span in self.expressions or span in self.holes:
                 self.spans[node] = span
                 self.original[span] = node
@@ -122,6 +127,7 @@ class _Renderer(cst.CSTTransformer):
         node = cast(cst.BaseExpression, result)
         if edit is not None:
             node = self._expression(edit, node)
+            self.generated.add(node)
         self.updated[span] = node
         return cast(cst.CSTNodeT, node)
 
@@ -203,7 +209,7 @@ class _Renderer(cst.CSTTransformer):
     ) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
         if isinstance(original, cst.SimpleStatementLine):
             if not any(small in self.starts for small in original.body):
-                return [updated], []
+                return [self._fitted(original, updated)], []
             return self._split(original, cast(cst.SimpleStatementLine, updated)), []
         start = self.starts.get(original)
         if start is None:
@@ -220,6 +226,23 @@ class _Renderer(cst.CSTTransformer):
             rest = [_led(p, ()) if p is updated else p for p in pieces[1:]]
             pieces = [_led(pieces[0], lines), *rest]
         return pieces, trailing
+
+    def _fitted(
+        self, original: cst.SimpleStatementLine, updated: cst.BaseStatement
+    ) -> cst.BaseStatement:
+        """`updated`, its new calls an argument a line if they made a line too long."""
+        if updated is original:
+            return updated
+        bare = cast(Statement, updated).with_changes(leading_lines=[])
+        room = max(LINE, max(map(len, self._code(original).splitlines()), default=0) - 1)
+        column = self.columns.get(original, 0)
+        if max(map(len, self._code(bare).splitlines())) + column <= room:
+            return updated
+        breaker = _Break(self.generated, self.config.default_indent, column)
+        return cast(cst.BaseStatement, updated.visit(breaker))
+
+    def _code(self, node: cst.CSTNode) -> str:
+        return cst.Module([], default_indent=self.config.default_indent).code_for_node(node)
 
     def _split(
         self, original: cst.SimpleStatementLine, updated: cst.SimpleStatementLine
@@ -277,7 +300,101 @@ class _Renderer(cst.CSTTransformer):
             statements[0] = first.with_changes(
                 leading_lines=[*filled.header, *first.leading_lines]
             )
-        return cast("list[cst.BaseStatement]", statements)
+        return [self._laid_out(s, edit.span.col) for s in statements]
+
+    def _laid_out(
+        self, statement: cst.SimpleStatementLine | cst.BaseCompoundStatement, column: int
+    ) -> cst.BaseStatement:
+        """A statement of a template, its call broken up if the line is too long."""
+        if not isinstance(statement, cst.SimpleStatementLine):
+            return statement
+        bare = self._code(statement.with_changes(leading_lines=[]))
+        if max(map(len, bare.splitlines()), default=0) + column <= LINE:
+            return statement
+        small = statement.body[0]
+        value = getattr(small, "value", None)
+        if not isinstance(value, cst.Call):
+            return statement
+        breaker = _Break({value}, self.config.default_indent, column)
+        return cast(cst.BaseStatement, statement.visit(breaker))
+
+
+class _Break(cst.CSTTransformer):
+    """Lays out a statement that new calls made too long, the way black would.
+
+    A dict display around the calls gets an item a line; a call that is still too long gets its
+    arguments on a line of their own, or on one each.
+    """
+
+    def __init__(self, generated: set[cst.CSTNode], indent: str, column: int) -> None:
+        super().__init__()
+        self.generated = generated
+        self.indent = indent
+        self.column = column
+        self.depth = 1
+        self.broken: cst.Dict | None = None
+
+    def visit_Dict(self, node: cst.Dict) -> bool:
+        if self._breaks(node):
+            self.broken = node
+            self.depth += 1
+        return True
+
+    def leave_Dict(self, original_node: cst.Dict, updated_node: cst.Dict) -> cst.Dict:
+        if original_node is not self.broken:
+            return updated_node
+        self.depth -= 1
+        last = len(updated_node.elements) - 1
+        elements = [
+            element.with_changes(
+                comma=cst.Comma(
+                    whitespace_before=cst.SimpleWhitespace(""),
+                    whitespace_after=self._line(i < last),
+                )
+            )
+            for i, element in enumerate(updated_node.elements)
+        ]
+        brace = cst.LeftCurlyBrace(whitespace_after=self._line(True))
+        return updated_node.with_changes(elements=elements, lbrace=brace)
+
+    def _breaks(self, node: cst.Dict) -> bool:
+        inside = (e.value for e in node.elements if isinstance(e, cst.DictElement))
+        flat = "\n" not in cst.Module([]).code_for_node(node)
+        return flat and self.broken is None and any(value in self.generated for value in inside)
+
+    def _line(self, inner: bool) -> cst.ParenthesizedWhitespace:
+        depth = self.depth if inner else self.depth - 1
+        return cst.ParenthesizedWhitespace(
+            indent=True, last_line=cst.SimpleWhitespace(self.indent * depth)
+        )
+
+    def visit_Call(self, node: cst.Call) -> bool:
+        return node not in self.generated
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        code = cst.Module([]).code_for_node(updated_node)
+        width = self.column + 4 * (self.depth - 1) + len(code)
+        if original_node not in self.generated or (self.depth > 1 and width <= LINE):
+            return updated_node
+        if not updated_node.args or len(code) < LINE // 2 or "\n" in code:
+            return updated_node
+        last = len(updated_node.args) - 1
+        start = len(cst.Module([]).code_for_node(updated_node.func)) + 2
+        one_line = self.column + 4 * self.depth + len(code) - start <= LINE
+        args = []
+        for i, arg in enumerate(updated_node.args):
+            if i < last:
+                after = cst.SimpleWhitespace(" ") if one_line else self._line(True)
+                args.append(arg.with_changes(comma=cst.Comma(whitespace_after=after)))
+            elif one_line:
+                args.append(
+                    arg.with_changes(
+                        comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=self._line(False)
+                    )
+                )
+            else:
+                args.append(arg.with_changes(comma=cst.Comma(whitespace_after=self._line(False))))
+        return updated_node.with_changes(args=args, whitespace_before_args=self._line(True))
 
 
 class _Fill(cst.CSTTransformer):
