@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
@@ -137,4 +139,9 @@ cli = Commands(migration)
 
 def main() -> None:
     """The command `fsdp-migrate`."""
-    cli(prog_name="fsdp-migrate")
+    try:
+        cli(prog_name="fsdp-migrate")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush
+        click.echo(f"fsdp-migrate: cannot print: {error.strerror}", err=True)
+        sys.exit(2)

@@ -95,9 +95,7 @@ def uses_fsdp2(data: bytes) -> bool:
     return _FSDP2.search(data) is not None
 
 
-def _links(
-    tree: _Tree, candidates: dict[str, bytes]
-) -> tuple[tuple[File, ...], tuple[File, ...]]:
+def _links(tree: _Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...], tuple[File, ...]]:
     """The files of `tree` that are linked to `candidates`, and the context of all of them.
 
     A file that was named alone is also linked to a file of FSDP1 that was not named with it.
@@ -201,11 +199,10 @@ class _Tree:
                     if not self._leaves_out(folder, entry, layers):
                         stack.append((entry.path, layers))
                 elif entry.name.endswith(".py"):
-                    if entry.is_symlink():
-                        if entry.is_file():
-                            self._links[entry.path] = os.path.realpath(entry.path)
-                    else:
+                    if not entry.is_symlink():
                         yield entry.path
+                    elif os.path.isfile(entry.path):  # unlike the entry, never raises
+                        self._links[entry.path] = os.path.realpath(entry.path)
 
     def _leaves_out(self, folder: str, entry: os.DirEntry[str], layers: Layers) -> bool:
         path = os.path.join(entry.path, "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -24,7 +24,7 @@ _IMPORT = re.compile(
 _COMMENT = re.compile(rb"#[^\n]*")
 _NAME = re.compile(r"(\*|\w+)(?:\s+as\s+(\w+))?")
 _DOTTED = re.compile(r"([\w.]+)(?:\s+as\s+\w+)?")
-_PROJECT_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+_PROJECT_MARKS = frozenset({".git", "pyproject.toml", "setup.py", "setup.cfg"})
 
 
 class Import(NamedTuple):
@@ -64,71 +64,71 @@ class _Targets:
 class Graph:
     """The import links between files, which are known by absolute path.
 
-    `files` are those of the run.  `data` reads a file (empty, if it can't).
+    `files` are those of the run; what they import from elsewhere in their project is found on
+    disk.  `data` reads a file (empty, if it can't).
     """
 
     def __init__(self, files: Iterable[str], data: Callable[[str], bytes]) -> None:
         self._files = {module_name(path): path for path in files}
         self._names = {part for name in self._files for part in upwards(name)}
-        self._data = data
-        self._imports: dict[str, tuple[Import, ...]] = {}
+        self._tops = {os.path.basename(name) for name in self._names}
         self._disk = _Disk()
-        self._located = cache(self._find_from)
+        self._imports = cache(lambda path: tuple(imports(data(path))))
+        self._targets = cache(self._targets_of)
+        self._located = cache(self._locate)
         self._roots = cache(self._roots_of)
+        self._bases = cache(self._bases_of)
 
-    def importers(self, targets: Iterable[str], beyond: Collection[str] = ()) -> set[str]:
-        """The files of the run that import one of `targets`, directly or through others.
+    def importers(self, targets: Iterable[str], beyond: Iterable[str] = ()) -> set[str]:
+        """The files, of the run or of `beyond`, that import one of `targets`.
 
-        For the files `beyond`, of the run or not, what they import is looked for on disk too.
+        Directly or through others.
         """
         users: dict[str, list[str]] = {}
         for path in {*self._files.values(), *beyond}:
-            for target in self._targets(path, disk=path in beyond).ends:
+            for target in self._targets(path).ends:
                 users.setdefault(target, []).append(path)
         return _reach(targets, lambda path: users.get(path, ()))
 
     def imported(self, paths: Iterable[str]) -> set[str]:
-        """The files that `paths` import, directly or through others.
-
-        Files of the same project that are not of the run are found on disk.
-        """
+        """The files, of the run or on disk, that `paths` import, directly or through others."""
         passed: set[str] = set()
 
         def step(path: str) -> Iterable[str]:
-            targets = self._targets(path, disk=True)
+            targets = self._targets(path)
             passed.update(targets.passed)
             return targets.ends
 
         return _reach(paths, step) | passed
 
-    def _targets(self, path: str, *, disk: bool) -> _Targets:
+    def _targets_of(self, path: str) -> _Targets:
         targets = _Targets()
-        for item in self._imports_of(path):
-            self._follow(path, item, disk, targets)
+        for item in self._imports(path):
+            self._follow(path, item, targets)
         targets.ends.discard(path)
         return targets
 
-    def _follow(self, path: str, item: Import, disk: bool, targets: _Targets) -> None:
+    def _follow(self, path: str, item: Import, targets: _Targets) -> None:
         """Add the files that `item`, in the file `path`, is from."""
-        module = self._find(path, item.level, item.dotted, disk)
+        module = self._find(path, item.level, item.dotted)
         if not item.names and module is not None:
             targets.ends.add(module)
         for name, _ in item.names:
             below = f"{item.dotted}.{name}" if item.dotted else name
-            inner = None if name == "*" else self._find(path, item.level, below, disk)
+            inner = None if name == "*" else self._find(path, item.level, below)
             if inner is not None:
                 targets.ends.add(inner)
             elif module is not None:
-                self._through(module, name, disk, targets)
+                self._through(module, name, targets)
 
-    def _through(self, module: str, name: str, disk: bool, targets: _Targets) -> None:
+    def _through(self, module: str, name: str, targets: _Targets) -> None:
         """Add the file that `module` has `name` from, if it is a package that passes it on."""
         if (module, name) in targets.seen:
             return
         targets.seen.add((module, name))
         passes = []
         if name != "*" and os.path.basename(module) == "__init__.py":
-            for item in self._imports_of(module):
+            for item in self._imports(module):
                 names = tuple(pair for pair in item.names if pair[1] in (name, "*"))
                 if names:
                     passes.append(item._replace(names=names))
@@ -137,72 +137,80 @@ class Graph:
             return
         targets.passed.add(module)
         for item in passes:
-            self._follow(module, item, disk, targets)
+            self._follow(module, item, targets)
 
-    def _imports_of(self, path: str) -> tuple[Import, ...]:
-        known = self._imports.get(path)
-        if known is None:
-            known = self._imports[path] = tuple(imports(self._data(path)))
-        return known
-
-    def _find(self, importer: str, level: int, dotted: str, disk: bool) -> str | None:
+    def _find(self, importer: str, level: int, dotted: str) -> str | None:
         """The file of the module that `dotted` means in `importer`."""
-        found = self._located(os.path.dirname(importer), level, dotted, disk)
+        found = self._located(os.path.dirname(importer), level, dotted)
         return None if found == importer and not level else found  # `import x` in x.py: a library
 
-    def _find_from(self, folder: str, level: int, dotted: str, disk: bool) -> str | None:
+    def _locate(self, folder: str, level: int, dotted: str) -> str | None:
         below = dotted.replace(".", os.sep)
         if level:
             for _ in range(level - 1):
                 folder = os.path.dirname(folder)
-            return self._module(os.path.join(folder, below) if below else folder, disk)
-        for root in self._roots(folder, dotted.partition(".")[0], disk):
-            found = self._module(os.path.join(root, below), disk)
+            return self._module(os.path.join(folder, below) if below else folder)
+        for root in self._roots(folder, dotted.partition(".")[0]):
+            found = self._module(os.path.join(root, below))
             if found is not None:
                 return found
         return None
 
-    def _roots_of(self, folder: str, top: str, disk: bool) -> tuple[str, ...]:
+    def _roots_of(self, folder: str, top: str) -> tuple[str, ...]:
         """The folders, seen from `folder`, that hold something called `top`; the nearest first."""
-        bound = self._disk.project(folder) if disk else ""
-        roots = []
-        for base in upwards(folder):
-            near = disk and base.startswith(bound)
-            for root in (base, os.path.join(base, "src")):
-                path = os.path.join(root, top)
-                if path in self._names or (near and self._disk.holds(path)):
-                    roots.append(root)
-        return tuple(roots)
+        known = top in self._tops
+        return tuple(
+            root
+            for root, in_project in self._bases(folder)
+            if (known and os.path.join(root, top) in self._names)
+            or (in_project and self._disk.holds(root, top))
+        )
 
-    def _module(self, name: str, disk: bool) -> str | None:
-        return self._files.get(name) or (self._disk.module(name) if disk else None)
+    def _bases_of(self, folder: str) -> tuple[tuple[str, bool], ...]:
+        """Where an absolute import in `folder` looks, and whether that is in the project."""
+        project = self._disk.project(folder)
+        return tuple(
+            (root, base.startswith(project))
+            for base in upwards(folder)
+            for root in (base, os.path.join(base, "src"))
+        )
+
+    def _module(self, name: str) -> str | None:
+        return self._files.get(name) or self._disk.module(name)
 
 
 class _Disk:
-    """The modules of a project that are not of the run, looked for on disk, each once."""
+    """The modules of a project that are not of the run; each folder is listed once."""
 
     def __init__(self) -> None:
-        self.module = cache(self._module)
-        self.holds = cache(self._holds)
+        self.names = cache(self._names)
         self.project = cache(self._project)
 
-    def _module(self, name: str) -> str | None:
+    def module(self, name: str) -> str | None:
         """The file of the module called `name`, a path without suffix."""
-        for path in (os.path.join(name, "__init__.py"), name + ".py"):
-            if os.path.isfile(path):
-                return path
-        return None
+        folder, last = os.path.split(name)
+        names = self.names(folder)
+        if last in names and "__init__.py" in self.names(name):
+            return os.path.join(name, "__init__.py")
+        return name + ".py" if last + ".py" in names else None
 
-    def _holds(self, path: str) -> bool:
-        """Whether `path` is a folder, or the path of a module without suffix."""
-        return os.path.isdir(path) or os.path.isfile(path + ".py")
+    def holds(self, folder: str, name: str) -> bool:
+        """Whether `folder` has a module or a folder called `name`."""
+        names = self.names(folder)
+        return name in names or name + ".py" in names
+
+    def _names(self, folder: str) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(folder))
+        except OSError:
+            return frozenset()
 
     def _project(self, folder: str) -> str:
         """The root of the project around `folder`; with no sign of one, where its packages lie."""
         for base in upwards(folder):
-            if any(os.path.exists(os.path.join(base, mark)) for mark in _PROJECT_MARKS):
+            if not _PROJECT_MARKS.isdisjoint(self.names(base)):
                 return base
-        while os.path.exists(os.path.join(folder, "__init__.py")):
+        while "__init__.py" in self.names(folder):
             folder = os.path.dirname(folder)
         return folder
 

@@ -15,7 +15,7 @@ from fsdp_migrate.diff import unified_diff
 from fsdp_migrate.discover import Discovered, File, context_of, discover, uses_fsdp1, uses_fsdp2
 from fsdp_migrate.findings import Finding, Tier
 from fsdp_migrate.options import Options, RuntimeMode, StateDictStyle
-from fsdp_migrate.source import Source, SourceError, decode, read, reason, stage
+from fsdp_migrate.source import Source, SourceError, decode, read, stage
 
 DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
@@ -36,6 +36,16 @@ class Request:
     stdin_filename: str | None = None
     output_format: report.Format = "text"
     quiet: bool = False
+
+    @property
+    def piped(self) -> bool:
+        """Whether a program is read from standard input."""
+        return self.paths == ("-",)
+
+    @property
+    def pending(self) -> bool:
+        """Whether changes are only talked about."""
+        return self.diff or self.check or not (self.write or self.piped)
 
     @property
     def options(self) -> Options:
@@ -63,18 +73,18 @@ class Result:
 
 
 def run(request: Request) -> int:
-    """Do what is asked for and return the exit code; nothing is raised."""
+    """Do what is asked for and return the exit code."""
     written: list[Path] = []
     try:
-        if request.paths == ("-",):
+        if request.piped:
             return _filter(request)
         return _migrate(request, written)
-    except BrokenPipeError:
-        raise  # click knows what to do
     except KeyboardInterrupt:
         code, message = INTERRUPTED, "interrupted"
-    except OSError as error:
-        code, message = FAILED, f"error: {reason(error)}"
+    except SourceError as error:
+        code, message = FAILED, f"error: {error}"
+    except OSError:
+        raise  # no file of the user's, but where this prints to: the command line's business
     except Exception:
         code, message = FAILED, f"this is a bug of fsdp-migrate:\n{traceback.format_exc()}"
     changed = ", ".join(map(str, written)) or "no file"
@@ -98,19 +108,22 @@ def _migrate(request: Request, written: list[Path]) -> int:
 
 def _filter(request: Request) -> int:
     """From standard input to standard output."""
-    data = click.get_binary_stream("stdin").read()
+    data = sys.stdin.buffer.read()
     path = Path(request.stdin_filename or "<stdin>")
     file = File(path, data)
     context = context_of(path, data) if request.stdin_filename else ()
     relevant = any(uses_fsdp1(each.data) for each in (file, *context))
     found = Discovered((file,) if relevant else (), (), context, 1, int(uses_fsdp2(data)))
     result = Result(found)
-    _analyse(result, request.options)
-    if not request.diff and not request.check:
-        text = result.changes.get(path)
-        click.echo(data if text is None else result.source(path).encode(text), nl=False)
-        if text is not None:
-            result.written.append(path)
+    printed = data  # whatever goes wrong, what came in goes out
+    try:
+        _analyse(result, request.options)
+        if path in result.changes:
+            printed = result.source(path).encode(result.changes[path])
+            result.written.extend([] if request.pending else [path])
+    finally:
+        if not request.pending:
+            click.echo(printed, nl=False)
     _print(result, request)
     return _exit_code(result)
 
@@ -166,9 +179,8 @@ def _write(result: Result) -> None:
 
 def _print(result: Result, request: Request) -> None:
     """Print findings, the diff, errors and the summary, each where it belongs."""
-    piped = request.paths == ("-",) and not request.check
     findings = report.render(request.output_format, result.findings, result.changes, result.errors)
-    click.echo(findings, nl=False, err=request.diff or piped)
+    click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
     if request.diff:
         for path, text in sorted(result.changes.items()):
             click.echo(unified_diff(result.source(path), text), nl=False)
@@ -187,12 +199,12 @@ def _summary(result: Result, request: Request) -> Iterable[str]:
     if not result.findings and not result.changes and not result.errors:
         return [report.nothing(result.found)]
     lines = [report.counts(result.findings)] if result.findings else []
-    if request.check:
+    if request.check or request.piped:
         return lines
-    return [
-        *lines,
-        *report.next_steps(result.findings, result.changes, result.written, request.paths),
-    ]
+    if request.write and result.changes and not result.written:
+        return [*lines, "No file was changed."]
+    steps = report.next_steps(result.findings, result.changes, result.written, request.paths)
+    return [*lines, *steps]
 
 
 def _exit_code(result: Result) -> int:
