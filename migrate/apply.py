@@ -64,6 +64,7 @@ class _Renderer(cst.CSTTransformer):
     def __init__(self, module: cst.Module, edits: list[Edit]) -> None:
         super().__init__()
         self.config = module.config_for_parsing
+        self.indent = module.default_indent
         self.expressions: dict[Span, ReplaceExpression] = {}
         self.statements: dict[tuple[int, int], ReplaceStatement] = {}
         self.inserts: dict[tuple[int, int], list[InsertStatements]] = defaultdict(list)
@@ -75,6 +76,7 @@ class _Renderer(cst.CSTTransformer):
         self.found: set[Edit] = set()
         self.columns: dict[cst.CSTNode, int] = {}
         self.generated: set[cst.CSTNode] = set()
+        self.quiet: set[cst.CSTNode] = set()  # statements that nothing changes in
         for edit in edits:
             start = (edit.span.line, edit.span.col)
             if isinstance(edit, ReplaceExpression):
@@ -93,6 +95,11 @@ class _Renderer(cst.CSTTransformer):
     def index(self, node: cst.CSTNode, span: Span) -> None:
         """Remember `node` if an edit is about it."""
         start = (span.line, span.col)
+        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and not any(
+            edit.span.line <= span.end_line and span.line <= edit.span.end_line
+            for edit in self.edits
+        ):
+            self.quiet.add(node)
         if isinstance(node, cst.SimpleStatementLine):
             self.columns[node] = span.col
         elif isinstance(node, cst.BaseExpression):
@@ -114,6 +121,9 @@ class _Renderer(cst.CSTTransformer):
         for edit in self.edits:
             if edit not in self.found:
                 raise EditError(f"nothing to edit at {edit.span}: {edit.template!r}")
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        return node not in self.quiet and super().on_visit(node)
 
     # ------------------------------------------------------------------ expressions
     def on_leave(
@@ -197,9 +207,11 @@ class _Renderer(cst.CSTTransformer):
             elif not pieces:
                 above = list(cast(Statement, updated).leading_lines)
                 inline = [cst.EmptyLine(comment=c) for c in _inline_comments(original)]
-                pending = [*pending, *above, *inline] if not pending else [
-                    *pending, *_comments_only(above), *inline
-                ]
+                pending = (
+                    [*pending, *above, *inline]
+                    if not pending
+                    else [*pending, *_comments_only(above), *inline]
+                )
             result.extend(pieces)
             pending = [*pending, *trailing]
         return result, pending
@@ -238,11 +250,11 @@ class _Renderer(cst.CSTTransformer):
         column = self.columns.get(original, 0)
         if max(map(len, self._code(bare).splitlines())) + column <= room:
             return updated
-        breaker = _Break(self.generated, self.config.default_indent, column)
+        breaker = _Break(self.generated, self.indent, column)
         return cast(cst.BaseStatement, updated.visit(breaker))
 
     def _code(self, node: cst.CSTNode) -> str:
-        return cst.Module([], default_indent=self.config.default_indent).code_for_node(node)
+        return cst.Module([], default_indent=self.indent).code_for_node(node)
 
     def _split(
         self, original: cst.SimpleStatementLine, updated: cst.SimpleStatementLine
@@ -293,14 +305,12 @@ class _Renderer(cst.CSTTransformer):
         if not text:
             return []
         parsed = cst.parse_module(_placeholders(text, len(edit.holes)) + "\n", self.config)
-        filled = cast(cst.Module, parsed.visit(_Fill(self._fillings(edit), body)))
+        filled = parsed.visit(_Fill(self._fillings(edit), body))
         statements = list(filled.body)
         if filled.header and statements:
-            first = cast(Statement, statements[0])
-            statements[0] = first.with_changes(
-                leading_lines=[*filled.header, *first.leading_lines]
-            )
-        return [self._laid_out(s, edit.span.col) for s in statements]
+            first = statements[0]
+            statements[0] = first.with_changes(leading_lines=[*filled.header, *first.leading_lines])
+        return [s if s in body else self._laid_out(s, edit.span.col) for s in statements]
 
     def _laid_out(
         self, statement: cst.SimpleStatementLine | cst.BaseCompoundStatement, column: int
@@ -315,7 +325,7 @@ class _Renderer(cst.CSTTransformer):
         value = getattr(small, "value", None)
         if not isinstance(value, cst.Call):
             return statement
-        breaker = _Break({value}, self.config.default_indent, column)
+        breaker = _Break({value}, self.indent, column)
         return cast(cst.BaseStatement, statement.visit(breaker))
 
 
@@ -369,7 +379,12 @@ class _Break(cst.CSTTransformer):
         )
 
     def visit_Call(self, node: cst.Call) -> bool:
-        return node not in self.generated
+        if node not in self.generated:
+            return True
+        if not node.args and isinstance(node.func, cst.Attribute):
+            self.generated.add(node.func.value)  # `call(...).full_tensor()`
+            return True
+        return False
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         code = cst.Module([]).code_for_node(updated_node)

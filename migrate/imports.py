@@ -36,9 +36,7 @@ def used_names(tree: ast.Module) -> set[str]:
     """The names that a module reads anywhere, in string annotations and `__all__` too."""
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     names -= {
-        n.id
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     } - {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     for node in ast.walk(tree):
         for annotation in _annotations(node):
@@ -115,9 +113,7 @@ class _Editor:
         return self._edits
 
     def _compute(self) -> list[Edit]:
-        statements = [
-            n for n in ast.walk(self.tree) if isinstance(n, ast.Import | ast.ImportFrom)
-        ]
+        statements = [n for n in ast.walk(self.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         statements.sort(key=lambda n: n.lineno)
         top = set(self.tree.body)
         changes: dict[ast.stmt, list[str]] = {}
@@ -159,7 +155,10 @@ class _Editor:
             elif self._unused(bound):
                 changed = True
             elif target is not None and bound in self.used:
-                moved.append(target)
+                if top:
+                    self.waiting.add(target)
+                else:
+                    moved.append(target)
                 changed = True
             else:
                 kept.append(Import(home, alias.name, alias.asname))
@@ -268,9 +267,7 @@ def _merge(old: list[str], new: list[str]) -> list[str]:
             module = line.split()[1]
             names = line.split(" import ", 1)[1].replace("(", "").replace(")", "")
             froms.setdefault(module, []).extend(n.strip() for n in names.split(",") if n.strip())
-    items = [
-        Import(module, *_split(name)) for module, names in froms.items() for name in names
-    ]
+    items = [Import(module, *_split(name)) for module, names in froms.items() for name in names]
     return [*plain, *_lines(items, 0)]
 
 

@@ -165,8 +165,9 @@ class _Lowering:
         plan, fact = self.result, self.fact
         if not fact.direct:
             raise NotNative("the constructor is reached through a partial or `wrap`")
-        if fact.opaque or any(k.arg is None for k in fact.node.keywords):
+        if fact.opaque:
             raise NotNative("arguments come in through `**`")
+        self._spread()
         if any(isinstance(a, ast.Starred) for a in fact.node.args):
             raise NotNative("arguments come in through `*`")
         if self._mentions(ON_META):
@@ -179,6 +180,34 @@ class _Lowering:
                 raise NotNative(f"`{name}` has no native form")
         self._default_mesh()
         self._check_shape()
+
+    def _spread(self) -> None:
+        """Take `**kwargs` for what is written in the one dict that it names."""
+        for keyword in self.fact.node.keywords:
+            if keyword.arg is not None:
+                continue
+            node = keyword.value
+            if isinstance(node, ast.Name):
+                found = definition(self.module, node)
+                if found is None or not removable(
+                    self.solver, self.module, found, self._spreads()
+                ):
+                    raise NotNative("arguments come in through `**`")
+                node = found.value
+                self.result.absorbed.append(found)
+            for name, value in _literal_items(self.solver, node):
+                if name in self.fact.arguments:
+                    self.fact.arguments[name].node = value
+
+    def _spreads(self) -> set[ast.AST]:
+        """The names that wrap calls of the module spread with `**`."""
+        return {
+            keyword.value
+            for fact in self.solver.wraps.values()
+            if fact.module is self.module and fact.direct
+            for keyword in fact.node.keywords
+            if keyword.arg is None
+        }
 
     # ------------------------------------------------------------------ what is known
     def _members(self) -> frozenset[str]:
@@ -497,6 +526,25 @@ class _Lowering:
                 if kind is not None and isinstance(kind.value, str):
                     return kind.value.partition(":")[0]
         return "cuda"
+
+
+def _literal_items(solver: Solver, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The items of a dict display or a `dict(...)` call.
+
+    Raises:
+        NotNative: it is anything else, or a key isn't a literal.
+    """
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+                raise NotNative("arguments come in through `**`")
+            yield key.value, value
+    elif isinstance(node, ast.Call) and solver.value(node.func) == {Symbol("builtins.dict")}:
+        if node.args or any(k.arg is None for k in node.keywords):
+            raise NotNative("arguments come in through `**`")
+        yield from ((str(k.arg), k.value) for k in node.keywords)
+    else:
+        raise NotNative("arguments come in through `**`")
 
 
 def _flag(fields: dict[str, ast.expr], name: str, default: bool) -> bool:

@@ -37,24 +37,58 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if policy is not None:
         yield policy
         return
-    offered = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}.get(head, head)
-    edits = []
+    if not _is_first(use, head, facts):
+        return
+    edits: list[ReplaceExpression] = []
     imports: list[Import] = []
-    node = use.node
-    for _ in range(rest.count(".")):
-        if isinstance(node, ast.Attribute):
-            node = node.value  # type: ignore[assignment]
-    if isinstance(node, ast.Attribute) or offered != head:
-        edits.append(ReplaceExpression(use.module.span(node), offered))
-        imports.append(runtime(offered))
+    offered = RENAMED.get(head, head)
+    for other in _carried(use, head, facts):
+        node = _type_reference(other)
+        if isinstance(node, ast.Attribute) or offered != head:
+            edits.append(ReplaceExpression(use.module.span(node), offered))
+            imports.append(runtime(offered))
     yield finding(
         RULE,
         use,
-        f"{rest} is carried as a value and comes from fsdp_migrate.runtime",
+        f"{head} is carried as a value and comes from fsdp_migrate.runtime",
         tier=Tier.SHIM,
         edits=edits,
         imports=imports,
     )
+
+
+RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
+
+
+def _head(use: Use) -> str:
+    return use.name[len(ROOT) + 1 :].removeprefix("wrap.").split(".")[0]
+
+
+def _carried(use: Use, head: str, facts: Facts) -> list[Use]:
+    """The references of the file to one type that stay values."""
+    return [
+        other
+        for other in facts.uses
+        if other.module is use.module
+        and other.name.startswith(ROOT)
+        and _head(other) == head
+        and not swallowed(other, facts)
+        and native_policy(other, facts) is None
+    ]
+
+
+def _is_first(use: Use, head: str, facts: Facts) -> bool:
+    return _carried(use, head, facts)[0] is use
+
+
+def _type_reference(use: Use) -> ast.expr:
+    """The part of the reference that names the type: `fsdp.ShardingStrategy` of a member."""
+    node: ast.expr = use.node
+    rest = use.name[len(ROOT) + 1 :].removeprefix("wrap.")
+    for _ in range(rest.count(".")):
+        if isinstance(node, ast.Attribute):
+            node = node.value
+    return node
 
 
 def native_policy(use: Use, facts: Facts) -> Finding | None:

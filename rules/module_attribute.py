@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
@@ -11,6 +12,21 @@ from fsdp_migrate.rule import Facts, Rule, Use, finding
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop the attribute, or look for it where the model may have a real one."""
     assert use.receiver is not None
+    choice = _choice(use)
+    if choice is not None and use.certain:
+        yield finding(
+            RULE,
+            use,
+            "model.module or model: both are the model now",
+            tier=Tier.NATIVE,
+            edits=[
+                ReplaceExpression(
+                    use.module.span(choice), "{0}", (use.module.span(use.receiver),)
+                )
+            ],
+            units=facts.units(use.wraps),
+        )
+        return
     text = "{0}" if use.certain else 'getattr({0}, "module", {0})'
     yield finding(
         RULE,
@@ -24,6 +40,17 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         ],
         units=facts.units(use.wraps),
     )
+
+
+def _choice(use: Use) -> ast.IfExp | None:
+    """`m.module if <m is wrapped> else m`, which is `m` either way."""
+    parent = use.module.parents[use.node]
+    assert use.receiver is not None
+    if isinstance(parent, ast.IfExp) and parent.test is not use.node:
+        other = parent.orelse if parent.body is use.node else parent.body
+        if ast.dump(other) == ast.dump(use.receiver):
+            return parent
+    return None
 
 
 RULE = Rule(

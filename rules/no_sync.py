@@ -11,8 +11,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Span, Tier
+from fsdp_migrate.findings import (
+    Finding,
+    Import,
+    ReplaceExpression,
+    ReplaceStatement,
+    Span,
+    Tier,
+)
 from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
 from fsdp_migrate.values import Symbol
 
@@ -25,9 +33,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     assert use.receiver is not None
     plans = [facts.plan(w) for w in use.wraps]
     keeps = {plan.keeps_unsharded if plan is not None else None for plan in plans}
-    with_item = _with_item(use, facts)
-    if use.certain and with_item is not None and keeps <= {True, False} and len(keeps) == 1:
-        yield _native(use, units, *with_item, keeps_unsharded=keeps == {True})
+    entered = _entered(use, facts)
+    if use.certain and entered is not None and keeps <= {True, False} and len(keeps) == 1:
+        yield _native(use, units, entered, keeps_unsharded=keeps == {True})
         return
     hole = (use.module.span(use.receiver),)
     if use.call is not None:
@@ -35,8 +43,6 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         imports = [runtime("no_sync")]
     else:
         edit = ReplaceExpression(use.module.span(use.node), "partial(no_sync, {0})", hole)
-        from fsdp_migrate.findings import Import
-
         imports = [runtime("no_sync"), Import("functools", "partial")]
     yield finding(
         RULE,
@@ -49,38 +55,92 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
 
 
-def _with_item(use: Use, facts: Facts) -> tuple[ast.With, str, tuple[Span, ...]] | None:
-    """The `with` that the call is the only item of, and when it synchronises, as a template."""
-    call = use.call
-    if call is None or call.args or call.keywords:
+@dataclass(frozen=True)
+class Entered:
+    """Where a `no_sync` context is entered, and when gradients synchronise inside it."""
+
+    statement: ast.With
+    condition: str  # a template
+    holes: tuple[Span, ...]
+    assignment: ast.Assign | None = None  # what stored the context, right above the `with`
+
+
+def _entered(use: Use, facts: Facts) -> Entered | None:
+    """The one `with` that the context is for, if it is easy to see."""
+    call, module = use.call, use.module
+    if call is not None and (call.args or call.keywords):
         return None
-    module = use.module
-    parent = module.parents[call]
-    condition: str = "False"
-    holes: tuple[Span, ...] = ()
-    context: ast.AST = call
-    if isinstance(parent, ast.IfExp):
-        other = parent.orelse if parent.body is call else parent.body
-        if not isinstance(other, ast.Call) or not facts.value(other.func) & NULL:
+    context: ast.expr = call if call is not None else use.node
+    condition, holes = "False", ()
+    parent = module.parents[context]
+    if isinstance(parent, ast.IfExp) and parent.test is not context:
+        other = parent.orelse if parent.body is context else parent.body
+        if call is not None and isinstance(other, ast.Call):
+            other = other.func
+        if not facts.value(other) & NULL:
             return None
-        test, negated = parent.test, parent.body is call
-        if negated and isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            test, negated = test.operand, False
-        holes = (module.span(test),)
-        condition = "not {1}" if negated else "{1}"
-        if negated and isinstance(test, ast.Compare) and len(test.ops) == 1:
-            flipped = _FLIPPED.get(type(test.ops[0]))
-            if flipped is not None:
-                holes = (module.span(test.left), module.span(test.comparators[0]))
-                condition = f"{{1}} {flipped} {{2}}"
+        condition, holes = _condition(use, parent.test, negated=parent.body is context)
         context = parent
-    item = module.parents[context]
-    if not isinstance(item, ast.withitem) or item.optional_vars is not None:
+        parent = module.parents[context]
+    if isinstance(parent, ast.Call) and parent.func is context and call is None:
+        context, parent = parent, module.parents[parent]
+    elif call is None and not isinstance(parent, ast.Assign):
         return None
-    statement = module.parents[item]
-    if not isinstance(statement, ast.With) or len(statement.items) != 1:
+    if isinstance(parent, ast.withitem):
+        statement = module.parents[parent]
+        if _alone(statement, context):
+            assert isinstance(statement, ast.With)
+            return Entered(statement, condition, holes)
+    if isinstance(parent, ast.Assign):
+        below = _next_with(use, parent, called=call is None)
+        if below is not None:
+            return Entered(below, condition, holes, parent)
+    return None
+
+
+def _alone(statement: ast.AST, context: ast.expr) -> bool:
+    return (
+        isinstance(statement, ast.With)
+        and len(statement.items) == 1
+        and statement.items[0].context_expr is context
+        and statement.items[0].optional_vars is None
+    )
+
+
+def _next_with(use: Use, assignment: ast.Assign, called: bool) -> ast.With | None:
+    """The `with` right below an assignment, if it alone reads what is assigned."""
+    module = use.module
+    (target, *more) = assignment.targets
+    if more or not isinstance(target, ast.Name):
         return None
-    return statement, condition, holes
+    block = module.block(assignment)
+    index = block.index(assignment) + 1
+    below = block[index] if index < len(block) else None
+    if not isinstance(below, ast.With) or not below.items:
+        return None
+    entered = below.items[0].context_expr
+    name = entered
+    if called and isinstance(entered, ast.Call) and not entered.args and not entered.keywords:
+        name = entered.func
+    elif called:
+        return None
+    scope = module.function(assignment) or module.tree
+    mentions = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id]
+    if _alone(below, entered) and {target, name} == set(mentions):
+        return below
+    return None
+
+
+def _condition(use: Use, test: ast.expr, negated: bool) -> tuple[str, tuple[Span, ...]]:
+    """When gradients synchronise, given the test that picks `no_sync` (negated) or not."""
+    span = use.module.span
+    if negated and isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return "{1}", (span(test.operand),)
+    if negated and isinstance(test, ast.Compare) and len(test.ops) == 1:
+        flipped = _FLIPPED.get(type(test.ops[0]))
+        if flipped is not None:
+            return f"{{1}} {flipped} {{2}}", (span(test.left), span(test.comparators[0]))
+    return ("not {1}" if negated else "{1}"), (span(test),)
 
 
 _FLIPPED: dict[type[ast.cmpop], str] = {
@@ -98,27 +158,26 @@ _FLIPPED: dict[type[ast.cmpop], str] = {
 
 
 def _native(
-    use: Use,
-    units: frozenset[str],
-    statement: ast.With,
-    condition: str,
-    holes: tuple[Span, ...],
-    keeps_unsharded: bool,
+    use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool
 ) -> Finding:
     assert use.receiver is not None
+    condition = entered.condition
     before = [f"{{0}}.set_requires_gradient_sync({condition})"]
     after = ["    {0}.set_requires_gradient_sync(True)"]
     if keeps_unsharded:
         before.append(f"{{0}}.set_reshard_after_backward({condition})")
         after.append("    {0}.set_reshard_after_backward(True)")
     template = "\n".join([*before, "try:", "    {body}", "finally:", *after])
-    span = use.module.span(statement)
+    holes = (use.module.span(use.receiver), *entered.holes)
+    edits = [ReplaceStatement(use.module.span(entered.statement), template, holes)]
+    if entered.assignment is not None:
+        edits.append(ReplaceStatement(use.module.span(entered.assignment), ""))
     return finding(
         RULE,
         use,
         "no_sync becomes set_requires_gradient_sync",
         tier=Tier.NATIVE,
-        edits=[ReplaceStatement(span, template, (use.module.span(use.receiver), *holes))],
+        edits=edits,
         units=units,
     )
 

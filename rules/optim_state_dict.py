@@ -17,8 +17,10 @@ from fsdp_migrate.findings import (
     Edit,
     Finding,
     Import,
+    InsertStatements,
     ReplaceExpression,
     ReplaceStatement,
+    Span,
     Tier,
 )
 from fsdp_migrate.names import FSDP1, short
@@ -72,12 +74,15 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         if name == "optim_state_dict":
             edit = _native_get(use, facts)
             if edit is not None:
+                edits: list[Edit] = [edit]
+                if not _model_saved_before(use, edit.holes[0], facts):
+                    edits.append(_reshard(use, edit))
                 yield finding(
                     RULE,
                     use,
                     "FSDP.optim_state_dict becomes get_optimizer_state_dict",
                     tier=Tier.NATIVE,
-                    edits=[edit],
+                    edits=edits,
                     imports=_imports("get_optimizer_state_dict", edit.template),
                     units=units,
                 )
@@ -141,12 +146,18 @@ def _native_get(use: Use, facts: Facts) -> ReplaceExpression | None:
     setting = facts.contexts.setting(facts.solver.ambient[call])
     if setting is None or not _certain(given["model"], facts):
         return None
-    if not _stateful(given["optim"], facts) or not _model_saved_before(use, given["model"], facts):
+    if not _stateful(given["optim"], facts):
         return None
     flags = []
     if setting.kind == "FULL":
         if setting.optim_offload != setting.optim_rank0:
             return None
+    plans = [facts.plan(w) for w in facts.solver.wrapped(facts.value(given["model"]))]
+    if not _model_saved_before(use, use.module.span(given["model"]), facts) and any(
+        plan is None or plan.keeps_unsharded is not False for plan in plans
+    ):
+        return None  # every unit may be unsharded, not only the root
+    if setting.kind == "FULL":
         flags.append("full_state_dict=True")
     if setting.optim_offload and (setting.kind == "FULL" or setting.optim_given):
         flags.append("cpu_offload=True")
@@ -157,9 +168,18 @@ def _native_get(use: Use, facts: Facts) -> ReplaceExpression | None:
     )
 
 
-def _model_saved_before(use: Use, model: ast.expr, facts: Facts) -> bool:
+def _reshard(use: Use, edit: ReplaceExpression) -> InsertStatements:
+    """Have the root sharded before its optimizer's state is taken."""
+    statement = use.module.statement(use.node)
+    template = "# an evaluation leaves the root unsharded\n{0}.reshard()"
+    return InsertStatements(use.module.span(statement), template, (edit.holes[0],))
+
+
+def _model_saved_before(use: Use, model: Span, facts: Facts) -> bool:
     """Whether the function takes the model's state first, which shards the root again."""
-    text = use.module.text(model)
+    assert use.call is not None
+    nodes = [*use.call.args, *(k.value for k in use.call.keywords)]
+    text = next(use.module.text(n) for n in nodes if use.module.span(n) == model)
     return any(
         other.module is use.module
         and other.name == "state_dict"
@@ -237,7 +257,9 @@ def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Findin
     setting = facts.contexts.setting(facts.solver.ambient[use.call])
     plans = [facts.plan(w) for w in facts.solver.wrapped(facts.value(load.model))]
     flat = any(plan is None or plan.flat_parameters for plan in plans)
-    native = setting is not None and not flat and _stateful(load.optim, facts)
+    # Only a full state that flat parameters have left behind shares its `step` tensors.
+    safe = setting is not None and (setting.kind == "SHARDED" or not flat)
+    native = safe and _stateful(load.optim, facts)
     options = ""
     if native and setting is not None and setting.kind == "FULL":
         flags = "full_state_dict=True"
