@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 
 from fsdp_migrate import library
 from fsdp_migrate.facts import BUILTINS, Module
@@ -19,7 +18,6 @@ from fsdp_migrate.values import (
     Container,
     Func,
     Instance,
-    Method,
     ModuleRef,
     Params,
     Partial,
@@ -78,7 +76,9 @@ class Frame:
         named = [*args.posonlyargs, *args.args]
         defaults = dict(
             zip(
-                [a.arg for a in named[len(named) - len(args.defaults) :]], args.defaults, strict=True
+                [a.arg for a in named[len(named) - len(args.defaults) :]],
+                args.defaults,
+                strict=True,
             )
         )
         defaults |= {a.arg: d for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d}
@@ -131,9 +131,7 @@ class Frame:
     def _expose(self, env: Env, only_captured: bool = False) -> None:
         """Let other scopes see the variables of this one."""
         scope: str | Site = self.unit.site or self.unit.module
-        captured = (
-            self.info.captured if self.info else self.solver.captured[self.module.name]
-        )
+        captured = self.info.captured if self.info else self.solver.captured[self.module.name]
         for name, value in env.items():
             if "." in name:
                 continue
@@ -516,7 +514,7 @@ class Frame:
     def ev_Constant(self, node: ast.Constant) -> Value:
         if node.value is ...:
             return COMPUTED
-        return frozenset({Const.of(node.value)})  # type: ignore[arg-type]
+        return frozenset({Const.of(node.value)})
 
     def ev_Name(self, node: ast.Name) -> Value:
         return self.name(node.id)
@@ -559,11 +557,9 @@ class Frame:
                     return frozenset({Symbol(canonical(f"{node.module}.{name}"))})
                 if home is not None and home != module.name and not name.startswith("_"):
                     found = self.global_name(home, name)
-                    if found and not any(isinstance(a, Unknown) for a in found):
-                        if not all(
-                            isinstance(a, Symbol) and a.name.startswith("builtins.") for a in found
-                        ):
-                            return found
+                    unsure = any(isinstance(a, Unknown) for a in found)
+                    if not unsure and not all(map(_is_builtin, found)):
+                        return found
         if builtin and name in BUILTINS:
             return frozenset({Symbol(f"builtins.{name}")})
         if name in module.bound_names:
@@ -635,8 +631,7 @@ class Frame:
                 if atom.kind == "dict":
                     keys = self.solver.item_keys(atom.site)
                     found.append(
-                        frozenset(Const.of(k) for k in keys if isinstance(k, str | int))
-                        or COMPUTED
+                        frozenset(Const.of(k) for k in keys if isinstance(k, str | int)) or COMPUTED
                     )
                 else:
                     found.append(self.solver.dict_values(atom))
@@ -932,9 +927,7 @@ class Frame:
 
 def _unpassed(missing: Value) -> bool:
     """Whether a parameter with a default may get something else that isn't known."""
-    return any(
-        isinstance(atom, Unknown) and "is left out" not in atom.reason for atom in missing
-    )
+    return any(isinstance(atom, Unknown) and "is left out" not in atom.reason for atom in missing)
 
 
 def _path(node: ast.expr) -> str | None:
@@ -946,6 +939,10 @@ def _path(node: ast.expr) -> str | None:
     if isinstance(node, ast.Name):
         return ".".join([node.id, *reversed(parts)])
     return None
+
+
+def _is_builtin(atom: Atom) -> bool:
+    return isinstance(atom, Symbol) and atom.name.startswith("builtins.")
 
 
 def _is_name(node: ast.expr, name: str) -> bool:
@@ -961,6 +958,3 @@ def _join_env(one: Env, other: Env) -> Env:
         elif "." not in name or name.endswith("!"):
             joined[name] = one.get(name, NOTHING) | other.get(name, NOTHING)
     return joined
-
-
-__all__: Iterable[str] = ["Frame"]

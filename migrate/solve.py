@@ -20,7 +20,6 @@ from fsdp_migrate.values import (
     Atom,
     Cls,
     Container,
-    Func,
     Instance,
     Site,
     Symbol,
@@ -358,9 +357,7 @@ def _bound(function: Function) -> frozenset[str]:
             names.add(node.name)
         elif isinstance(node, ast.alias):
             names.add(node.asname or node.name.partition(".")[0])
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            names.add(node.name)
-        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             names.add(node.name)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             outer |= set(node.names)
