@@ -13,11 +13,13 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 from fsdp_migrate.findings import (
     Edit,
     InsertStatements,
+    MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
     Span,
 )
 
+_NOWHERE = (0, 0)
 LINE = 88  # a new call that makes its line longer than this is broken up
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _LOOSE = (
@@ -73,6 +75,9 @@ class _Renderer(cst.CSTTransformer):
         self.updated: dict[Span, cst.BaseExpression] = {}
         self.spans: dict[cst.CSTNode, Span] = {}
         self.starts: dict[cst.CSTNode, tuple[int, int]] = {}
+        self.moves: dict[tuple[int, int], MoveStatement] = {}
+        self.landings: set[tuple[int, int]] = set()
+        self.lines: dict[cst.CSTNode, tuple[int, int]] = {}  # statements that move, or are passed
         self.found: set[Edit] = set()
         self.columns: dict[cst.CSTNode, int] = {}
         self.generated: set[cst.CSTNode] = set()
@@ -87,6 +92,11 @@ class _Renderer(cst.CSTTransformer):
                 if self.statements.get(start, edit) != edit:
                     raise EditError(f"two edits of the statement at {edit.span}")
                 self.statements[start] = edit
+            elif isinstance(edit, MoveStatement):
+                if self.moves.get(start, edit) != edit:
+                    raise EditError(f"two places for the statement at {edit.span}")
+                self.moves[start] = edit
+                self.landings.add((edit.below.line, edit.below.col))
             elif edit not in self.inserts[start]:
                 self.inserts[start].append(edit)
         self.edits = edits
@@ -100,6 +110,12 @@ class _Renderer(cst.CSTTransformer):
             for edit in self.edits
         ):
             self.quiet.add(node)
+        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and (
+            start in self.moves or start in self.landings
+        ):
+            self.lines[node] = start
+            if start in self.moves:
+                self.found.add(self.moves[start])
         if isinstance(node, cst.SimpleStatementLine):
             self.columns[node] = span.col
         elif isinstance(node, cst.BaseExpression):
@@ -192,10 +208,16 @@ class _Renderer(cst.CSTTransformer):
         """The statements of a block after the edits, and the comment lines left at its end."""
         result: list[cst.BaseStatement] = []
         pending: list[cst.EmptyLine] = []
+        moved: dict[tuple[int, int], list[cst.BaseStatement]] = defaultdict(list)
         for original, updated in zip(originals, updates, strict=True):
             pieces, trailing = self._pieces(original, updated)
             if pieces and (pieces[0] is not updated or updated is not original):
                 pieces = _keep_comments(original, pieces, trailing)
+            move = self.moves.get(self.lines.get(original, _NOWHERE))
+            if move is not None:
+                moved[move.below.line, move.below.col].extend(pieces)
+                continue
+            pieces = [*pieces, *moved.pop(self.lines.get(original, _NOWHERE), [])]
             if pieces and pending:
                 first = cast(Statement, pieces[0])
                 own = list(first.leading_lines)
@@ -214,6 +236,12 @@ class _Renderer(cst.CSTTransformer):
                 )
             result.extend(pieces)
             pending = [*pending, *trailing]
+        if result and originals and result[0] is not updates[0] and not _kept(originals[0]):
+            first = cast(Statement, result[0])
+            lines = list(first.leading_lines)
+            while lines and lines[0].comment is None:
+                del lines[0]
+            result[0] = first.with_changes(leading_lines=lines)
         return result, pending
 
     def _pieces(
@@ -532,6 +560,12 @@ def _led(piece: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) -> cst.BaseSt
     statement = cast(Statement, piece)
     own = [line for line in statement.leading_lines if line not in lines]
     return statement.with_changes(leading_lines=[*lines, *own])
+
+
+def _kept(original: cst.BaseStatement) -> bool:
+    """Whether blank lines above the first statement of a block are the author's."""
+    lines = cast(Statement, original).leading_lines
+    return bool(lines) and lines[0].comment is None
 
 
 def _comments_only(lines: Sequence[cst.EmptyLine]) -> list[cst.EmptyLine]:

@@ -95,7 +95,21 @@ class InsertStatements:
     after: bool = False
 
 
-Edit = ReplaceExpression | ReplaceStatement | InsertStatements
+@dataclass(frozen=True)
+class MoveStatement:
+    """Take the statement at `span` below the one at `below`, a later one of the same block.
+
+    Its comments go with it, and the edits made inside it.  Several that go below the same
+    statement keep their order.
+    """
+
+    span: Span
+    below: Span
+    template: str = ""
+    holes: tuple[Span, ...] = ()
+
+
+Edit = ReplaceExpression | ReplaceStatement | InsertStatements | MoveStatement
 
 
 @dataclass(frozen=True)
