@@ -51,8 +51,11 @@ class Header:
     torch: str
     python: str
     device: str  # the name of the GPU, or "rehearsal"
+    folder: str  # the working directory
+    out: str  # the recording, where it was made
     arguments: tuple[str, ...]
     deterministic: bool
+    seed: int | None
     format: int = FORMAT
 
 
@@ -115,9 +118,11 @@ class Recording:
         return files_folder(self.folder)
 
     def printed(self, rank: int = 0) -> str:
-        """What a rank wrote to its standard output."""
+        """What a rank wrote to its standard output, with names for the folders of the run."""
         path = output_path(self.folder, rank)
-        return path.read_text(errors="replace") if path.exists() else ""
+        text = path.read_text(errors="replace") if path.exists() else ""
+        header = self.ranks[rank].header
+        return text.replace(header.out, "<recording>").replace(header.folder, "<folder>")
 
     def tensors(self, rank: int, step: int) -> Path | None:
         """The full tensors of a step, if they were kept."""

@@ -101,6 +101,7 @@ def _rank(job: dict[str, Any], rank: int, port: int) -> int:
         deterministic=True,
         keep=(0, sys.maxsize),
         gpus=job["gpus"],
+        seed=0,
     )
     try:
         run(settings, job["program"])

@@ -47,6 +47,7 @@ def compare_rank(book: Notebook, old: Recording, new: Recording, number: int) ->
     for before, after in zip(a.steps, b.steps, strict=False):
         kept = Kept(old, new, number, before.number)
         _compare_step(book, number, before, after, kept)
+    _compare_random(book, a, b)
 
 
 def _compare_counts(book: Notebook, old: Rank, new: Rank) -> None:
@@ -100,7 +101,6 @@ def _compare_step(book: Notebook, rank: int, old: Step, new: Step, kept: Kept) -
             if first is not None and second is not None:
                 place = Difference(aspect, "", rank, step, name)
                 _compare_tensor(book, place, first, second, kept, f"{key} {name}")
-    _compare_random(book, rank, step, old.random, new.random)
 
 
 def _compare_groups(book: Notebook, rank: int, step: int, old: Groups, new: Groups) -> None:
@@ -125,18 +125,26 @@ def _compare_groups(book: Notebook, rank: int, step: int, old: Groups, new: Grou
                 book.differs(difference)
 
 
-def _compare_random(
-    book: Notebook, rank: int, step: int, old: dict[str, str], new: dict[str, str]
-) -> None:
-    """torch's generators have to agree; the others start anywhere unless a program seeds them."""
-    for source in sorted(old.keys() & new.keys()):
-        message = f"the random numbers of {source} are at another point"
-        if old[source] == new[source]:
-            book.same(Aspect.RANDOM)
-        elif source in ("torch", "cuda"):
-            book.differs(Difference(Aspect.RANDOM, message, rank, step, source))
-        else:
-            book.note(f"{message}; they may have started from another seed")
+def _compare_random(book: Notebook, old: Rank, new: Rank) -> None:
+    """Compare where the generators are, unless nobody seeded them."""
+    if not old.steps or not new.steps:
+        return
+    first = old.steps[0].random, new.steps[0].random
+    for source in sorted(first[0].keys() & first[1].keys()):
+        seeded = first[0][source] == first[1][source] or None not in (
+            old.header.seed,
+            new.header.seed,
+        )
+        for before, after in zip(old.steps, new.steps, strict=False):
+            if before.random[source] == after.random[source]:
+                book.same(Aspect.RANDOM)
+                continue
+            message = f"the random numbers of {source} are at another point"
+            if seeded and source in ("torch", "cuda"):
+                rank, step = old.header.rank, before.number
+                book.differs(Difference(Aspect.RANDOM, message, rank, step, source))
+            else:
+                book.note(f"{message}{'' if seeded else ': is the program seeded?'}")
 
 
 def _compare_names(

@@ -32,6 +32,13 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
         help="keep the full tensors of these optimizer steps: 7, 3-9 or all",
     )
     parser.add_argument("--gpus", type=int, help="devices that a rehearsed program sees")
+    parser.add_argument(
+        "--seed", type=int, help="seed the generators before the program does: N + rank"
+    )
+    parser.add_argument("--forbid", type=Path, help="fail if a module is imported from there")
+    parser.add_argument(
+        "--dump-at", type=float, metavar="TIME", help="say where the program is, if it still runs"
+    )
     parser.add_argument("-m", dest="module", action="store_true", help="run a module")
     parser.add_argument("program", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -42,6 +49,9 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
         deterministic=options.deterministic_reductions,
         keep=options.keep_tensors,
         gpus=options.gpus,
+        seed=options.seed,
+        forbidden=options.forbid.resolve() if options.forbid else None,
+        dump_at=options.dump_at,
     )
     module = ["-m"] if options.module else []
     return settings, [*module, options.program, *options.arguments]
@@ -61,7 +71,6 @@ def main() -> None:
         rehearse.prepare_environment()
     from fsdp_migrate.runtime.record.program import CannotRun, run
 
-    settings.export()
     try:
         run(settings, program)
     except CannotRun as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import faulthandler
+import multiprocessing
 import os
+import random
 import runpy
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdp_migrate.runtime import recording, rehearse
+from fsdp_migrate.runtime.record.children import describe, follow
 from fsdp_migrate.runtime.record.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,23 +37,18 @@ def run(settings: Settings, program: Sequence[str]) -> None:
     recorder = start(settings, (*program[: len(program) - len(arguments)], *arguments))
     sys.argv = [target, *arguments]
     sys.path[0] = os.getcwd() if as_module else str(Path(target).resolve().parent)
-    error: str | None = None
     try:
         if as_module:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(target, run_name="__main__")
-    except SystemExit as stop:
-        error = f"sys.exit({stop.code!r})" if stop.code else None
+    except BaseException as error:
+        recorder.finish(describe(error))
         raise
-    except BaseException as failure:
-        error = f"{type(failure).__name__}: {failure}"
-        raise
-    finally:
-        recorder.finish(error)
+    recorder.finish(_trespass(settings))
 
 
-def start(settings: Settings, arguments: tuple[str, ...]) -> Recorder:
+def start(settings: Settings, arguments: tuple[str, ...], *, child: bool = False) -> Recorder:
     """Choose the device, begin the rehearsal if there is one, and install the recorder."""
     device = _device(settings)
     if device == "rehearsal":
@@ -57,10 +57,15 @@ def start(settings: Settings, arguments: tuple[str, ...]) -> Recorder:
         warnings.filterwarnings("ignore", module=r"torch\.")
     from fsdp_migrate.runtime.record.recorder import Recorder
 
-    recorder = Recorder(settings, arguments, device)
+    recorder = Recorder(settings, arguments, device, child=child)
     if device == "rehearsal":
         recorder.notes.update(rehearse.NOTES)
     recorder.install()
+    follow(settings, recorder.finish_child)
+    if settings.seed is not None:
+        _seed(settings.seed)
+    if settings.dump_at is not None:
+        faulthandler.dump_traceback_later(max(settings.dump_at - time.time(), 0.1))
     return recorder
 
 
@@ -74,3 +79,30 @@ def _device(settings: Settings) -> str:
         if settings.device == "cuda":
             raise CannotRun("--device cuda: this machine has no CUDA device")
     return "rehearsal"
+
+
+def _seed(seed: int) -> None:
+    """Start all generators at a known point, which differs between ranks as it would without."""
+    import numpy
+    import torch
+
+    place = sum(multiprocessing.current_process()._identity)
+    seed += int(os.environ.get("RANK", place))
+    torch.manual_seed(seed)
+    random.seed(seed)
+    numpy.random.seed(seed)
+
+
+def _trespass(settings: Settings) -> str | None:
+    """The import that makes the run worthless: a copy was to be run, not what it is a copy of."""
+    if settings.forbidden is None:
+        return None
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if not path or name.partition(".")[0] in ("fsdp_migrate", "__main__"):
+            continue
+        parents = Path(path).parents
+        installed = any(parent.name.endswith("-packages") for parent in parents)
+        if settings.forbidden in parents and not installed:
+            return f"{name} was imported from {path}, which is not the version under test"
+    return None

@@ -38,18 +38,22 @@ from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
 class Recorder:
     """One rank of one run."""
 
-    def __init__(self, settings: Settings, arguments: tuple[str, ...], device: str) -> None:
+    def __init__(
+        self, settings: Settings, arguments: tuple[str, ...], device: str, *, child: bool = False
+    ) -> None:
         self.settings = settings
         self.arguments = arguments
         self.device = device
+        self.folder = os.getcwd()
         self.meter = Meter()
         self.inventories = Inventories()
         self.notes: set[str] = set()
-        self.process = os.getpid()
+        self.child = child  # started by the program, not by the launcher
         self.printed = Tee(sys.stdout)
         self._events: TextIO | None = None
         self._muted = 0
         self._depth = 0
+        self._ended = False
         self._steps = 0
         self._open: dict[int, tuple[Step, dict[str, Tensor]]] = {}
         self._kept = 0
@@ -70,19 +74,32 @@ class Recorder:
 
     def finish(self, error: str | None) -> None:
         """Write down how the program ended."""
-        if self.process != os.getpid():
+        if self._ended or (self._events is None and not self._has_something_to_say(error)):
             return
-        if self._events is None and (error is None and not self.printed.used):
-            return
+        self._ended = True
         seconds = time.perf_counter() - self._begin
         self._write(End(error, seconds, tuple(sorted(self.notes))))
         self.printed.flush()
 
+    def finish_child(self, error: str | None) -> None:
+        """Write down how a process ended that multiprocessing started."""
+        if self.child:
+            self.finish(error)
+
+    def _has_something_to_say(self, error: str | None) -> bool:
+        """Whether a process without events belongs into the recording."""
+        if recording.events_path(self.settings.out, self._rank()).exists():
+            return False  # the children of this process are the ranks
+        joined = dist.is_available() and dist.is_initialized()
+        return joined or (not self.child and (error is not None or self.printed.used))
+
     def _forget(self) -> None:
-        """A forked child (a loader's worker) does not write into its parent's recording."""
-        self._muted += 1
+        """A forked child begins a recording of its own, if it ever trains."""
+        self.child = True
         self._events = None
-        self.printed.stop()
+        self._steps = 0
+        self.meter.read()
+        self.printed.forget()
 
     # what the hooks see
 
@@ -220,8 +237,11 @@ class Recorder:
             torch=torch.__version__,
             python=platform.python_version(),
             device=self.device,
+            folder=self.folder,
+            out=str(self.settings.out),
             arguments=self.arguments,
             deterministic=self.settings.deterministic,
+            seed=self.settings.seed,
         )
         self.settings.out.mkdir(parents=True, exist_ok=True)
         self.printed.into(recording.output_path(self.settings.out, rank))

@@ -27,15 +27,20 @@ class Settings:
     keep: tuple[int, int] | None = None
     budget: int = BUDGET
     gpus: int | None = None  # what torch.cuda.device_count() says in a rehearsal
+    seed: int | None = None  # for programs that do not seed; every rank gets one of its own
+    forbidden: Path | None = None  # nothing may be imported from below this folder
+    dump_at: float | None = None  # the time at which a rank that still runs says where it is
 
     def export(self) -> None:
         """Tell the processes that this one starts."""
-        data = {**asdict(self), "out": str(self.out)}
-        os.environ[VARIABLE] = json.dumps(data)
+        os.environ[VARIABLE] = json.dumps(asdict(self), default=str)
 
     @classmethod
     def inherited(cls) -> Settings:
         """What the parent process was asked for."""
         data = json.loads(os.environ[VARIABLE])
-        keep = data["keep"]
-        return cls(**{**data, "out": Path(data["out"]), "keep": tuple(keep) if keep else None})
+        keep, forbidden = data["keep"], data["forbidden"]
+        data["out"] = Path(data["out"])
+        data["keep"] = tuple(keep) if keep else None
+        data["forbidden"] = Path(forbidden) if forbidden else None
+        return cls(**data)

@@ -66,7 +66,7 @@ def random_states() -> dict[str, str]:
         "torch": torch.get_rng_state().numpy().tobytes(),
         "python": repr(random.getstate()).encode(),
     }
-    if torch.version.cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch._C._has_cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["cuda"] = torch.cuda.get_rng_state().numpy().tobytes()
     numpy = sys.modules.get("numpy")
     if numpy is not None:

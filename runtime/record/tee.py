@@ -23,9 +23,10 @@ class Tee(io.TextIOBase):
         if isinstance(before, io.StringIO):
             self._copy.write(before.getvalue())
 
-    def stop(self) -> None:
-        """Make no copy any more."""
-        self._copy = None
+    def forget(self) -> None:
+        """Begin a new copy, for a process that was forked."""
+        self.used = False
+        self._copy = io.StringIO()
 
     def write(self, text: str) -> int:
         self.used = True

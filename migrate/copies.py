@@ -1,0 +1,69 @@
+"""A copy of a project to migrate and to run, so that the original is neither changed nor used."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LARGE = 32 << 20  # bytes from which on a file is linked instead of copied: data, weights
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".hg", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache", "*.pyc"
+)
+
+
+class MigrationFailed(Exception):
+    """The command that migrates the copy reported an error."""
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What the migration of a copy did: findings as the command prints them, by relative path."""
+
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+
+    @property
+    def left(self) -> list[dict[str, Any]]:
+        """The findings that are left to a person."""
+        return [finding for finding in self.findings if finding["tier"] == "manual"]
+
+
+def copy_project(project: Path, target: Path) -> None:
+    """Copy a project; large files become links, which a program may read."""
+    shutil.copytree(project, target, ignore=LEFT_OUT, copy_function=_copy, symlinks=True)
+
+
+def migrate_copy(copy: Path, options: Sequence[str] = ()) -> Migrated:
+    """Migrate a copy in place, through the command line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fsdp_migrate", "--write", "--output-format", "json", *options, "."],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise MigrationFailed(done.stderr.strip() or f"exit code {done.returncode}")
+    answer = json.loads(done.stdout)
+    return Migrated(
+        findings=[{**f, "path": _relative(copy, f["path"])} for f in answer["findings"]],
+        changes=[_relative(copy, change) for change in answer["changes"]],
+    )
+
+
+def _relative(copy: Path, path: str) -> str:
+    return os.path.relpath(copy / path, copy)
+
+
+def _copy(source: str, target: str) -> None:
+    if os.path.getsize(source) >= LARGE:
+        os.symlink(os.path.abspath(source), target)
+    else:
+        shutil.copy2(source, target)

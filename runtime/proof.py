@@ -1,0 +1,140 @@
+"""Run the old and the new program, and compare what they train."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fsdp_migrate.runtime import recording
+from fsdp_migrate.runtime.compare import Outcome, Tolerance, Verdict, compare, failed
+from fsdp_migrate.runtime.launch import Finished, Launch, Program, launch
+from fsdp_migrate.runtime.recording import NoRecording
+from fsdp_migrate.runtime.scratch import collect, snapshot
+
+Say = Callable[[str], None]
+_NOISE = re.compile(
+    r"ChildFailedError|Connection closed by peer|Connection reset by peer|SIGTERM|elastic|"
+    r"Broken pipe|traceback : "
+)
+_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Rehearse)\b.*)")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A verdict and the recordings behind it."""
+
+    verdict: Verdict
+    old: Path
+    new: Path
+
+
+def prove(
+    old: Program,
+    new: Program,
+    work: Path,
+    how: Launch,
+    tolerance: Tolerance | None = None,
+    say: Say = lambda text: None,
+) -> Proof:
+    """Run both programs, compare, and look closer at the first divergence if there is one.
+
+    Recordings, and the files below `{out}`, are left in the folder `work`.
+    """
+    tolerance = tolerance or Tolerance()
+    if not tolerance.exact and how.keep is None:
+        how = replace(how, keep=(0, 10**9))  # only values tell how close something is
+    verdict = _attempt(old, new, work, how, tolerance, say)
+    first = verdict.first
+    if first is not None and first.gap is not None and first.gap.estimated:
+        step = first.step or 0
+        say(f"running both again to keep the tensors around step {step}")
+        closer = replace(how, keep=(max(step - 1, 0), step + 1))
+        verdict = _attempt(old, new, work, closer, tolerance, say)
+    return Proof(verdict, work / "old", work / "new")
+
+
+def _attempt(
+    old: Program, new: Program, work: Path, how: Launch, tolerance: Tolerance, say: Say
+) -> Verdict:
+    for which, program in (("old", old), ("new", new)):
+        out = work / which
+        _clear(out)
+        say(f"running the {which} version on {how.nproc} ranks")
+        before = snapshot(program.root or program.folder) if program.scratch else {}
+        finished = launch(program, out, how)
+        if finished.code or finished.timed_out:
+            return failed(*_why(which, finished, out, how))
+        if program.scratch:
+            collect(program.root or program.folder, before, out)
+        say(f"the {which} version took {finished.seconds:.1f} s")
+    return compare(work / "old", work / "new", tolerance)
+
+
+def _clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str]:
+    """What went wrong in a run, most telling first."""
+    if finished.timed_out:
+        yield f"the {which} version was still running after {how.timeout:g} s"
+        yield from _where(finished.output)
+    errors = dict.fromkeys(_recorded_errors(out))
+    if not errors and not finished.timed_out:
+        errors = dict.fromkeys(_printed_errors(finished.output))
+    telling = [error for error in errors if not _NOISE.search(error)] or list(errors)
+    for error in telling[:3]:
+        yield f"the {which} version failed: {error}"
+    if not errors and not finished.timed_out:
+        signal = f" (signal {-finished.code})" if finished.code < 0 else ""
+        yield f"the {which} version ended with exit code {finished.code}{signal}"
+        yield from finished.output.splitlines()[-5:]
+    yield from _progress(out)
+
+
+def _recorded_errors(out: Path) -> Iterator[str]:
+    for number, rank in _ranks(out).items():
+        if rank.end is not None and rank.end.error is not None:
+            yield f"rank {number}: {rank.end.error}"
+
+
+def _printed_errors(output: str) -> Iterator[str]:
+    for line in output.splitlines():
+        match = _ERROR.match(line)
+        if match:
+            yield match.group(1)
+
+
+def _progress(out: Path) -> Iterator[str]:
+    """How far the ranks came; ranks that disagree explain a hang."""
+    ranks = _ranks(out)
+    if ranks:
+        steps = [len(rank.steps) for rank in ranks.values()]
+        far = f"{steps[0]}" if len(set(steps)) == 1 else ", ".join(map(str, steps))
+        yield f"optimizer steps taken{' by each rank' if len(set(steps)) > 1 else ''}: {far}"
+
+
+def _where(output: str) -> Iterator[str]:
+    """The innermost lines of the program in the stacks that hanging ranks dump."""
+    stacks = re.split(r"^(?:Timeout|Thread|Current thread) .*$", output, flags=re.MULTILINE)
+    seen = set()
+    for stack in stacks[1:]:
+        for path, line, name in re.findall(r'File "([^"]+)", line (\d+) in (\S+)', stack):
+            if not re.search(r"site-packages|fsdp_migrate/runtime|/lib/python|<frozen", path):
+                seen.add(f"a rank hangs in {name}, {path}:{line}")
+                break
+    yield from sorted(seen)
+
+
+def _ranks(out: Path) -> dict[int, recording.Rank]:
+    try:
+        return recording.read(out).ranks
+    except NoRecording:
+        return {}
+
+
+__all__ = ["Outcome", "Proof", "prove"]

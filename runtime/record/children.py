@@ -1,0 +1,51 @@
+"""Record the processes that a program starts with multiprocessing.
+
+A spawned child imports the program's main module before it runs anything.  It is made to import
+`record.child` instead, which begins the recording and then loads the real main module.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing.spawn
+import multiprocessing.util
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fsdp_migrate.runtime.record.settings import Settings
+from fsdp_migrate.runtime.rehearse.patching import put
+
+MAIN = "FSDP_MIGRATE_MAIN"
+CHILD = "fsdp_migrate.runtime.record.child"
+_KEYS = ("init_main_from_name", "init_main_from_path")
+
+
+def follow(settings: Settings, finish: Callable[[str | None], None]) -> None:
+    """Record the children of this process too, and end their recordings with them."""
+    settings.export()
+    prepare = multiprocessing.spawn.get_preparation_data
+    leave = multiprocessing.util._exit_function  # type: ignore[attr-defined]
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        data = prepare(name)
+        os.environ[MAIN] = json.dumps({key: data.pop(key) for key in _KEYS if key in data})
+        return {**data, "init_main_from_name": CHILD}
+
+    def exit_function(*args: Any, **kwargs: Any) -> None:
+        finish(describe(sys.exc_info()[1]))
+        leave(*args, **kwargs)
+
+    if prepare.__name__ == "get_preparation_data" and prepare.__module__ != __name__:
+        put(multiprocessing.spawn, get_preparation_data=get_preparation_data)
+        put(multiprocessing.util, _exit_function=exit_function)
+
+
+def describe(error: BaseException | None) -> str | None:
+    """An error in one line; None for a normal end."""
+    if isinstance(error, SystemExit):
+        if error.__context__ is not None and error.code:  # how torch.multiprocessing ends a child
+            return describe(error.__context__)
+        return f"sys.exit({error.code!r})" if error.code else None
+    return None if error is None else f"{type(error).__name__}: {error}".strip()
