@@ -59,8 +59,8 @@ def discover(
     fsdp2 = 0
     for absolute in sorted(tree.files):
         data = tree.read(absolute)
-        if data is None or (b"fsdp" not in data and b"Full" not in data and b"fully" not in data):
-            continue
+        if data is None or (b"fsdp" not in data and b"FullyShardedDataParallel" not in data):
+            continue  # nothing else is looked for in all the files that have nothing to do with it
         fsdp2 += uses_fsdp2(data)
         if uses_fsdp1(data) and not tree.ignored(absolute):
             candidates[absolute] = data
@@ -141,11 +141,15 @@ class _Tree:
         prefix = "" if shown == os.curdir else os.path.join(shown, "")
         for found in self._walk(absolute, above):
             self.files.setdefault(found, prefix + found[len(absolute.rstrip(os.sep)) + 1 :])
-        present = {os.path.realpath(name) for name in self.files}
+        self._add_links(absolute, prefix)
+
+    def _add_links(self, top: str, prefix: str) -> None:
+        """Add the linked files, found in `top`, that are not there by another name."""
+        present = {os.path.realpath(name) for name in self.files} if self._links else set()
         for link, target in sorted(self._links.items()):
             if target not in present:
                 present.add(target)
-                self.files[link] = prefix + link[len(absolute.rstrip(os.sep)) + 1 :]
+                self.files[link] = prefix + link[len(top.rstrip(os.sep)) + 1 :]
         self._links.clear()
 
     def ignored(self, path: str) -> bool:

@@ -110,9 +110,13 @@ class Graph:
 
     def _follow(self, path: str, item: Import, targets: _Targets) -> None:
         """Add the files that `item`, in the file `path`, is from."""
+        folder = os.path.dirname(path)
+        if not item.level and not self._roots(folder, item.dotted.partition(".")[0]):
+            return  # a library
         module = self._find(path, item.level, item.dotted)
-        if not item.names and module is not None:
+        if module is not None and (not item.names or not _is_package(module)):
             targets.ends.add(module)
+            return
         for name, _ in item.names:
             below = f"{item.dotted}.{name}" if item.dotted else name
             inner = None if name == "*" else self._find(path, item.level, below)
@@ -127,7 +131,7 @@ class Graph:
             return
         targets.seen.add((module, name))
         passes = []
-        if name != "*" and os.path.basename(module) == "__init__.py":
+        if name != "*" and _is_package(module):
             for item in self._imports(module):
                 names = tuple(pair for pair in item.names if pair[1] in (name, "*"))
                 if names:
@@ -219,6 +223,10 @@ def module_name(path: str) -> str:
     """The path of a module without suffix; a package's is its folder."""
     folder, name = os.path.split(path)
     return folder if name == "__init__.py" else os.path.splitext(path)[0]
+
+
+def _is_package(path: str) -> bool:
+    return os.path.basename(path) == "__init__.py"
 
 
 def upwards(folder: str) -> Iterator[str]:

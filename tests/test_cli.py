@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import NEW, OLD, Engine, command
 
+from command import NEW, OLD, Engine, command
 from fsdp_migrate import __version__
 
 PLAIN = "import torch\n"
@@ -336,10 +336,11 @@ def test_the_commands_say_what_the_rules_are() -> None:
         page = command("explain", said)
         assert page.code == 0
         assert page.out.startswith(f"{code} {name}\n")
-    assert f"Did you mean {code}" in command("explain", code[:-1]).err
-    assert {
-        rule["code"] for rule in json.loads(command("rules", "--output-format", "json").out)
-    } == {line.split()[0] for line in listed.out.splitlines()}
+    assert "Did you mean FSDP" in command("explain", code[:-1]).err
+    as_json = json.loads(command("rules", "--output-format", "json").out)
+    assert [rule["code"] for rule in as_json] == [
+        line.split()[0] for line in listed.out.splitlines()
+    ]
 
 
 def test_a_path_called_like_a_command_can_be_given() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from command import NEW, OLD, Engine, command
 
 BODY = "x = 'é'\n" + "pass\n" * 8
