@@ -38,26 +38,28 @@ def used_names(tree: ast.Module) -> set[str]:
     names -= {
         n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     } - {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    for node in ast.walk(tree):
-        for annotation in _annotations(node):
-            for inner in ast.walk(annotation):
-                if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                    try:
-                        parsed = ast.parse(inner.value, mode="eval")
-                    except SyntaxError:
-                        continue
-                    names |= {n.id for n in ast.walk(parsed) if isinstance(n, ast.Name)}
+    for annotation in annotations(tree):
+        for inner in ast.walk(annotation):
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                try:
+                    parsed = ast.parse(inner.value, mode="eval")
+                except SyntaxError:
+                    continue
+                names |= {n.id for n in ast.walk(parsed) if isinstance(n, ast.Name)}
     return names | exported_names(tree)
 
 
-def _annotations(node: ast.AST) -> list[ast.expr]:
-    if isinstance(node, ast.AnnAssign):
-        return [node.annotation]
-    if isinstance(node, ast.arg) and node.annotation is not None:
-        return [node.annotation]
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
-        return [node.returns]
-    return []
+def annotations(tree: ast.Module) -> list[ast.expr]:
+    """The annotations of all variables, parameters and results."""
+    found: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign):
+            found.append(node.annotation)
+        elif isinstance(node, ast.arg) and node.annotation is not None:
+            found.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+            found.append(node.returns)
+    return found
 
 
 def exported_names(tree: ast.Module) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsdp_migrate.facts import BUILTINS, Module
-from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Tier
+from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Span, Tier
 from fsdp_migrate.names import FSDP1, ROOT, STAR, is_fsdp1, short
 from fsdp_migrate.rule import RUNTIME, Facts
 from fsdp_migrate.uses import symbol_of
@@ -138,13 +138,15 @@ def _wanted_elsewhere(
 def _with_imports(
     facts: Facts, module: Module, text: str, needs: set[Import], wanted: dict[str, set[str]]
 ) -> str:
-    from fsdp_migrate.imports import ImportPlan, fix_imports, used_names
+    from fsdp_migrate.imports import ImportPlan, exported_names, fix_imports, used_names
 
     before = used_names(module.tree)
     after = used_names(ast.parse(text))
     is_package = module.path.name == "__init__.py"
     exported = wanted.get(module.name, set())
     gone: set[str] = set()
+    unlisted: set[str] = set()
+    read = _read_names(text)
     moved: dict[str, Import] = {}
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.Import | ast.ImportFrom):
@@ -162,9 +164,12 @@ def _with_imports(
             if isinstance(node, ast.Import):
                 gone |= {bound, alias.name}
                 continue
-            if bound not in after and bound not in exported:
-                gone.add(bound)
             target = _offered(name)
+            if bound not in exported and (bound not in after or target is None):
+                only_listed = bound in exported_names(ast.parse(text)) and bound not in read
+                if bound not in after or only_listed:
+                    gone.add(bound)
+                    unlisted |= {bound} if only_listed else set()
             if target is not None and isinstance(node, ast.ImportFrom):
                 home = facts.solver.project.resolve(module, node.module or "", node.level)
                 if home is None:
@@ -177,7 +182,35 @@ def _with_imports(
     plan = ImportPlan(
         gone=frozenset(gone), moved=moved, needed=frozenset(needs), keep=frozenset(keep)
     )
-    return fix_imports(text, plan)
+    return fix_imports(_unlist(text, unlisted), plan)
+
+
+def _read_names(text: str) -> set[str]:
+    return {
+        n.id
+        for n in ast.walk(ast.parse(text))
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    }
+
+
+def _unlist(text: str, names: set[str]) -> str:
+    """Take names that are gone out of `__all__`."""
+    from fsdp_migrate.apply import apply_edits
+
+    for node in ast.parse(text).body:
+        if not names or not isinstance(node, ast.Assign):
+            continue
+        listed = isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+        if listed and isinstance(node.value, ast.List | ast.Tuple):
+            kept = [
+                item.value
+                for item in node.value.elts
+                if isinstance(item, ast.Constant) and item.value not in names
+            ]
+            quoted = ", ".join(f'"{name}"' for name in kept)
+            span = Span(node.lineno, node.col_offset, node.end_lineno or 0, 0)
+            text = apply_edits(text, [ReplaceStatement(span, f"__all__ = [{quoted}]")])
+    return text
 
 
 def _symbol(facts: Facts, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> str | None:

@@ -21,6 +21,7 @@ from fsdp_migrate.values import (
     Cls,
     Container,
     Instance,
+    Result,
     Site,
     Symbol,
     Value,
@@ -258,6 +259,19 @@ class Solver:
             name.startswith(("torch.", "transformers.", "lightning", "pytorch_lightning"))
             for name in self.library_bases(atom.cls)
         )
+
+    def parts(self, atom: Atom) -> Value:
+        """What an object holds: an instance's attributes, a container's items."""
+        if isinstance(atom, Instance):
+            family = {*self.lineage(atom.cls), *self.descendants(atom.cls)}
+            return join(
+                *(v for k, v in self.heap.items() if k[0] == "field" and k[1] in family)
+            )
+        if isinstance(atom, Container):
+            return self.dict_values(atom)
+        if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):
+            return self.read("item", atom.site, ANY)
+        return NOTHING
 
     # ------------------------------------------------------------------ the fixpoint
     def solve(self) -> None:

@@ -13,6 +13,7 @@ from fsdp_migrate.solve import Solver
 from fsdp_migrate.values import (
     NONE,
     Atom,
+    Container,
     Instance,
     Method,
     Result,
@@ -23,6 +24,8 @@ from fsdp_migrate.values import (
 )
 
 # Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
+# Methods of a plain module that reach the FSDP models inside it.
+HOLDER_METHODS = frozenset({"load_state_dict", "state_dict"})
 TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
 
 
@@ -69,6 +72,8 @@ def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
 def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | None:
     base = solver.value(node.value)
     wraps, others = split(solver, base)
+    if not wraps and node.attr in HOLDER_METHODS:
+        wraps, others = held(solver, base), frozenset()
     call = _call_of(module, node)
     if wraps:
         kept = frozenset(a for a in others if _has(solver, a, node.attr))
@@ -77,6 +82,24 @@ def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | No
     if node.attr in TELLING and unknown and solver.wraps:
         return Use(module, node, node.attr, call, node.value, frozenset(), base)
     return None
+
+
+def held(solver: Solver, value: Value) -> frozenset[Wrapped]:
+    """The FSDP models inside the plain modules that `value` can be."""
+    found: set[Wrapped] = set()
+    seen: set[Atom] = set()
+    todo = [a for a in value if solver.is_module(a) or isinstance(a, Result)]
+    while todo:
+        atom = todo.pop()
+        if atom in seen:
+            continue
+        seen.add(atom)
+        for part in solver.parts(atom):
+            if isinstance(part, Wrapped):
+                found.add(part)
+            elif isinstance(part, Instance | Result | Container):
+                todo.append(part)
+    return frozenset(found)
 
 
 def split(solver: Solver, value: Value) -> tuple[frozenset[Wrapped], Value]:
@@ -106,3 +129,28 @@ def _has(solver: Solver, atom: Atom, attr: str) -> bool:
                 atom.symbol == DDP and attr == "no_sync"
             )
     return True
+
+
+def unwrapping(module: Module, node: ast.AST) -> ast.While | ast.If | None:
+    """The `while isinstance(m, ...): m = m.module` (or `if`) that `node` is part of, or None."""
+    for statement in module.ancestors(node):
+        if isinstance(statement, ast.While | ast.If):
+            test, body = statement.test, statement.body
+            fits = (
+                isinstance(test, ast.Call)
+                and isinstance(test.func, ast.Name)
+                and test.func.id == "isinstance"
+                and len(test.args) == 2
+                and not statement.orelse
+                and len(body) == 1
+                and isinstance(body[0], ast.Assign)
+                and len(body[0].targets) == 1
+                and isinstance(body[0].value, ast.Attribute)
+                and body[0].value.attr in {"module", "_fsdp_wrapped_module"}
+                and ast.unparse(body[0].targets[0]) == ast.unparse(test.args[0])
+                and ast.unparse(body[0].value.value) == ast.unparse(test.args[0])
+            )
+            return statement if fits else None
+        if isinstance(statement, ast.stmt) and not isinstance(statement, ast.Assign):
+            return None
+    return None

@@ -7,11 +7,23 @@ A sharded model is an `FSDPModule`.  As a value that something else calls (`part
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.facts import Module
+from fsdp_migrate.findings import (
+    Edit,
+    Finding,
+    Fix,
+    Import,
+    ReplaceExpression,
+    ReplaceStatement,
+    Tier,
+)
+from fsdp_migrate.imports import annotations
 from fsdp_migrate.names import FSDP1, ROOT
 from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.uses import symbol_of, unwrapping
 from fsdp_migrate.values import Symbol
 
 TESTS = {Symbol("builtins.isinstance"), Symbol("builtins.issubclass")}
@@ -32,6 +44,10 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             "call fully_shard on its instances",
             tier=Tier.MANUAL,
         )
+        return
+    loop = unwrapping(use.module, use.node)
+    if loop is not None:
+        yield _unwrapped(use, loop)
         return
     place = _place(use, facts)
     span = use.module.span(use.node)
@@ -57,6 +73,34 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         )
 
 
+def _unwrapped(use: Use, loop: ast.While | ast.If) -> Finding:
+    """Take FSDP out of `while isinstance(m, (DDP, FSDP)): m = m.module`: nothing wraps now."""
+    module = use.module
+    call = loop.test
+    assert isinstance(call, ast.Call)
+    classes = call.args[1]
+    edit: Edit
+    if isinstance(classes, ast.Tuple) and len(classes.elts) > 1:
+        rest = [item for item in classes.elts if item is not use.node]
+        holes = tuple(module.span(item) for item in rest)
+        listed = ", ".join(f"{{{i}}}" for i in range(len(rest)))
+        template = listed if len(rest) == 1 else f"({listed})"
+        edit = ReplaceExpression(
+            module.span(call),
+            f"isinstance({{{len(rest)}}}, {template})",
+            (*holes, module.span(call.args[0])),
+        )
+    else:
+        edit = ReplaceStatement(module.span(loop), "")
+    return finding(
+        RULE,
+        use,
+        "unwrapping skips FSDP: there is no wrapper any more",
+        tier=Tier.NATIVE,
+        edits=[edit],
+    )
+
+
 def _place(use: Use, facts: Facts) -> str:
     """Whether the class is tested for ("class"), compared ("type"), or passed on ("value")."""
     module = use.module
@@ -74,7 +118,9 @@ def _place(use: Use, facts: Facts) -> str:
             return "class" if child is parent.returns else "value"
         if isinstance(parent, ast.Compare):
             return "type"
-        if isinstance(parent, ast.MatchClass):
+        if isinstance(parent, ast.MatchClass | ast.Subscript):
+            return "class"
+        if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.BitOr):
             return "class"
         if isinstance(parent, ast.Assign):
             return "class" if _only_tested(module.parents, parent) else "value"
@@ -128,6 +174,39 @@ def _exact_type(use: Use) -> Iterable[Finding]:
     )
 
 
+def survey(facts: Facts) -> Iterable[Finding]:
+    """The class in annotations that are strings."""
+    for module in facts.solver.project.modules.values():
+        if not module.rewrite:
+            continue
+        names = {
+            alias.asname or alias.name
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if facts.value(alias) and symbol_of(facts.value(alias)) == FSDP1
+        }
+        for annotation in annotations(module.tree) if names else ():
+            for node in ast.walk(annotation):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    text = module.text(node)
+                    new = re.sub(rf"\b({'|'.join(map(re.escape, names))})\b", "FSDPModule", text)
+                    if new != text:
+                        yield _annotation(module, node, new)
+
+
+def _annotation(module: Module, node: ast.Constant, text: str) -> Finding:
+    span = module.span(node)
+    fix = Fix(
+        {module.path: (ReplaceExpression(span, text),)},
+        {module.path: frozenset({Import(ROOT, "FSDPModule")})},
+    )
+    message = "FSDP as an annotation becomes FSDPModule"
+    return Finding(
+        module.path, span.line, span.col + 1, RULE.code, message, Tier.NATIVE, fix=fix
+    )
+
+
 RULE = Rule(
     code="FSDP401",
     name="class-reference",
@@ -136,4 +215,5 @@ RULE = Rule(
     fix_safety="Safe: exactly the modules that were wrapped are instances of FSDPModule.",
     check=check,
     symbols=(FSDP1,),
+    survey=survey,
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, Span, Tier
 from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.values import constants
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -31,8 +32,13 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     plans = [facts.plan(w) for w in use.wraps]
     mixed = any(plan is not None and plan.has_ignored for plan in plans)
     starred = any(isinstance(a, ast.Starred) for a in call.args)
-    if not use.certain or mixed or starred:
-        reason = "parameters may be plain tensors too" if mixed else "the model may be another"
+    infinite = not _is_finite(call, facts)
+    if not use.certain or mixed or starred or infinite:
+        reason = "the model may be another"
+        if mixed:
+            reason = "parameters may be plain tensors too"
+        elif infinite:
+            reason = "torch's maximum norm fails on an empty shard"
         yield finding(
             RULE,
             use,
@@ -61,6 +67,13 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         imports=[need] if need else [],
         units=units,
     )
+
+
+def _is_finite(call: ast.Call, facts: Facts) -> bool:
+    """Whether the order of the norm is a plain number."""
+    given = [k.value for k in call.keywords if k.arg == "norm_type"] or call.args[1:2]
+    known = constants(facts.value(given[0])) if given else [2.0]
+    return known is not None and all(isinstance(k, int | float) for k in known)
 
 
 def _arguments(use: Use, call: ast.Call) -> tuple[str, tuple[Span, ...]]:

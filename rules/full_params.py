@@ -34,7 +34,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     call = use.call
     if name == "fsdp_modules" and call is not None and len(call.args) == 1 and not call.keywords:
         hole = (use.module.span(call.args[0]),)
-        text = "[module for module in {0}.modules() if isinstance(module, FSDPModule)]"
+        text = "[unit for unit in {0}.modules() if isinstance(unit, FSDPModule)]"
         yield finding(
             RULE,
             use,

@@ -7,11 +7,14 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
 from fsdp_migrate.rule import Facts, Rule, Use, finding
+from fsdp_migrate.uses import unwrapping
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop the attribute, or look for it where the model may have a real one."""
     assert use.receiver is not None
+    if unwrapping(use.module, use.node) is not None or _asked_for(use):
+        return  # runs for real wrappers only, which FSDP2 is none of
     choice = _choice(use)
     if choice is not None and use.certain:
         yield finding(
@@ -51,6 +54,20 @@ def _choice(use: Use) -> ast.IfExp | None:
         if ast.dump(other) == ast.dump(use.receiver):
             return parent
     return None
+
+
+def _asked_for(use: Use) -> bool:
+    """Whether the place is reached only if `hasattr(model, "module")`."""
+    assert use.receiver is not None
+    wanted = f"hasattr({ast.unparse(use.receiver)}, {use.name!r})"
+    child: ast.AST = use.node
+    for parent in use.module.ancestors(use.node):
+        if isinstance(parent, ast.If | ast.IfExp | ast.While):
+            body = parent.body if isinstance(parent.body, list) else [parent.body]
+            if child in body and ast.unparse(parent.test) == wanted:
+                return True
+        child = parent
+    return False
 
 
 RULE = Rule(

@@ -31,6 +31,8 @@ def lowerable(use: Use, facts: Facts) -> bool:
             setting.kind == "FULL" and setting.rank0 and not setting.offload
         )
     names = {k.arg for k in call.keywords}
+    if "strict" in names and not isinstance(use.module.parents[call], ast.Expr):
+        return False  # DCP's function fills in absent keys, and doesn't report them
     return len(call.args) + ("state_dict" in names) == 1 and names <= {"state_dict", "strict"}
 
 
