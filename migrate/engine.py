@@ -31,9 +31,7 @@ class Outcome:
     errors: tuple[Failure, ...] = ()
 
 
-def migrate(
-    sources: Sequence[Source], options: Options, context: Sequence[Source] = ()
-) -> Outcome:
+def migrate(sources: Sequence[Source], options: Options, context: Sequence[Source] = ()) -> Outcome:
     """Migrate `sources`, which may depend on each other; `context` is read and left alone."""
     modules, errors = _parse(sources, context)
     if not modules:

@@ -38,7 +38,7 @@ def used_names(tree: ast.Module) -> set[str]:
     names -= {
         n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     } - {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    for annotation in annotations(tree):
+    for annotation in all_annotations(tree):
         for inner in ast.walk(annotation):
             if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
                 try:
@@ -49,13 +49,11 @@ def used_names(tree: ast.Module) -> set[str]:
     return names | exported_names(tree)
 
 
-def annotations(tree: ast.Module) -> list[ast.expr]:
+def all_annotations(tree: ast.Module) -> list[ast.expr]:
     """The annotations of all variables, parameters and results."""
     found: list[ast.expr] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign):
-            found.append(node.annotation)
-        elif isinstance(node, ast.arg) and node.annotation is not None:
+        if isinstance(node, ast.AnnAssign) or (isinstance(node, ast.arg) and node.annotation is not None):
             found.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
             found.append(node.returns)

@@ -64,7 +64,7 @@ def canonical(name: str) -> str:
             return f"{ROOT}.{name[len(home) :]}"
     if name.startswith("torch.distributed._composable.fsdp."):
         return f"{ROOT}.{name.rpartition('.')[2]}"
-    if name.startswith("torch.cuda.amp.") or name.startswith("torch.amp."):
+    if name.startswith(("torch.cuda.amp.", "torch.amp.")):
         return name
     return name
 

@@ -59,7 +59,9 @@ def _follow(module: Module, node: ast.expr, absorbed: list[ast.Assign]) -> ast.e
 
     if isinstance(node, ast.Name):
         found = definition(module, node)
-        if found is not None and isinstance(found.value, ast.Set | ast.Tuple | ast.List | ast.Lambda):
+        if found is not None and isinstance(
+            found.value, ast.Set | ast.Tuple | ast.List | ast.Lambda
+        ):
             absorbed.append(found)
             return found.value
     return node
@@ -120,9 +122,7 @@ def _may_nest(solver: Solver, own: frozenset[Site], libraries: frozenset[str]) -
                         todo.append(atom.site)
             if any(not isinstance(b, Cls | Symbol) for b in solver.bases(cls)):
                 return True
-    return any(
-        target in solver.lineage(made) for made in reach for target in own
-    )
+    return any(target in solver.lineage(made) for made in reach for target in own)
 
 
 def _predicate(
@@ -169,11 +169,7 @@ def _renamed(module: Module, body: ast.expr, name: str, variable: str) -> str:
     text = module.text(body)
     start = module.span(body)
     spans = sorted(
-        (
-            module.span(n)
-            for n in ast.walk(body)
-            if isinstance(n, ast.Name) and n.id == name
-        ),
+        (module.span(n) for n in ast.walk(body) if isinstance(n, ast.Name) and n.id == name),
         reverse=True,
     )
     lines = text.split("\n")

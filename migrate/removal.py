@@ -27,8 +27,8 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
         mixed = plan.mixed_precision
         kept = plan.fact.arguments["module"].node
         for argument in [*plan.fact.node.args, *(k.value for k in plan.fact.node.keywords)]:
-            carried = mixed is not None and not mixed.inline and (
-                module.text(argument) == mixed.text
+            carried = (
+                mixed is not None and not mixed.inline and (module.text(argument) == mixed.text)
             )
             if argument is not kept and not carried:
                 removed |= set(ast.walk(argument))

@@ -203,7 +203,7 @@ def _unlist(text: str, names: set[str]) -> str:
         listed = isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
         if listed and isinstance(node.value, ast.List | ast.Tuple):
             kept = [
-                item.value
+                str(item.value)
                 for item in node.value.elts
                 if isinstance(item, ast.Constant) and item.value not in names
             ]
@@ -252,9 +252,7 @@ def unbound(text: str, module: Module) -> str:
 
     tree = ast.parse(text)
     probe = Module(module.name, module.source, tree)
-    star = any(
-        isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree)
-    )
+    star = any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree))
     if star:
         return ""
     before = used_names(module.tree) - module.bound_names

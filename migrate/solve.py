@@ -264,9 +264,7 @@ class Solver:
         """What an object holds: an instance's attributes, a container's items."""
         if isinstance(atom, Instance):
             family = {*self.lineage(atom.cls), *self.descendants(atom.cls)}
-            return join(
-                *(v for k, v in self.heap.items() if k[0] == "field" and k[1] in family)
-            )
+            return join(*(v for k, v in self.heap.items() if k[0] == "field" and k[1] in family))
         if isinstance(atom, Container):
             return self.dict_values(atom)
         if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):

@@ -37,11 +37,11 @@ class Site:
 class Const:
     """A literal.  `kind` keeps `1`, `True` and `1.0` apart."""
 
-    value: None | bool | int | float | complex | str | bytes
+    value: bool | int | float | complex | str | bytes | None
     kind: str
 
     @classmethod
-    def of(cls, value: None | bool | int | float | complex | str | bytes) -> Const:
+    def of(cls, value: bool | int | float | complex | str | bytes | None) -> Const:
         """The constant `value`."""
         return cls(value, type(value).__name__)
 

@@ -162,7 +162,7 @@ class _Lowering:
         return plan
 
     def _lower(self) -> None:
-        plan, fact = self.result, self.fact
+        _plan, fact = self.result, self.fact
         if not fact.direct:
             raise NotNative("the constructor is reached through a partial or `wrap`")
         if fact.opaque:
@@ -189,9 +189,7 @@ class _Lowering:
             node = keyword.value
             if isinstance(node, ast.Name):
                 found = definition(self.module, node)
-                if found is None or not removable(
-                    self.solver, self.module, found, self._spreads()
-                ):
+                if found is None or not removable(self.solver, self.module, found, self._spreads()):
                     raise NotNative("arguments come in through `**`")
                 node = found.value
                 self.result.absorbed.append(found)

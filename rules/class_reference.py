@@ -20,7 +20,7 @@ from fsdp_migrate.findings import (
     ReplaceStatement,
     Tier,
 )
-from fsdp_migrate.imports import annotations
+from fsdp_migrate.imports import all_annotations
 from fsdp_migrate.names import FSDP1, ROOT
 from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
 from fsdp_migrate.uses import symbol_of, unwrapping
@@ -186,7 +186,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
             for alias in node.names
             if facts.value(alias) and symbol_of(facts.value(alias)) == FSDP1
         }
-        for annotation in annotations(module.tree) if names else ():
+        for annotation in all_annotations(module.tree) if names else ():
             for node in ast.walk(annotation):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     text = module.text(node)
@@ -202,9 +202,7 @@ def _annotation(module: Module, node: ast.Constant, text: str) -> Finding:
         {module.path: frozenset({Import(ROOT, "FSDPModule")})},
     )
     message = "FSDP as an annotation becomes FSDPModule"
-    return Finding(
-        module.path, span.line, span.col + 1, RULE.code, message, Tier.NATIVE, fix=fix
-    )
+    return Finding(module.path, span.line, span.col + 1, RULE.code, message, Tier.NATIVE, fix=fix)
 
 
 RULE = Rule(

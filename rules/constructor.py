@@ -235,9 +235,7 @@ class _Writer:
     def _sync(self, model: str) -> None:
         dist = self._dist()
         state = self._fresh("full_state_dict")
-        self.before.append(
-            f"{state} = {model}.state_dict() if {dist}.get_rank() == 0 else {{}}"
-        )
+        self.before.append(f"{state} = {model}.state_dict() if {dist}.get_rank() == 0 else {{}}")
         for name in ("StateDictOptions", "set_model_state_dict"):
             self.imports.add(Import(DSD, name))
         options = "options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)"

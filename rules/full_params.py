@@ -55,7 +55,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 
 
 def _call(use: Use, name: str, separator: str) -> ReplaceExpression:
-    assert use.call is not None and use.receiver is not None
+    assert use.call is not None
+    assert use.receiver is not None
     holes = [use.module.span(use.receiver)]
     parts = ["{0}"]
     for argument in use.call.args:
@@ -64,9 +65,7 @@ def _call(use: Use, name: str, separator: str) -> ReplaceExpression:
     for keyword in use.call.keywords:
         parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
         holes.append(use.module.span(keyword.value))
-    return ReplaceExpression(
-        use.module.span(use.call), f"{name}({', '.join(parts)})", tuple(holes)
-    )
+    return ReplaceExpression(use.module.span(use.call), f"{name}({', '.join(parts)})", tuple(holes))
 
 
 RULE = Rule(

@@ -23,9 +23,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             "model.module or model: both are the model now",
             tier=Tier.NATIVE,
             edits=[
-                ReplaceExpression(
-                    use.module.span(choice), "{0}", (use.module.span(use.receiver),)
-                )
+                ReplaceExpression(use.module.span(choice), "{0}", (use.module.span(use.receiver),))
             ],
             units=facts.units(use.wraps),
         )
@@ -37,9 +35,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         "model.module becomes model" if use.certain else "model.module, if there is a wrapper",
         tier=Tier.NATIVE,
         edits=[
-            ReplaceExpression(
-                use.module.span(use.node), text, (use.module.span(use.receiver),)
-            )
+            ReplaceExpression(use.module.span(use.node), text, (use.module.span(use.receiver),))
         ],
         units=facts.units(use.wraps),
     )

@@ -71,7 +71,8 @@ def _entered(use: Use, facts: Facts) -> Entered | None:
     if call is not None and (call.args or call.keywords):
         return None
     context: ast.expr = call if call is not None else use.node
-    condition, holes = "False", ()
+    condition = "False"
+    holes: tuple[Span, ...] = ()
     parent = module.parents[context]
     if isinstance(parent, ast.IfExp) and parent.test is not context:
         other = parent.orelse if parent.body is context else parent.body
@@ -157,9 +158,7 @@ _FLIPPED: dict[type[ast.cmpop], str] = {
 }
 
 
-def _native(
-    use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool
-) -> Finding:
+def _native(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool) -> Finding:
     assert use.receiver is not None
     condition = entered.condition
     before = [f"{{0}}.set_requires_gradient_sync({condition})"]

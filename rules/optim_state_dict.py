@@ -149,9 +149,8 @@ def _native_get(use: Use, facts: Facts) -> ReplaceExpression | None:
     if not _stateful(given["optim"], facts):
         return None
     flags = []
-    if setting.kind == "FULL":
-        if setting.optim_offload != setting.optim_rank0:
-            return None
+    if setting.kind == "FULL" and setting.optim_offload != setting.optim_rank0:
+        return None
     plans = [facts.plan(w) for w in facts.solver.wrapped(facts.value(given["model"]))]
     if not _model_saved_before(use, use.module.span(given["model"]), facts) and any(
         plan is None or plan.keeps_unsharded is not False for plan in plans
@@ -204,7 +203,7 @@ def _load(use: Use, facts: Facts) -> Load | None:
         return None
     module = use.module
     parent = module.parents[call]
-    if isinstance(parent, ast.Call) and parent.args == [call] and _loads(module.text, parent, optim):
+    if isinstance(parent, ast.Call) and parent.args == [call] and _loads(parent, optim):
         return Load(model, optim, state, parent, None)
     if isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name):
         name = parent.targets[0].id
@@ -222,13 +221,14 @@ def _load(use: Use, facts: Facts) -> Load | None:
         if len(reads) != 1 or len(writes) != 1:
             return None
         outer = module.parents[reads[0]]
-        if isinstance(outer, ast.Call) and outer.args == [reads[0]]:
-            if _loads(module.text, outer, optim) and isinstance(module.parents[outer], ast.Expr):
-                return Load(model, optim, state, outer, parent)
+        apart = isinstance(outer, ast.Call) and outer.args == [reads[0]] and _loads(outer, optim)
+        if apart and isinstance(module.parents[outer], ast.Expr):
+            assert isinstance(outer, ast.Call)
+            return Load(model, optim, state, outer, parent)
     return None
 
 
-def _loads(text: object, call: ast.Call, optim: ast.expr) -> bool:
+def _loads(call: ast.Call, optim: ast.expr) -> bool:
     return (
         isinstance(call.func, ast.Attribute)
         and call.func.attr == "load_state_dict"

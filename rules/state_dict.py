@@ -27,8 +27,10 @@ def lowerable(use: Use, facts: Facts) -> bool:
     if setting is None or any(k.arg is None for k in call.keywords):
         return False
     if use.name == "state_dict":
-        return not call.args and not call.keywords and not (
-            setting.kind == "FULL" and setting.rank0 and not setting.offload
+        return (
+            not call.args
+            and not call.keywords
+            and not (setting.kind == "FULL" and setting.rank0 and not setting.offload)
         )
     names = {k.arg for k in call.keywords}
     if "strict" in names and not isinstance(use.module.parents[call], ast.Expr):

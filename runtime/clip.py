@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import torch
@@ -85,33 +86,39 @@ def _by_axes(params: Iterable[nn.Parameter]) -> dict[tuple[Axis, ...], list[torc
 
 def _total_norm(parts: dict[tuple[Axis, ...], list[torch.Tensor]], order: float) -> torch.Tensor:
     """The norm over all parts in float32, reduced over the axes of each."""
-    largest = order == math.inf
-    reduced = []
-    for axes, grads in parts.items():
-        value = _norm(grads, order)
-        for mesh, dim in axes:
-            value = value.to(mesh.device_type)
-            value = value if largest else value**order
-            op = dist.ReduceOp.MAX if largest else dist.ReduceOp.SUM
-            dist.all_reduce(value, op=op, group=mesh.get_group(dim))
-            value = value if largest else value ** (1.0 / order)
-        reduced.append(value)
-    if len(reduced) == 1:
-        return reduced[0]
-    device = reduced[0].device
-    total: torch.Tensor = torch.linalg.vector_norm(
-        torch.stack([value.to(device) for value in reduced]), order
-    )
-    return total
+    if order == math.inf:
+        every_axis = dict.fromkeys(axis for axes in parts for axis in axes)
+        return _reduced(_norm(chain.from_iterable(parts.values()), order), every_axis, order)
+    norms = [_reduced(_norm(grads, order), axes, order) for axes, grads in parts.items()]
+    return _combined(norms, order)
+
+
+def _reduced(norm: torch.Tensor, axes: Iterable[Axis], order: float) -> torch.Tensor:
+    """The norm of what the ranks along `axes` hold together."""
+    op = dist.ReduceOp.MAX if order == math.inf else dist.ReduceOp.SUM
+    for mesh, dim in axes:
+        term = (
+            norm.to(mesh.device_type) if order == math.inf else norm.to(mesh.device_type) ** order
+        )
+        dist.all_reduce(term, op=op, group=mesh.get_group(dim))
+        norm = term if order == math.inf else term ** (1.0 / order)
+    return norm
 
 
 def _norm(grads: Iterable[torch.Tensor], order: float) -> torch.Tensor:
-    norms = [
-        torch.linalg.vector_norm(grad, order, dtype=torch.float32)
-        for grad in grads
-        if grad.numel() > 0
-    ]
-    if not norms:
-        return torch.zeros((), dtype=torch.float32)
-    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms), order)
+    return _combined(
+        [
+            torch.linalg.vector_norm(grad, order, dtype=torch.float32)
+            for grad in grads
+            if grad.numel() > 0
+        ],
+        order,
+    )
+
+
+def _combined(norms: list[torch.Tensor], order: float) -> torch.Tensor:
+    if len(norms) < 2:
+        return norms[0] if norms else torch.zeros((), dtype=torch.float32)
+    device = max((norm.device for norm in norms), key=lambda device: device.type != "cpu")
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack([n.to(device) for n in norms]), order)
     return norm

@@ -4,43 +4,73 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from fsdp_migrate.runtime.private_torch import forward_hooks, registered_forward_methods
 
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class StandIn(Protocol):
+    """What happens around a forward in place of gathering and freeing."""
+
+    def active(self) -> bool:
+        """Asked before and after each forward; if not, FSDP2 does what it always does."""
+
+    def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+        """The inputs of the forward."""
+
+    def after(self, output: Any) -> Any:
+        """The output of the forward."""
+
 
 @contextlib.contextmanager
-def paused_gathering(unit: nn.Module, paused: Callable[[], bool]) -> Iterator[None]:
-    """Inside, forwards of `unit` for which `paused()` use its registered parameters as they are.
-
-    It is asked before and after each forward. Hooks of others keep their order and run.
-    """
+def replaced_gathering(unit: nn.Module, stand_in: StandIn) -> Iterator[None]:
+    """Inside, `stand_in` surrounds forwards of `unit`. Hooks of others keep their order and run."""
     replaced = [(hooks, key, hooks[key]) for hooks, key in forward_hooks(unit)]
     methods = [(name, vars(unit)[name], plain) for name, plain in registered_forward_methods(unit)]
     for hooks, key, hook in replaced:
-        hooks[key] = _unless(paused, hook)
-    for name, hook, plain in methods:
-        vars(unit)[name] = _unless(paused, hook, plain)
+        before = hooks is unit._forward_pre_hooks
+        hooks[key] = _pre_hook(stand_in, hook) if before else _post_hook(stand_in, hook)
+    for name, method, plain in methods:
+        vars(unit)[name] = _method(stand_in, method, plain)
     try:
         yield
     finally:
         for hooks, key, hook in replaced:
             if key in hooks:
                 hooks[key] = hook
-        for name, hook, _ in methods:
-            vars(unit)[name] = hook
+        for name, method, _ in methods:
+            vars(unit)[name] = method
 
 
-def _unless(
-    paused: Callable[[], bool],
-    original: Callable[..., Any],
-    otherwise: Callable[..., Any] | None = None,
+def _pre_hook(stand_in: StandIn, original: Callable[..., Any]) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not stand_in.active():
+            return original(module, args, kwargs)
+        return stand_in.before(args, kwargs)
+
+    return hook
+
+
+def _post_hook(stand_in: StandIn, original: Callable[..., Any]) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if not stand_in.active():
+            return original(module, args, output)
+        return stand_in.after(output)
+
+    return hook
+
+
+def _method(
+    stand_in: StandIn, original: Callable[..., Any], plain: Callable[..., Any]
 ) -> Callable[..., Any]:
-    def chosen(*args: Any, **kwargs: Any) -> Any:
-        if not paused():
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if not stand_in.active():
             return original(*args, **kwargs)
-        return otherwise(*args, **kwargs) if otherwise is not None else None
+        args, kwargs = stand_in.before(args, kwargs)
+        return stand_in.after(plain(*args, **kwargs))
 
-    return chosen
+    return method

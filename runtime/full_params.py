@@ -10,6 +10,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -17,41 +18,13 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from fsdp_migrate.runtime.forward_hooks import paused_gathering
-from fsdp_migrate.runtime.tensors import gather_many, is_first_rank, write_back
-from fsdp_migrate.runtime.units import own_modules, reshard, sharded_modules
+from fsdp_migrate.runtime.forward_hooks import Inputs, replaced_gathering
+from fsdp_migrate.runtime.precision import cast_buffers
+from fsdp_migrate.runtime.tensors import is_first_rank
+from fsdp_migrate.runtime.units import reshard, sharded_modules
+from fsdp_migrate.runtime.whole_unit import WholeUnit, gather_unit
 
 _summoned: WeakSet[nn.Module] = WeakSet()
-
-Place = tuple[nn.Module, str]
-
-
-@dataclass
-class _Unit:
-    """The parameters of one unit while they are whole."""
-
-    module: nn.Module
-    places: dict[nn.Parameter, list[Place]]
-    whole: dict[nn.Parameter, nn.Parameter] = field(default_factory=dict)
-
-    def show(self) -> None:
-        """Register the whole parameters in place of the shards."""
-        for shard, whole in self.whole.items():
-            for module, name in self.places[shard]:
-                setattr(module, name, whole)
-
-    def hide(self) -> None:
-        """Register the shards again."""
-        for shard in self.whole:
-            for module, name in self.places[shard]:
-                setattr(module, name, shard)
-
-    def write_back(self) -> None:
-        """Keep what was done to the whole parameters and to their gradients."""
-        for shard, whole in self.whole.items():
-            write_back(shard.data, whole.data)
-            if shard.grad is not None and whole.grad is not None:
-                write_back(shard.grad, whole.grad)
 
 
 @dataclass
@@ -59,14 +32,8 @@ class _Context:
     """The units that one `summon_full_params` made whole."""
 
     writeback: bool
-    units: list[_Unit] = field(default_factory=list)
+    units: list[WholeUnit] = field(default_factory=list)
     released: bool = False
-
-    def paused(self) -> bool:
-        """Whether a forward that starts or ends now should leave the parameters alone."""
-        if not self.released and torch.is_grad_enabled():
-            self.release()
-        return not self.released
 
     @torch.no_grad()
     def release(self) -> None:
@@ -87,6 +54,25 @@ class _Context:
         self.release()
 
 
+@dataclass
+class _Forward:
+    """Forwards of one unit inside the context: with the whole parameters, unless for training."""
+
+    context: _Context
+    unit: WholeUnit
+
+    def active(self) -> bool:
+        if not self.context.released and torch.is_grad_enabled():
+            self.context.release()
+        return not self.context.released
+
+    def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+        return self.unit.enter_forward(args, kwargs)
+
+    def after(self, output: Any) -> Any:
+        return self.unit.leave_forward(output)
+
+
 @contextlib.contextmanager
 def summon_full_params(
     module: nn.Module,
@@ -105,8 +91,9 @@ def summon_full_params(
     `offload_to_cpu`, gradients with `with_grads`. A module without units is left alone. Collective
     on all ranks, one all-gather per unit and dtype.
 
-    Without gradients (`torch.no_grad()`), forwards inside use the whole parameters and communicate
-    nothing, so ranks may run different numbers of them, as generation does. A forward that records
+    Without gradients (`torch.no_grad()`), forwards inside use the whole parameters (under mixed
+    precision: copies of them in `param_dtype`, kept until the next edit) and communicate nothing,
+    so ranks may run different numbers of them, as generation does. A forward that records
     gradients ends the summons early, on every rank: edits are written back, and from there on
     the units gather and free their weights as usual. (FSDP1 freed them after it, too.)
 
@@ -118,6 +105,7 @@ def summon_full_params(
     """
     _check(writeback, rank0_only, offload_to_cpu, with_grads)
     chosen = sharded_modules(module) if recurse else [module][: isinstance(module, FSDPModule)]
+    cast_buffers(module)
     reshard(module)  # the root stays gathered after a no-grad forward
     keep = not rank0_only or _holds_rank0(module)
     context = _Context(writeback)
@@ -126,10 +114,13 @@ def summon_full_params(
         for unit in chosen:
             if unit not in _summoned:
                 _summoned.add(unit)
-                context.units.append(_gather(unit, keep, offload_to_cpu, with_grads))
-                context.units[-1].show()
+                whole = gather_unit(
+                    unit, keep=keep, offload_to_cpu=offload_to_cpu, with_grads=with_grads
+                )
+                context.units.append(whole)
+                whole.show()
                 if keep:
-                    stack.enter_context(paused_gathering(unit, context.paused))
+                    stack.enter_context(replaced_gathering(unit, _Forward(context, whole)))
         yield
 
 
@@ -149,24 +140,3 @@ def _check(writeback: bool, rank0_only: bool, offload_to_cpu: bool, with_grads: 
             "rank0_only=True avoids that",
             stacklevel=4,
         )
-
-
-@torch.no_grad()
-def _gather(unit: nn.Module, keep: bool, offload_to_cpu: bool, with_grads: bool) -> _Unit:
-    places: dict[nn.Parameter, list[Place]] = {}
-    for owner in own_modules(unit):
-        for name, param in owner.named_parameters(recurse=False, remove_duplicate=False):
-            if isinstance(param, DTensor):
-                places.setdefault(param, []).append((owner, name))
-    shards = list(places)
-    graded = [p for p in shards if with_grads and p.grad is not None]
-    values = gather_many([p.data for p in shards])
-    whole_grads = gather_many([p.grad for p in graded if p.grad is not None])
-    grads = dict(zip(graded, whole_grads, strict=True))
-    summoned = _Unit(unit, places)
-    if keep:
-        for shard, value in zip(shards, values, strict=True):
-            whole = nn.Parameter(value.cpu() if offload_to_cpu else value, shard.requires_grad)
-            whole.grad = grads.get(shard)
-            summoned.whole[shard] = whole
-    return summoned

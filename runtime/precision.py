@@ -54,17 +54,13 @@ def precision_policy(precision: MixedPrecision) -> MixedPrecisionPolicy:
 def install_root_casts(module: nn.Module, unit: Unit) -> None:
     """Let `module`, as long as it is a root, cast its inputs and (once) the model's buffers."""
     dtype = unit.precision.param_dtype if unit.precision.cast_root_forward_inputs else None
-    pending_buffers = True
 
     def before_forward(
         module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        nonlocal pending_buffers
         if not is_root(module):
             return None
-        if pending_buffers:
-            pending_buffers = False
-            cast_buffers(module)
+        cast_buffers(module)
         if dtype is None:
             return None
         return cast_floating(args, dtype), cast_floating(kwargs, dtype)
@@ -74,8 +70,9 @@ def install_root_casts(module: nn.Module, unit: Unit) -> None:
 
 @torch.no_grad()
 def cast_buffers(module: nn.Module) -> None:
-    """Cast the floating-point buffers of every unit in `module` to the unit's `buffer_dtype`.
+    """Cast the floating-point buffers of every unit in `module` to the unit's `buffer_dtype`, once.
 
+    FSDP1 did so when the model was first used: by a forward, a state dict, or summoned parameters.
     Buffers of ignored modules are skipped, as FSDP1 skipped them.
     """
     units = [(sharded, unit_of(sharded)) for sharded in sharded_modules(module)]
@@ -83,8 +80,9 @@ def cast_buffers(module: nn.Module) -> None:
     ignored = {m for _, unit in known for m in unit.ignored_modules}
     for sharded, unit in known:
         dtype = unit.precision.buffer_dtype
-        if dtype is None:
+        if dtype is None or unit.buffers_cast:
             continue
+        unit.buffers_cast = True
         for owner in own_modules(sharded):
             if owner not in ignored:
                 _cast_own_buffers(owner, dtype)

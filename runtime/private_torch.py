@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 
 def _state(module: nn.Module) -> Any:
@@ -49,6 +50,12 @@ def found_nested(module: nn.Module) -> bool:
     adds those whose parent was sharded by a plain `fully_shard`. False where the field is missing.
     """
     return getattr(_state(module), "_is_root", None) is False
+
+
+def precision_of(module: nn.Module) -> MixedPrecisionPolicy:
+    """The policy that `fully_shard` was given for a unit, and keeps to itself."""
+    policy: MixedPrecisionPolicy = getattr(_state(module), "_mp_policy", MixedPrecisionPolicy())
+    return policy
 
 
 def forward_hooks(module: nn.Module) -> Iterator[tuple[dict[int, Callable[..., Any]], int]]:

@@ -103,7 +103,12 @@ def fully_shard_from_fsdp1(
         _shard_children(module, auto_wrap_policy, modules, params, kwargs)
     if _is_bare_container(module):
         return module
-    unit = Unit(strategy, mixed_precision or MixedPrecision(), True, modules, params)
+    unit = Unit(
+        strategy,
+        mixed_precision or MixedPrecision(),
+        ignored_modules=modules,
+        ignored_params=params,
+    )
     materialize_unit(module, param_init_fn, device, modules, params)
     move_unit(module, device, params, modules)
     if sync_module_states:

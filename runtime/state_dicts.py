@@ -16,6 +16,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from fsdp_migrate.runtime.config import StateDictSettings, StateDictType
+from fsdp_migrate.runtime.precision import cast_buffers
 from fsdp_migrate.runtime.settings import get_state_dict_type
 from fsdp_migrate.runtime.tensors import gather, is_first_rank, shard_like
 from fsdp_migrate.runtime.units import original_buffer_dtypes, reshard, sharded_modules
@@ -45,40 +46,40 @@ def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
     if not sharded_modules(model):
         return dict_of(model.state_dict(*args, **kwargs))
     reshard(model)
+    cast_buffers(model)
     settings = get_state_dict_type(model)
     prefix = kwargs.get("prefix", args[1] if len(args) > 1 else "")
     dtypes = {prefix + clean(k): v for k, v in original_buffer_dtypes(model).items()}
     buffers = {prefix + clean(name) for name, _ in model.named_buffers(remove_duplicate=False)}
     state = dict_of(model.state_dict(*args, **kwargs))
-    convert = _Converter(settings)
+    drop = _is_dropped(settings, state)
     for name, value in list(state.items()):
         if not isinstance(value, torch.Tensor) or not name.startswith(prefix):
             continue
         if name in dtypes:
             value = value.to(dtypes[name])
         if isinstance(value, DTensor) or name in buffers:
-            state[name] = convert(value)
-            if state[name] is None:
+            state[name] = _converted(value, settings)
+            if drop:
                 del state[name]
     return state
 
 
-class _Converter:
-    """Turn the values of a state dict into what the settings ask for."""
+def _is_dropped(settings: StateDictSettings, state: StateDict) -> bool:
+    """Whether this rank only takes part in gathering."""
+    if not getattr(settings.state_dict_config, "rank0_only", False):
+        return False
+    shard = next((value for value in state.values() if isinstance(value, DTensor)), None)
+    return shard is not None and not is_first_rank(shard)
 
-    def __init__(self, settings: StateDictSettings) -> None:
-        self.full = settings.state_dict_type is StateDictType.FULL_STATE_DICT
-        self.offload = settings.state_dict_config.offload_to_cpu
-        self.rank0_only = self.full and getattr(settings.state_dict_config, "rank0_only", False)
-        self.drop: bool | None = None
 
-    def __call__(self, value: torch.Tensor) -> torch.Tensor | None:
-        if isinstance(value, DTensor):
-            self.drop = self.rank0_only and not is_first_rank(value)
-            value = gather(value) if self.full else value.detach().clone()
-        if self.drop:
-            return None
-        return value.cpu() if self.offload and value.device.type != "cpu" else value
+def _converted(value: torch.Tensor, settings: StateDictSettings) -> torch.Tensor:
+    """A tensor of the model in the form that the settings ask for; shards are copied."""
+    if isinstance(value, DTensor):
+        full = settings.state_dict_type is StateDictType.FULL_STATE_DICT
+        value = gather(value) if full else value.detach().clone()
+    offload = settings.state_dict_config.offload_to_cpu and value.device.type != "cpu"
+    return value.cpu() if offload else value
 
 
 def load_model_state_dict(

@@ -25,6 +25,7 @@ class Unit:
     strategy: ShardingStrategy
     precision: MixedPrecision
     is_root: bool = True
+    buffers_cast: bool = False
     ignored_modules: set[nn.Module] = field(default_factory=set)
     ignored_params: set[nn.Parameter] = field(default_factory=set)
 
