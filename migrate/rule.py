@@ -132,14 +132,39 @@ def finding(
     at: ast.AST | None = None,
 ) -> Finding:
     """A finding about `use`; without a fix where the tier is MANUAL or NOTE."""
-    node = at or use.node
-    span = use.module.span(node)
+    return finding_at(
+        rule,
+        use.module,
+        at or use.node,
+        message,
+        tier=tier,
+        edits=edits,
+        imports=imports,
+        safety=safety,
+        units=units,
+    )
+
+
+def finding_at(
+    rule: Rule,
+    module: Module,
+    node: ast.AST,
+    message: str,
+    *,
+    tier: Tier,
+    edits: Iterable[Edit] = (),
+    imports: Iterable[Import] = (),
+    safety: Safety = Safety.SAFE,
+    units: frozenset[str] = frozenset(),
+) -> Finding:
+    """A finding about a place that is no use of FSDP1; its edits are of the same file."""
+    span = module.span(node)
     fix = None
     if tier in (Tier.NATIVE, Tier.SHIM):
-        path = use.module.path
+        path = module.path
         fix = Fix({path: tuple(edits)}, {path: frozenset(imports)}, safety)
     return Finding(
-        path=use.module.path,
+        path=module.path,
         line=span.line,
         col=span.col + 1,
         code=rule.code,
