@@ -81,6 +81,7 @@ class _Renderer(cst.CSTTransformer):
         self.found: set[Edit] = set()
         self.columns: dict[cst.CSTNode, int] = {}
         self.generated: set[cst.CSTNode] = set()
+        self.quotes: list[str] = []  # of the f-strings around the current node
         self.quiet: set[cst.CSTNode] = set()  # statements that nothing changes in
         for edit in edits:
             start = (edit.span.line, edit.span.col)
@@ -142,6 +143,15 @@ class _Renderer(cst.CSTTransformer):
         return node not in self.quiet and super().on_visit(node)
 
     # ------------------------------------------------------------------ expressions
+    def visit_FormattedString(self, node: cst.FormattedString) -> None:
+        self.quotes.append(node.start[-1])
+
+    def leave_FormattedString(
+        self, original_node: cst.FormattedString, updated_node: cst.FormattedString
+    ) -> cst.BaseExpression:
+        self.quotes.pop()
+        return updated_node
+
     def on_leave(
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
@@ -159,6 +169,8 @@ class _Renderer(cst.CSTTransformer):
 
     def _expression(self, edit: ReplaceExpression, old: cst.BaseExpression) -> cst.BaseExpression:
         new = cst.parse_expression(_placeholders(edit.template, len(edit.holes)), self.config)
+        if self.quotes:
+            new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
         new = cast(cst.BaseExpression, new.visit(_Fill(self._fillings(edit), None)))
         if old.lpar and not new.lpar:
             new = new.with_changes(lpar=old.lpar, rpar=old.rpar)
@@ -357,6 +369,22 @@ class _Renderer(cst.CSTTransformer):
         return cast(cst.BaseStatement, statement.visit(breaker))
 
 
+class _Requote(cst.CSTTransformer):
+    """Gives strings the other quotes, for use inside an f-string (before Python 3.12)."""
+
+    def __init__(self, taken: str) -> None:
+        super().__init__()
+        self.taken = taken
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.BaseExpression:
+        if updated_node.quote != self.taken:
+            return updated_node
+        other = "'" if self.taken == '"' else '"'
+        return updated_node.with_changes(value=f"{other}{updated_node.raw_value}{other}")
+
+
 class _Break(cst.CSTTransformer):
     """Lays out a statement that new calls made too long, the way black would.
 
@@ -371,6 +399,9 @@ class _Break(cst.CSTTransformer):
         self.column = column
         self.depth = 1
         self.broken: cst.Dict | None = None
+
+    def visit_FormattedString(self, node: cst.FormattedString) -> bool:
+        return False
 
     def visit_Dict(self, node: cst.Dict) -> bool:
         if self._breaks(node):

@@ -49,7 +49,9 @@ def rewrite(
     modules = {m.path: m for m in facts.solver.project.modules.values() if m.rewrite}
     for path in sorted(touched):
         try:
-            texts[path] = _edited(modules[path], edits[path])
+            text = _edited(modules[path], edits[path])
+            ast.parse(text)
+            texts[path] = text
         except Exception as error:  # a defect of ours must not cost the user a file
             broken[path] = f"internal error, the file is left as it was: {error!r}"
     wanted = _wanted_elsewhere(facts, modules, texts)
