@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+NO_MODEL = "of no model"  # ends the name of a parameter that no module has
 Groups = list[dict[str, Any]]
 
 

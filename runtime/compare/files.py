@@ -14,7 +14,7 @@ from typing import Any
 from fsdp_migrate.runtime.compare import gaps
 from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
-from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap
+from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap, Kind
 
 CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".distcp"}
 _NOISE = {"__pycache__", ".git"}
@@ -23,9 +23,10 @@ _NOISE = {"__pycache__", ".git"}
 def compare_files(book: Notebook, old: Path, new: Path) -> None:
     """Compare everything below two folders."""
     before, after = _listing(old), _listing(new)
-    for what, names in (("missing", before - after), ("unexpected", after - before)):
+    for kind, names in ((Kind.MISSING, before - after), (Kind.UNEXPECTED, after - before)):
         for name in sorted(names):
-            book.differs(Difference(Aspect.FILES, f"{what} file: {name}", name=name))
+            message = f"{kind.value} file: {name}"
+            book.differs(Difference(Aspect.FILES, message, name=name, kind=kind))
     for name in sorted(before & after):
         _compare_file(book, name, old / name, new / name)
 
@@ -87,13 +88,14 @@ def _read(path: Path) -> Any:
 
 def _compare_values(book: Notebook, where: str, old: Any, new: Any) -> None:
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    for what, names in (
-        ("missing", before.keys() - after.keys()),
-        ("unexpected", after.keys() - before.keys()),
+    for kind, names in (
+        (Kind.MISSING, before.keys() - after.keys()),
+        (Kind.UNEXPECTED, after.keys() - before.keys()),
     ):
         if names:
             shown = ", ".join(sorted(names)[:4]) + (" …" if len(names) > 4 else "")
-            book.differs(Difference(Aspect.FILES, f"{where}: {what} {shown}", name=where))
+            message = f"{where}: {kind.value} {shown}"
+            book.differs(Difference(Aspect.FILES, message, name=where, kind=kind))
     for name in (n for n in before if n in after):
         _compare_leaf(book, f"{where}: {name}", before[name], after[name])
 

@@ -47,10 +47,6 @@ class Notebook:
             tally.worst = max(tally.worst, difference.gap.max_abs)
         self._differences.append(difference)
 
-    def missing(self, aspect: Aspect, message: str, rank: int, step: int) -> None:
-        """Something has no counterpart."""
-        self.differs(Difference(aspect, message, rank, step))
-
     def judge(self, difference: Difference, gap: Gap, scale: float) -> None:
         """Something differs by `gap`: enough to matter?"""
         if self.tolerance.covers(gap, scale):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fsdp_migrate.runtime.compare import gaps
 from fsdp_migrate.runtime.compare.notebook import Notebook
-from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap
+from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap, Kind
 from fsdp_migrate.runtime.recording import Fingerprint, Groups, Loss, Prints, Rank, Recording, Step
 
 if TYPE_CHECKING:
@@ -151,10 +152,10 @@ def _compare_names(
     book: Notebook, aspect: Aspect, rank: int, step: int, old: Iterable[str], new: Iterable[str]
 ) -> None:
     before, after = set(old), set(new)
-    for what, names in (("missing", before - after), ("unexpected", after - before)):
+    for kind, names in ((Kind.MISSING, before - after), (Kind.UNEXPECTED, after - before)):
         if names:
-            message = f"{what} {aspect.value}: {_list(sorted(names))}"
-            book.differs(Difference(aspect, message, rank, step, min(names)))
+            message = f"{kind.value} {aspect.value}: {_list(sorted(names))}"
+            book.differs(Difference(aspect, message, rank, step, min(names), kind=kind))
 
 
 def _compare_presence(
@@ -174,8 +175,9 @@ def _compare_presence(
                     f"{name} has a gradient of zeros in the {which} version, none in the other"
                 )
             continue
-        message = f"gradient of {name} is {'missing' if b is None else 'unexpected'}"
-        book.differs(Difference(Aspect.GRADIENT, message, rank, step, name))
+        kind = Kind.MISSING if b is None else Kind.UNEXPECTED
+        message = f"gradient of {name} is {kind.value}"
+        book.differs(Difference(Aspect.GRADIENT, message, rank, step, name, kind=kind))
 
 
 def _compare_tensor(
@@ -187,22 +189,18 @@ def _compare_tensor(
     label = f"{place.aspect.value} {place.name}"
     if old.shape != new.shape:
         message = f"{label} has shape {new.shape} instead of {old.shape}"
-        book.differs(Difference(place.aspect, message, place.rank, place.step, place.name))
+        book.differs(replace(place, message=message, kind=Kind.SHAPE))
         return
     pair = kept.pair(key)
     gap, scale = gaps.between(*pair) if pair else (gaps.estimated(old, new), 0.0)
-    if old.dtype != new.dtype:
-        message = f"{label} is {new.dtype} instead of {old.dtype}, {gap}"
-        where = Difference(place.aspect, message, place.rank, place.step, place.name, gap)
-        if place.aspect is Aspect.GRADIENT and gap.max_abs == 0:
-            book.same(place.aspect)
-            book.note(f"gradients are {new.dtype} instead of {old.dtype}, with the same values")
-        else:
-            book.differs(where)
-        return
-    message = f"{label} differs {gap}"
-    difference = Difference(place.aspect, message, place.rank, place.step, place.name, gap)
-    book.judge(difference, gap, scale)
+    if old.dtype == new.dtype:
+        book.judge(replace(place, message=f"{label} differs {gap}", gap=gap), gap, scale)
+    elif place.aspect is Aspect.GRADIENT and gap.max_abs == 0:
+        book.same(place.aspect)
+        book.note(f"gradients are {new.dtype} instead of {old.dtype}, with the same values")
+    else:
+        message = f"{label} is {new.dtype} instead of {old.dtype}, differs {gap}"
+        book.differs(replace(place, message=message, gap=gap, kind=Kind.DTYPE))
 
 
 def _list(names: list[str], shown: int = 4) -> str:

@@ -33,6 +33,16 @@ class Aspect(Enum):
     STDOUT = "standard output"
 
 
+class Kind(Enum):
+    """In what something differs."""
+
+    VALUE = "value"
+    DTYPE = "dtype"
+    SHAPE = "shape"
+    MISSING = "missing"
+    UNEXPECTED = "unexpected"
+
+
 ORDER = {aspect: place for place, aspect in enumerate(Aspect)}
 
 
@@ -67,6 +77,7 @@ class Difference:
     step: int | None = None
     name: str = ""
     gap: Gap | None = None
+    kind: Kind = Kind.VALUE
 
     def __str__(self) -> str:
         where = [] if self.rank is None else [f"rank {self.rank}"]

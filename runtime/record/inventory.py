@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from fsdp_migrate.runtime.record.units import SEE_THROUGH, FlatUnit, SingleUnit, Unit
+from fsdp_migrate.runtime.recording import NO_MODEL
 
 FSDPModule: Any = getattr(fsdp, "FSDPModule", ())
 
@@ -94,7 +95,7 @@ def _build(roots: list[nn.Module], params: list[Tensor]) -> Inventory:
                     inventory.buffers.setdefault(prefix + name, (module, name))
     for place, param in enumerate(params):
         if id(param) not in covered:  # of no module, or of a module that was rebuilt since
-            inventory.units.append(SingleUnit(f"parameter {place} of no model", param))
+            inventory.units.append(SingleUnit(f"parameter {place} {NO_MODEL}", param))
             covered.add(id(param))
     inventory.frozen = tuple(sorted(_frozen(inventory.units)))
     return inventory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -83,14 +84,16 @@ def _device(settings: Settings) -> str:
 
 def _seed(seed: int) -> None:
     """Start all generators at a known point, which differs between ranks as it would without."""
-    import numpy
     import torch
 
     place = sum(multiprocessing.current_process()._identity)
     seed += int(os.environ.get("RANK", place))
     torch.manual_seed(seed)
     random.seed(seed)
-    numpy.random.seed(seed)
+    with contextlib.suppress(ImportError):
+        import numpy
+
+        numpy.random.seed(seed)
 
 
 def _trespass(settings: Settings) -> str | None:

@@ -63,11 +63,11 @@ def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:
 def random_states() -> dict[str, str]:
     """Digests of the random number generators that a program draws from."""
     states: dict[str, Any] = {
-        "torch": torch.get_rng_state().numpy().tobytes(),
+        "torch": bytes(torch.get_rng_state().tolist()),
         "python": repr(random.getstate()).encode(),
     }
     if torch._C._has_cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        states["cuda"] = torch.cuda.get_rng_state().numpy().tobytes()
+        states["cuda"] = bytes(torch.cuda.get_rng_state().tolist())
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         kind, keys, *rest = numpy.random.get_state()
