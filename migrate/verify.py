@@ -78,7 +78,7 @@ def compare(ctx: click.Context, /, old: Path, new: Path, **chosen: Any) -> None:
     verdict = comparing.compare(old, new, _tolerance(chosen))
     click.echo(str(verdict))
     if chosen["report"] is not None:
-        _report(chosen["report"], verdict, old, new, None, None)
+        _report(chosen["report"], verdict, (old, new))
     ctx.exit(_exit_code(verdict))
 
 
@@ -171,8 +171,7 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
     )
     click.echo(str(proof.verdict))
     if chosen["report"] is not None:
-        roots = (sides.old.root, sides.new.root)
-        _report(chosen["report"], proof.verdict, proof.old, proof.new, sides.migrated, roots)
+        _report(chosen["report"], proof.verdict, (proof.old, proof.new), sides)
     if chosen["keep"] is not None:
         click.echo(f"kept: {work}", err=True)
     return _exit_code(proof.verdict)
@@ -281,9 +280,14 @@ def _need_torch() -> None:
 def _report(
     path: Path,
     verdict: Verdict,
-    old: Path,
-    new: Path,
-    migrated: Migrated | None,
-    roots: tuple[Path | None, Path | None] | None,
+    recordings: tuple[Path, Path],
+    sides: _Sides | None = None,
 ) -> None:
-    raise NotImplementedError
+    from fsdp_migrate.runtime import report
+
+    changes: tuple[report.FileChange, ...] = ()
+    if sides is not None and sides.migrated is not None:
+        old, new = (side.root or side.folder for side in (sides.old, sides.new))
+        changes = report.changes(old, new, sides.migrated.findings, sides.migrated.changes)
+    report.write(path, verdict, *recordings, changes)
+    click.echo(f"report: {path}", err=True)

@@ -1,0 +1,181 @@
+"""Charts as inline SVG: readable without scripts, with a name and a description each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 760, 240
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 34
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve; None is a gap."""
+
+    label: str
+    style: str  # CSS class
+    values: Sequence[float | None]
+
+
+def line_chart(title: str, description: str, series: Sequence[Series], unit: str) -> str:
+    """Curves over the calls of backward."""
+    values = [v for s in series for v in s.values if v is not None and math.isfinite(v)]
+    if not values:
+        return _empty(f"{title}: there is nothing to draw.")
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    ticks = _ticks(low, high)
+    low, high = min(low, ticks[0]), max(high, ticks[-1])
+    count = max(len(s.values) for s in series)
+
+    def y(value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
+
+    parts = [_grid(y(tick), _number(tick)) for tick in ticks]
+    parts += _steps(count, unit)
+    for one in series:
+        parts.append(_curve(one, [None if v is None else y(v) for v in one.values], count))
+    return _svg(title, description, HEIGHT, parts)
+
+
+def log_chart(title: str, description: str, values: Sequence[float | None], unit: str) -> str:
+    """Bars on a logarithmic axis, for differences; zero has no bar."""
+    finite = [v for v in values if v is not None and v > 0 and math.isfinite(v)]
+    if not finite:
+        return _empty(f"{title}: all differences are exactly zero.")
+    low = math.floor(math.log10(min(finite)))
+    high = max(math.ceil(math.log10(max(finite))), low + 1)
+    base = HEIGHT - BOTTOM
+
+    def y(value: float) -> float:
+        return TOP + (base - TOP) * (high - math.log10(value)) / (high - low)
+
+    step = max(1, (high - low) // 6)
+    parts = [_grid(y(10.0**e), f"1e{e}") for e in range(low, high + 1, step)]
+    parts += _steps(len(values), unit)
+    slot = (WIDTH - LEFT - RIGHT) / len(values)
+    for place, value in enumerate(values):
+        if value is None or value <= 0:
+            continue
+        top = y(value) if math.isfinite(value) else TOP
+        name = escape(f"{unit} {place}: {value:.3g}")
+        parts.append(
+            f'<rect class="bar" x="{LEFT + slot * place + slot * 0.15:.1f}" y="{top - 1:.1f}" '
+            f'width="{max(slot * 0.7, 1):.1f}" height="{base - top + 1:.1f}">'
+            f"<title>{name}</title></rect>"
+        )
+    return _svg(title, description, HEIGHT, parts)
+
+
+def heat_map(
+    title: str,
+    description: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Sequence[Sequence[float | None]],
+) -> str:
+    """A matrix of differences: the darker the larger; equal cells are left light."""
+    label, size = 250, 14
+    width = max((WIDTH - label - RIGHT) / max(len(columns), 1), 3)
+    height = len(rows) * size + TOP + BOTTOM
+    parts = []
+    for r, row in enumerate(rows):
+        y = TOP + r * size
+        parts.append(
+            f'<text class="label" x="{label - 6}" y="{y + size - 4}" text-anchor="end">'
+            f"<title>{escape(row)}</title>{escape(_shorten(row, 38))}</text>"
+        )
+        for c, value in enumerate(cells[r]):
+            what = "absent" if value is None else f"{value:.2e}" if value else "equal"
+            parts.append(
+                f'<rect class="heat{level(value)}" x="{label + c * width:.1f}" y="{y}" '
+                f'width="{max(width - 1, 2):.1f}" height="{size - 1}">'
+                f"<title>{escape(f'{row}, step {columns[c]}: {what}')}</title></rect>"
+            )
+    every = max(1, len(columns) // 10)
+    for c in range(0, len(columns), every):
+        x = label + (c + 0.5) * width
+        parts.append(
+            f'<text class="label" x="{x:.1f}" y="{height - 16}" text-anchor="middle">'
+            f"{escape(columns[c])}</text>"
+        )
+    return _svg(title, description, height, parts)
+
+
+def level(value: float | None) -> int:
+    """The shade of a relative difference: 0 for equal, up to 6."""
+    if value is None or value == 0:
+        return 0
+    if not math.isfinite(value):
+        return 6
+    return min(max(math.floor((math.log10(value) + 8) / 1.6) + 1, 1), 6)
+
+
+LEVELS = ("equal", "below 1e-6", "1e-6", "1e-5", "1e-3", "1e-2", "1e0 and more")
+
+
+def _svg(title: str, description: str, height: float, parts: Sequence[str]) -> str:
+    return (
+        f'<svg role="img" viewBox="0 0 {WIDTH} {height:g}" aria-label="{escape(title)}. '
+        f'{escape(description)}" tabindex="0"><g aria-hidden="true">{"".join(parts)}</g></svg>'
+    )
+
+
+def _empty(text: str) -> str:
+    return f'<p class="empty">{escape(text)}</p>'
+
+
+def _grid(y: float, label: str) -> str:
+    return (
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="label" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+    )
+
+
+def _steps(count: int, unit: str) -> list[str]:
+    every = max(1, math.ceil(count / 12))
+    marks = [
+        f'<text class="label" x="{_x(n, count):.1f}" y="{HEIGHT - 18}" text-anchor="middle">'
+        f"{n}</text>"
+        for n in range(0, count, every)
+    ]
+    axis = f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
+    return [*marks, f"{axis}{escape(unit)}</text>"]
+
+
+def _x(place: int, count: int) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * (place + 0.5) / count
+
+
+def _curve(series: Series, heights: Sequence[float | None], count: int) -> str:
+    path, pen = [], "M"
+    for place, y in enumerate(heights):
+        if y is None or not math.isfinite(y):
+            pen = "M"
+            continue
+        path.append(f"{pen}{_x(place, count):.1f} {y:.1f}")
+        pen = "L"
+    if len(path) == 1:
+        path.append("h.1")  # a single point still shows
+    return f'<path class="curve {series.style}" d="{" ".join(path)}"/>'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    raw = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [n * step for n in range(first, last + 1)] or [low, high]
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else "…" + text[-limit + 1 :]
