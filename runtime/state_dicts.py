@@ -58,10 +58,11 @@ def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
             continue
         if name in dtypes:
             value = value.to(dtypes[name])
-        if isinstance(value, DTensor) or name in buffers:
+        if drop and (isinstance(value, DTensor) or name in buffers):
+            gather(value)  # for the ranks that keep it
+            del state[name]
+        elif isinstance(value, DTensor) or name in buffers:
             state[name] = _converted(value, settings)
-            if drop:
-                del state[name]
     return state
 
 

@@ -97,10 +97,11 @@ def local_part(whole: torch.Tensor, like: DTensor) -> torch.Tensor:
 def shard_like(whole: torch.Tensor, like: DTensor) -> DTensor:
     """`whole` as a DTensor with mesh, placements and device of `like`; no communication.
 
-    Every rank brings the same `whole`, on any device. Its memory is not shared.
+    Every rank brings the same `whole`, on any device. Its memory is not shared. If `like` is on
+    the meta device, the result is on the mesh's.
     """
     part = local_part(whole, like).detach()
-    device = like.to_local().device
+    device = torch.device(like.device_mesh.device_type) if like.is_meta else like.to_local().device
     return DTensor.from_local(
         part.to(device, copy=True).contiguous(),
         like.device_mesh,
