@@ -68,35 +68,59 @@ def touches(paths: Iterable[str], others: Iterable[str]) -> bool:
 def reads(node: ast.AST) -> frozenset[str]:
     """The paths that running `node` loads, nested functions included."""
     found: set[str] = set()
-    todo: list[ast.AST] = [node]
-    while todo:
-        item = todo.pop()
+
+    def visit(item: ast.AST, hidden: frozenset[str]) -> None:
         path = path_of(item) if isinstance(item, ast.Attribute | ast.Name) else None
-        if path is not None:
-            if isinstance(item, ast.Attribute | ast.Name) and isinstance(item.ctx, ast.Load):
+        if path is None:
+            hidden |= _own_variables(item)
+            for child in ast.iter_child_nodes(item):
+                visit(child, hidden)
+        elif path.partition(".")[0] not in hidden:
+            if isinstance(item.ctx, ast.Load):  # type: ignore[attr-defined]
                 found.add(path)
-            elif "." in path:
-                found.add(path.rpartition(".")[0])
-            continue
-        todo.extend(ast.iter_child_nodes(item))
+
+    visit(node, frozenset())
     return frozenset(found)
 
 
 def binds(node: ast.AST) -> frozenset[str]:
     """The paths that running `node` binds, deletes or declares."""
     found: set[str] = set()
-    for item in own_nodes(node):
-        if isinstance(item, ast.Name | ast.Attribute) and not isinstance(item.ctx, ast.Load):
-            found.add(path_of(item) or "")
-        elif isinstance(item, ast.Subscript) and not isinstance(item.ctx, ast.Load):
-            found.add(path_of(item.value) or "")
+
+    def visit(item: ast.AST, hidden: frozenset[str]) -> None:
+        if isinstance(item, ast.Name | ast.Attribute | ast.Subscript):
+            target = item.value if isinstance(item, ast.Subscript) else item
+            path = path_of(target)
+            if not isinstance(item.ctx, ast.Load) and path and path not in hidden:
+                found.add(path)
         elif isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(item.name)
         elif isinstance(item, ast.alias):
             found.add(item.asname or item.name.partition(".")[0])
         elif isinstance(item, ast.ExceptHandler) and item.name:
             found.add(item.name)
-    return frozenset(found - {""})
+        if item is node or not isinstance(item, FUNCTIONS):
+            hidden |= _own_variables(item)
+            for child in ast.iter_child_nodes(item):
+                visit(child, hidden)
+
+    visit(node, frozenset())
+    return frozenset(found)
+
+
+def _own_variables(node: ast.AST) -> frozenset[str]:
+    """The variables that exist inside an expression only: of comprehensions and lambdas."""
+    targets: list[ast.AST] = []
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+        targets = [generator.target for generator in node.generators]
+    elif isinstance(node, ast.Lambda):
+        targets = [node.args]
+    return frozenset(
+        n.id if isinstance(n, ast.Name) else n.arg
+        for target in targets
+        for n in ast.walk(target)
+        if isinstance(n, ast.Name | ast.arg)
+    )
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fsdp_migrate.effects import Effects, binds, overlap, own_nodes, path_of, reads
+from fsdp_migrate.effects import Effects, binds, own_nodes, path_of, reads
 from fsdp_migrate.facts import Module
 from fsdp_migrate.library import PARAMETERS
 from fsdp_migrate.names import short
@@ -47,6 +47,7 @@ class Frame:
     statement: ast.stmt
     paths: frozenset[str]
     inner: Frame | None = None  # the next one on the way to the place
+    call: ast.Call | None = None  # in the statement, what leads to the next one
 
     @property
     def scope(self) -> ast.AST:
@@ -124,8 +125,9 @@ class Order:
                 continue
             for call in self.callers.get(frame.module.site(function), ()):
                 home = self.module_of(call)
-                outside = {translated(path, function, call) for path in frame.paths} - {None}
-                outer = Frame(home, home.statement(call), frozenset(p for p in outside if p), frame)
+                outside = {translated(path, function, call, home) for path in frame.paths}
+                named = frozenset(path for path in outside if path is not None)
+                outer = Frame(home, home.statement(call), named, frame, call)
                 queue.append((outer, depth + 1))
 
     # ------------------------------------------------------------------ wraps and optimizers
@@ -229,7 +231,8 @@ class Order:
             return
         paths = taker.paths & frame.paths
         if not paths:
-            paths = frozenset(p for p, _ in parameter_calls(taker.statement)) & frame.paths
+            own = frozenset(p for p, _ in parameter_calls(taker.statement))
+            paths = (own | binds(taker.statement)) & frame.paths
         for path in sorted(paths):
             if self.same_model(taker.module, before, below, path, mine):
                 yield Early(fact, taker, frame, before, below, path, call)
@@ -244,12 +247,11 @@ class Order:
         ):
             return False
         block = module.block(before)
-        for statement in block[block.index(before) : block.index(below)]:
-            if any(
-                overlap(bound, path) and not bound.startswith(f"{path}.")
-                for bound in binds(statement)
-            ) and not self.keeps_model(statement, path):
-                return False
+        for statement in block[block.index(before) + 1 : block.index(below)]:
+            for bound in binds(statement):
+                leads = bound == path or path.startswith(f"{bound}.")
+                if leads and not self.keeps_model(statement, path):
+                    return False
         return True
 
     def keeps_model(self, statement: ast.stmt, path: str) -> bool:
@@ -324,27 +326,32 @@ def kept_parameters(node: ast.expr) -> Iterator[str]:
         yield from kept_parameters(node.right)
 
 
-def translated(path: str, function: ast.FunctionDef, call: ast.Call) -> str | None:
+def translated(path: str, function: ast.FunctionDef, call: ast.Call, module: Module) -> str | None:
     """What the caller of `function` calls the thing that `path` is inside it, or None."""
     head, _, rest = path.partition(".")
-    names = [a.arg for a in [*function.args.posonlyargs, *function.args.args]]
+    args = function.args
+    names = [a.arg for a in [*args.posonlyargs, *args.args]]
+    if head not in [*names, *(a.arg for a in args.kwonlyargs)]:
+        return None
     given: ast.expr | None = None
-    for keyword in call.keywords:
-        if keyword.arg == head:
-            given = keyword.value
-    if given is None and head in names:
-        index = names.index(head)
-        method = isinstance(call.func, ast.Attribute) and names[:1] in (["self"], ["cls"])
-        if method and index == 0:
+    is_method = names[:1] in (["self"], ["cls"])
+    through = isinstance(call.func, ast.Attribute) and function.name != "__init__"
+    if is_method and head == names[0]:
+        if through:
             assert isinstance(call.func, ast.Attribute)
             given = call.func.value
         else:
-            index -= method
-            if names[:1] == ["self"] and not method:
-                index -= 1  # the class is called
-            if 0 <= index < len(call.args) and not any(
-                isinstance(a, ast.Starred) for a in call.args[: index + 1]
-            ):
+            made = module.parents[call]
+            if isinstance(made, ast.Assign) and len(made.targets) == 1:
+                given = made.targets[0]
+    else:
+        named = [keyword.value for keyword in call.keywords if keyword.arg == head]
+        if named:
+            given = named[0]
+        elif head in names:
+            index = names.index(head) - is_method
+            before = call.args[: index + 1]
+            if 0 <= index < len(call.args) and not any(isinstance(a, ast.Starred) for a in before):
                 given = call.args[index]
     outer = path_of(given) if given is not None else None
     if outer is None:
@@ -399,6 +406,25 @@ def runs_into(taker: Frame, before: ast.stmt, frame: Frame, below: ast.stmt) -> 
         if isinstance(later, ast.Assign) and targets & binds(later):
             return False  # built anew after the wrap
     return True
+
+
+def outward(frame: Frame, path: str, outer: Frame) -> str | None:
+    """What `outer`, on the way out from `frame`, calls what `frame` calls `path`."""
+    chain = [outer]
+    while chain[-1] is not frame:
+        inner = chain[-1].inner
+        if inner is None:
+            return None
+        chain.append(inner)
+    found: str | None = path
+    for step in reversed(chain[:-1]):
+        assert step.inner is not None
+        assert step.call is not None
+        function = step.inner.scope
+        if found is None or not isinstance(function, ast.FunctionDef):
+            return None
+        found = translated(found, function, step.call, step.module)
+    return found
 
 
 def loads(node: ast.AST, path: str) -> bool:

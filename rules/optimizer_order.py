@@ -11,20 +11,29 @@ something would, the optimizer is handed the new parameters instead.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from fsdp_migrate.effects import binds, own_nodes, path_of, reads
 from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Edit, Finding, InsertStatements, MoveStatement, Safety, Tier
+from fsdp_migrate.findings import (
+    Edit,
+    Finding,
+    Fix,
+    InsertStatements,
+    MoveStatement,
+    Safety,
+    Tier,
+)
 from fsdp_migrate.moving import Move, Stays
-from fsdp_migrate.order import Early, Order, loads
+from fsdp_migrate.order import Early, Frame, Order, loads, outward
 from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.values import Wrapped, constants
 
 SWITCH = """\
 {sharded} = dict(zip({unsharded}, {model}.parameters()))
 for {group} in {optimizer}.param_groups:
-    {group}["params"] = [{sharded}[{p}] for {p} in {group}["params"]]"""
+    {group}["params"] = [{sharded}[p] for p in {group}["params"]]"""
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -97,11 +106,11 @@ def _is_needed(early: Early, makers: list[Early]) -> bool:
 def _switched(facts: Facts, order: Order, early: Early, reason: str) -> Finding:
     """Hand the optimizer the new parameters, or say why that is for a person to do."""
     where = f"built before the model is wrapped in line {early.below.lineno}"
-    edits = _switch(order, early) if early.call is not None else None
-    if edits is not None:
-        return _finding(
-            facts, early, f"{where}, it is handed the sharded parameters", Tier.NATIVE, edits
-        )
+    switch = _switch(order, early) if early.call is not None else None
+    if switch is not None:
+        home, edits = switch
+        message = f"{where}, it is handed the sharded parameters"
+        return _finding(facts, early, message, Tier.NATIVE, edits, home)
     message = (
         f"{where}, it keeps parameters that fully_shard replaces and would never train: "
         f"build it after the wrap ({reason})"
@@ -109,35 +118,77 @@ def _switched(facts: Facts, order: Order, early: Early, reason: str) -> Finding:
     return _finding(facts, early, message, Tier.MANUAL)
 
 
-def _switch(order: Order, early: Early) -> list[Edit] | None:
-    """The edits around the wrap, if model and optimizer have a name there."""
-    frame, module = early.wrapping, early.module
-    statement = frame.statement
+def _switch(order: Order, early: Early) -> tuple[Module, list[Edit]] | None:
+    """The edits around the wrap, where model and optimizer have a name: here or further in."""
+    assert early.call is not None
+    named = dict(_names(order, early, early.call))
+    frame: Frame | None = early.wrapping
+    while frame is not None:
+        for model in sorted(frame.paths) if _is_only_way(order, frame, early.wrapping) else ():
+            for optimizer in sorted(_called_here(frame, early.wrapping, named)):
+                edits = _around(frame, model, optimizer)
+                if edits is not None:
+                    return frame.module, edits
+        frame = frame.inner
+    return None
+
+
+def _is_only_way(order: Order, frame: Frame, outer: Frame) -> bool:
+    """Whether `frame` runs for `outer` alone, so that what is added there is for it alone."""
+    step: Frame | None = outer
+    while step is not None and step is not frame:
+        step = step.inner
+        if step is not None and len(order.callers.get(step.module.site(step.scope), ())) != 1:
+            return False
+    return True
+
+
+def _around(frame: Frame, model: str, optimizer: str) -> list[Edit] | None:
+    """The edits around the statement of one frame, if nothing in it needs them earlier."""
+    statement, module = frame.statement, frame.module
     if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
         return None
-    assert early.call is not None
-    optimizer = _name_of(order, early, early.call)
-    if optimizer is None or loads(statement, optimizer) or _shares_line(module, statement):
+    if loads(statement, optimizer) or optimizer in binds(statement) or not module.rewrite:
         return None
-    if not loads(statement, early.path) or optimizer in binds(statement):
+    if not loads(statement, model) or _shares_line(module, statement):
         return None
-    names = {name: _fresh(module, name) for name in ("unsharded", "sharded", "group", "p")}
-    text = SWITCH.format(model=early.path, optimizer=optimizer, **names)
-    before = f"{names['unsharded']} = list({early.path}.parameters())"
+    names = {name: _fresh(module, name) for name in ("unsharded", "sharded", "group")}
+    text = SWITCH.format(model=model, optimizer=optimizer, **names)
+    before = f"{names['unsharded']} = list({model}.parameters())"
     span = module.span(statement)
     return [InsertStatements(span, before), InsertStatements(span, text, after=True)]
 
 
-def _name_of(order: Order, early: Early, call: ast.Call) -> str | None:
-    """What the optimizer is called after the statement that leads to it."""
+def _names(order: Order, early: Early, call: ast.Call) -> Iterator[tuple[str, Frame]]:
+    """What the optimizer is called where it is built, said as in the frame of `early`."""
     made = order.solver.value(call)
-    bound = binds(early.taker.statement)
-    for node in own_nodes(early.taker.scope):
-        path = path_of(node)
-        if path in bound and isinstance(getattr(node, "ctx", None), ast.Load):
-            if order.solver.value(node) & made:
-                return path
-    return None
+    frame: Frame | None = early.taker
+    while frame is not None:
+        for path in binds(frame.statement):
+            if any(
+                order.solver.value(node) & made
+                for node in ast.walk(frame.module.tree)
+                if path_of(node) == path and isinstance(getattr(node, "ctx", None), ast.Load)
+            ):
+                outside = outward(frame, path, early.taker)
+                if outside is not None:
+                    yield outside, frame
+        frame = frame.inner
+
+
+def _called_here(frame: Frame, outer: Frame, named: Mapping[str, Frame]) -> Iterator[str]:
+    """What the optimizer is called in `frame`, given its names in `outer`."""
+    if frame is outer:
+        yield from named
+        return
+    function = frame.scope
+    if not isinstance(function, ast.FunctionDef):
+        return
+    for argument in [*function.args.args, *function.args.kwonlyargs]:
+        outside = outward(frame, argument.arg, outer)
+        for name in named:
+            if outside is not None and (name == outside or name.startswith(f"{outside}.")):
+                yield argument.arg + name[len(outside) :]
 
 
 def _shares_line(module: Module, statement: ast.stmt) -> bool:
@@ -153,7 +204,12 @@ def _fresh(module: Module, name: str) -> str:
 
 # ---------------------------------------------------------------------- what is said
 def _finding(
-    facts: Facts, early: Early, message: str, tier: Tier, edits: Iterable[Edit] = ()
+    facts: Facts,
+    early: Early,
+    message: str,
+    tier: Tier,
+    edits: Iterable[Edit] = (),
+    home: Module | None = None,
 ) -> Finding:
     kind = "the optimizer" if early.call is not None else "the list of parameters"
     argument = early.wrap.arguments.get("use_orig_params")
@@ -171,7 +227,7 @@ def _finding(
             "; with use_orig_params=False FSDP1 never updated anything this way, "
             "the migrated program trains"
         )
-    return finding_at(
+    result = finding_at(
         RULE,
         early.module,
         early.statement,
@@ -181,6 +237,10 @@ def _finding(
         safety=safety if tier is Tier.NATIVE else Safety.SAFE,
         units=facts.units([Wrapped(early.wrap.site)]),
     )
+    if result.fix is not None and home is not None:
+        fix = Fix({home.path: tuple(edits)}, {}, result.safety)
+        result = replace(result, fix=fix)
+    return result
 
 
 RULE = Rule(
