@@ -290,8 +290,18 @@ class _Renderer(cst.CSTTransformer):
         column = self.columns.get(original, 0)
         if max(map(len, self._code(bare).splitlines())) + column <= room:
             return updated
-        breaker = _Break(self.generated, self.indent, column)
+        breaker = _Break(self.generated, self.indent, column, self._outer(updated))
         return cast(cst.BaseStatement, updated.visit(breaker))
+
+    def _outer(self, statement: cst.BaseStatement) -> cst.Call | None:
+        """The user's call around new ones, if it is the whole of a line: it is broken up first."""
+        if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
+            return None
+        value = getattr(statement.body[0], "value", None)
+        if not isinstance(value, cst.Call) or value in self.generated:
+            return None
+        inside = any(_holds(argument, self.generated) for argument in value.args)
+        return value if inside and "\n" not in self._code(value) else None
 
     def _code(self, node: cst.CSTNode) -> str:
         return cst.Module([], default_indent=self.indent).code_for_node(node)
@@ -388,13 +398,20 @@ class _Requote(cst.CSTTransformer):
 class _Break(cst.CSTTransformer):
     """Lays out a statement that new calls made too long, the way black would.
 
-    A dict display around the calls gets an item a line; a call that is still too long gets its
-    arguments on a line of their own, or on one each.
+    A dict display or a call around the new ones gets an item a line; a call that is still too
+    long gets its arguments on a line of their own, or on one each.
     """
 
-    def __init__(self, generated: set[cst.CSTNode], indent: str, column: int) -> None:
+    def __init__(
+        self,
+        generated: set[cst.CSTNode],
+        indent: str,
+        column: int,
+        outer: cst.Call | None = None,
+    ) -> None:
         super().__init__()
         self.generated = generated
+        self.outer = outer
         self.indent = indent
         self.column = column
         self.depth = 1
@@ -428,7 +445,10 @@ class _Break(cst.CSTTransformer):
 
     def _breaks(self, node: cst.Dict) -> bool:
         inside = (e.value for e in node.elements if isinstance(e, cst.DictElement))
-        flat = "\n" not in cst.Module([]).code_for_node(node)
+        code = cst.Module([]).code_for_node(node)
+        if self.depth > 1 and self.column + 4 * (self.depth - 1) + len(code) < LINE:
+            return False
+        flat = "\n" not in code
         return flat and self.broken is None and any(value in self.generated for value in inside)
 
     def _line(self, inner: bool) -> cst.ParenthesizedWhitespace:
@@ -438,6 +458,8 @@ class _Break(cst.CSTTransformer):
         )
 
     def visit_Call(self, node: cst.Call) -> bool:
+        if node is self.outer:
+            self.depth += 1
         if node not in self.generated:
             return True
         if not node.args and isinstance(node.func, cst.Attribute):
@@ -446,17 +468,24 @@ class _Break(cst.CSTTransformer):
         return False
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        if original_node is self.outer:
+            self.depth -= 1
+            return self._broken(updated_node, cst.Module([]).code_for_node(original_node))
         code = cst.Module([]).code_for_node(updated_node)
-        width = self.column + 4 * (self.depth - 1) + len(code)
+        width = self.column + 4 * (self.depth - 1) + len(code) + (self.depth > 1)
         if original_node not in self.generated or (self.depth > 1 and width <= LINE):
             return updated_node
         if not updated_node.args or len(code) < LINE // 2 or "\n" in code:
             return updated_node
-        last = len(updated_node.args) - 1
-        start = len(cst.Module([]).code_for_node(updated_node.func)) + 2
+        return self._broken(updated_node, code)
+
+    def _broken(self, call: cst.Call, code: str) -> cst.Call:
+        """`call`, of which `code` is the text on one line, with its arguments on lines below."""
+        last = len(call.args) - 1
+        start = len(cst.Module([]).code_for_node(call.func)) + 2
         one_line = self.column + 4 * self.depth + len(code) - start <= LINE
         args = []
-        for i, arg in enumerate(updated_node.args):
+        for i, arg in enumerate(call.args):
             if i < last:
                 after = cst.SimpleWhitespace(" ") if one_line else self._line(True)
                 args.append(arg.with_changes(comma=cst.Comma(whitespace_after=after)))
@@ -468,7 +497,7 @@ class _Break(cst.CSTTransformer):
                 )
             else:
                 args.append(arg.with_changes(comma=cst.Comma(whitespace_after=self._line(False))))
-        return updated_node.with_changes(args=args, whitespace_before_args=self._line(True))
+        return call.with_changes(args=args, whitespace_before_args=self._line(True))
 
 
 class _Fill(cst.CSTTransformer):
@@ -526,8 +555,12 @@ class _Fill(cst.CSTTransformer):
         self, original_node: cst.UnaryOperation, updated_node: cst.UnaryOperation
     ) -> cst.BaseExpression:
         inner = updated_node.expression
-        keep = isinstance(original_node.operator, cst.Not) and isinstance(inner, cst.Comparison)
-        return updated_node if keep else updated_node.with_changes(expression=_tight(inner))
+        binds_less = isinstance(
+            inner, cst.BooleanOperation | cst.IfExp | cst.Lambda | cst.NamedExpr | cst.Yield
+        )
+        if isinstance(original_node.operator, cst.Not) and not binds_less:
+            return updated_node
+        return updated_node.with_changes(expression=_tight(inner))
 
     def leave_IfExp(self, original_node: cst.IfExp, updated_node: cst.IfExp) -> cst.IfExp:
         test = updated_node.test
@@ -599,6 +632,11 @@ def _kept(original: cst.BaseStatement) -> bool:
     return bool(lines) and lines[0].comment is None
 
 
+def _holds(node: cst.CSTNode, wanted: set[cst.CSTNode]) -> bool:
+    """Whether one of the `wanted` is part of `node`."""
+    return node in wanted or any(_holds(child, wanted) for child in node.children)
+
+
 def _comments_only(lines: Sequence[cst.EmptyLine]) -> list[cst.EmptyLine]:
     return [line for line in lines if line.comment is not None]
 
@@ -649,11 +687,12 @@ def _keep_comments(
     trailing = getattr(original, "trailing_whitespace", None)
     if (
         isinstance(last, cst.SimpleStatementLine)
+        and last.trailing_whitespace.comment is None
         and isinstance(trailing, cst.TrailingWhitespace)
-        and trailing.comment is not None
-        and lost == [trailing.comment]
+        and any(comment is trailing.comment for comment in lost)
     ):
-        return [*pieces[:-1], last.with_changes(trailing_whitespace=trailing)]
+        lost = [comment for comment in lost if comment is not trailing.comment]
+        pieces = [*pieces[:-1], last.with_changes(trailing_whitespace=trailing)]
     first = cast(Statement, pieces[0])
     lines = [*first.leading_lines, *(cst.EmptyLine(comment=c) for c in lost)]
     return [first.with_changes(leading_lines=lines), *pieces[1:]]
