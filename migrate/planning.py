@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,7 +12,12 @@ from fsdp_migrate.contexts import find_contexts, settle
 from fsdp_migrate.findings import Finding, Tier
 from fsdp_migrate.options import Options
 from fsdp_migrate.project import Project
-from fsdp_migrate.registry import all_rules, owners_of_methods, owners_of_symbol
+from fsdp_migrate.registry import (
+    all_rules,
+    owned_symbols,
+    owners_of_methods,
+    owners_of_symbol,
+)
 from fsdp_migrate.rule import Facts, Use
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.uses import find_uses
@@ -26,7 +32,9 @@ def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     solver = Solver(project)
     solver.solve()
     facts = Facts(solver, options, plan_wraps(solver), find_contexts(solver))
-    facts.uses = list(find_uses(solver, frozenset(owners_of_methods())))
+    facts.uses = list(find_uses(solver, frozenset(owners_of_methods()), owned_symbols()))
+    absorbed = {node for use in facts.uses for node in _absorbed(use, facts)}
+    facts.uses = [use for use in facts.uses if use.node not in absorbed]
     _settle_contexts(facts)
     findings: list[Finding] = []
     for use in facts.uses:
@@ -35,6 +43,14 @@ def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
         if rule.survey is not None:
             findings.extend(rule.survey(facts))
     return facts, hold_back(_unique(findings))
+
+
+def _absorbed(use: Use, facts: Facts) -> Iterable[ast.AST]:
+    """What the fix of a library's name will take the place of."""
+    if use.receiver is None:
+        for rule in owners_of_symbol(use.name):
+            if rule.absorbs is not None:
+                yield from rule.absorbs(use, facts)
 
 
 def _settle_contexts(facts: Facts) -> None:

@@ -43,6 +43,12 @@ def owners_of_symbol(name: str) -> list[Rule]:
 
 
 @cache
+def owned_symbols() -> frozenset[str]:
+    """The names that rules own; those of other libraries are uses of FSDP1 for that reason."""
+    return frozenset(symbol for rule in all_rules() for symbol in rule.symbols)
+
+
+@cache
 def owners_of_methods() -> dict[str, Rule]:
     """The rules by the methods of an FSDP1 model that they own."""
     return {method: rule for rule in all_rules() for method in rule.methods}

@@ -68,7 +68,8 @@ class Rule:
     `methods` are the methods and attributes of an FSDP1 model that it owns.  A rule whose uses
     depend on a state-dict context says by `lowerable` which of them can do without.  `survey` is
     asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
-    optimizer that is built before the wrap, a test of `p.ndim`.
+    optimizer that is built before the wrap, a test of `p.ndim`.  `absorbs` gives the nodes that a
+    use's fix takes the place of: what refers to FSDP1 in them goes with it.
     """
 
     code: str
@@ -81,6 +82,7 @@ class Rule:
     methods: tuple[str, ...] = ()
     lowerable: Callable[[Use, Facts], bool] | None = None
     survey: Survey | None = None
+    absorbs: Callable[[Use, Facts], Iterable[ast.AST]] | None = None
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
 
@@ -95,6 +97,7 @@ class Facts:
     contexts: Contexts
     uses: list[Use] = field(default_factory=list)
     removed: dict[str, set[ast.AST]] = field(default_factory=dict)
+    carried: dict[str, list[Use]] = field(default_factory=dict)
 
     def value(self, node: ast.AST | None) -> Value:
         """What an expression can be."""

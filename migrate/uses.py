@@ -29,30 +29,53 @@ HOLDER_METHODS = frozenset({"load_state_dict", "state_dict"})
 TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
 
 
-def find_uses(solver: Solver, methods: frozenset[str]) -> Iterator[Use]:
-    """The uses in the files that may be rewritten, in the order of the source."""
+def find_uses(
+    solver: Solver, methods: frozenset[str], symbols: frozenset[str] = frozenset()
+) -> Iterator[Use]:
+    """The uses in the files that may be rewritten, in the order of the source.
+
+    `symbols` are names of other libraries (and what is below them) that count as well.
+    """
     for module in solver.project.modules.values():
         if module.rewrite:
             yield from sorted(
-                _uses_in(solver, module, methods),
+                _uses_in(solver, module, methods, symbols),
                 key=lambda use: (use.node.lineno, use.node.col_offset),
             )
 
 
-def _uses_in(solver: Solver, module: Module, methods: frozenset[str]) -> Iterator[Use]:
+def _uses_in(
+    solver: Solver, module: Module, methods: frozenset[str], symbols: frozenset[str]
+) -> Iterator[Use]:
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
-        name = symbol_of(solver.value(node))
+        name = _name_of(solver.value(node), symbols)
         if name is not None:
             parent = module.parents.get(node)
-            if isinstance(parent, ast.Attribute) and symbol_of(solver.value(parent)) is not None:
+            if isinstance(parent, ast.Attribute) and _name_of(solver.value(parent), symbols):
                 continue  # the longer name is the reference
             yield Use(module, node, name, call=_call_of(module, node))
         elif isinstance(node, ast.Attribute) and node.attr in methods:
             use = _method_use(solver, module, node)
             if use is not None:
                 yield use
+
+
+def _name_of(value: Value, symbols: frozenset[str]) -> str | None:
+    """The FSDP1 name, or the name at or below one of `symbols`, that a value is; or None."""
+    name = symbol_of(value)
+    if name is None:
+        names = {a.name for a in value - NONE if isinstance(a, Symbol)}
+        if len(names) == 1 and len(value - NONE) == 1 and _is_below(min(names), symbols):
+            return names.pop()
+    return name
+
+
+def _is_below(name: str, symbols: frozenset[str]) -> bool:
+    while name and name not in symbols:
+        name = name.rpartition(".")[0]
+    return bool(name)
 
 
 def symbol_of(value: Value) -> str | None:

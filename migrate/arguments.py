@@ -1,0 +1,222 @@
+"""The arguments of a call, or the items of a dict display, changed where they stand.
+
+An edit that writes a call anew loses how it was laid out.  Here only what changes is touched:
+the lines, the comments and the order of the other arguments stay.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+
+from fsdp_migrate.facts import Module
+from fsdp_migrate.findings import ReplaceExpression, Span
+
+_LINES = re.compile(r"\r\n|\r|\n")
+_HOLE = re.compile(r"\{(\d+|body)\}")
+
+
+@dataclass(eq=False)
+class Item:
+    """One argument: what is written before its value, and the value (None for a new text)."""
+
+    name: str | None  # of the keyword, or the key if that is a string
+    before: str
+    value: ast.expr | None
+    text: str = ""  # instead of the value; "{0}" and so on stand for `holes`
+    holes: tuple[Span, ...] = ()
+
+
+@dataclass(eq=False)
+class Arguments:
+    """A call or a dict display of `module`, and what becomes of it."""
+
+    module: Module
+    node: ast.Call | ast.Dict
+    items: list[Item] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)  # the text around the items
+
+    def __post_init__(self) -> None:
+        nodes = _parts(self.node)
+        start, end = self._range(self.node)
+        text = self.module.source.text
+        self.changed = False
+        self.newline = "\r\n" if "\r\n" in text else "\n"
+        at, opened = start, 0
+        for first, name, value in nodes:
+            head = self._offset(first.lineno, first.col_offset)
+            begin, stop = self._range(value)
+            gap, at = text[at:head], stop
+            gap, opened = _closed(gap, opened)
+            before = text[head:begin]
+            while before.rstrip().endswith("("):
+                before, opened = before.rstrip()[:-1], opened + 1
+            self.gaps.append(gap)
+            self.items.append(Item(name, before, value))
+        self.gaps.append(_closed(text[at:end], opened)[0])
+
+    # ------------------------------------------------------------------ questions
+    def __contains__(self, name: str) -> bool:
+        return self.item(name) is not None
+
+    def item(self, name: str) -> Item | None:
+        """The argument called `name`."""
+        return next((item for item in self.items if item.name == name), None)
+
+    def value(self, name: str) -> ast.expr | None:
+        """What is passed as `name` in the source."""
+        item = self.item(name)
+        return item.value if item is not None else None
+
+    # ------------------------------------------------------------------ changes
+    def drop(self, name: str) -> None:
+        """Leave an argument out, and the comment on its line."""
+        item = self.item(name)
+        if item is None:
+            return
+        index = self.items.index(item)
+        last = index == len(self.items) - 1
+        self.gaps[index : index + 2] = [
+            _merged(self.gaps[index], self.gaps[index + 1], last, self.newline)
+        ]
+        del self.items[index]
+        self.changed = True
+
+    def put(
+        self,
+        name: str,
+        text: str,
+        *holes: Span,
+        instead_of: str | None = None,
+        first: bool = False,
+    ) -> None:
+        """Pass `text` as `name`: in its place, in that of `instead_of`, at the front or the end."""
+        item = self.item(name) or self.item(instead_of or name)
+        if item is None:
+            item = Item(name, self._prefix(name), None)
+            self._insert(item, first)
+        elif item.name != name:
+            item.before = self._prefix(name)
+        self.changed = True
+        item.name, item.value, item.text, item.holes = name, None, text, holes
+
+    def edit(self) -> ReplaceExpression:
+        """The edit that makes the changes."""
+        parts: list[str] = []
+        holes: list[Span] = []
+        for gap, item in zip(self.gaps, [*self.items, None], strict=True):
+            parts.append(_HOLE.sub("", gap))
+            if item is None:
+                continue
+            own = (self.module.span(item.value),) if item.value is not None else item.holes
+            text = item.text if item.value is None else "{0}"
+            base = len(holes)
+            text = re.sub(r"\{(\d+)\}", lambda m, b=base: f"{{{int(m[1]) + b}}}", text)  # type: ignore[misc]
+            parts.append(f"{item.before}{text}")
+            holes.extend(own)
+        return ReplaceExpression(
+            self.module.span(self.node), self._dedented("".join(parts)), tuple(holes)
+        )
+
+    # ------------------------------------------------------------------ the text
+    def _prefix(self, name: str) -> str:
+        if isinstance(self.node, ast.Call):
+            return f"{name}="
+        quote = "'" if any(i.before.startswith("'") for i in self.items) else '"'
+        return f"{quote}{name}{quote}: "
+
+    def _insert(self, item: Item, first: bool) -> None:
+        if not self.items:
+            head = self.gaps[0]
+            at = head.index("{") + 1 if isinstance(self.node, ast.Dict) else head.index("(") + 1
+            tail = head[at:]
+            self.gaps = [head[:at], tail if "#" in tail else tail.lstrip()]
+            self.items = [item]
+            return
+        spread = [gap for gap in self.gaps[:-1] if "\n" in gap]
+        indent = _last_line(spread[-1]) if spread else ""
+        step = f"{self.newline}{indent}" if spread else " "
+        if first:
+            head = self.gaps[0]
+            at = head.index("\n") + 1 if "\n" in head else len(head)
+            between = f",{self.newline}{head[at:]}" if at < len(head) else f",{step}"
+            self.gaps[:1] = [head[:at] + (indent if at < len(head) else ""), between]
+            self.items.insert(0, item)
+            return
+        tail = self.gaps[-1]
+        trailing = tail.lstrip().startswith(",")
+        if not trailing:
+            self.gaps[-1:] = [f",{step}", tail]
+        elif "\n" in tail:
+            at = tail.rindex("\n") + 1
+            self.gaps[-1:] = [tail[:at] + indent, f",{self.newline}{tail[at:]}"]
+        else:
+            self.gaps[-1:] = [", ", "," + tail.lstrip()[1:]]
+        self.items.append(item)
+
+    def _dedented(self, text: str) -> str:
+        """`text` with its lines relative to the statement, as templates have them."""
+        statement = self.module.statement(self.node)
+        line = self.module.lines[statement.lineno - 1]
+        indent = line[: len(line) - len(line.lstrip())]
+        return re.sub(rf"(\n){re.escape(indent)}", r"\1", text) if indent else text
+
+    def _range(self, node: ast.AST) -> tuple[int, int]:
+        return (
+            self._offset(node.lineno, node.col_offset),  # type: ignore[attr-defined]
+            self._offset(node.end_lineno, node.end_col_offset),  # type: ignore[attr-defined]
+        )
+
+    def _offset(self, line: int, column: int) -> int:
+        """The place in the text of what `ast` puts at a line and a column in bytes."""
+        text = self.module.source.text
+        at = 0
+        for _ in range(line - 1):
+            found = _LINES.search(text, at)
+            at = found.end() if found else len(text)
+        own = self.module.lines[line - 1]
+        if not own.isascii():
+            column = len(own.encode()[:column].decode(errors="ignore"))
+        return at + column
+
+
+def _parts(node: ast.Call | ast.Dict) -> list[tuple[ast.expr | ast.keyword, str | None, ast.expr]]:
+    """Where each argument starts, its name and its value, in the order of the source."""
+    if isinstance(node, ast.Call):
+        found: list[tuple[ast.expr | ast.keyword, str | None, ast.expr]] = [
+            *((a, None, a) for a in node.args),
+            *((k, k.arg, k.value) for k in node.keywords),
+        ]
+        return sorted(found, key=lambda part: (part[0].lineno, part[0].col_offset))
+    return [
+        (key if key is not None else value, _string(key), value)
+        for key, value in zip(node.keys, node.values, strict=True)
+    ]
+
+
+def _string(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _closed(gap: str, opened: int) -> tuple[str, int]:
+    """`gap` without the parentheses that close around the value before it."""
+    while opened and gap.lstrip().startswith(")"):
+        gap, opened = gap.lstrip()[1:], opened - 1
+    return gap, opened
+
+
+def _merged(left: str, right: str, last: bool, newline: str) -> str:
+    """What stands between two arguments when the one between `left` and `right` is gone."""
+    if "\n" in right:
+        rest = right[right.index("\n") + 1 :]
+        if "\n" in left:
+            return left[: left.rindex("\n") + 1] + rest
+        return left.rstrip() + newline + rest
+    if last and "#" not in left:
+        return re.sub(r",\s*$", "", left) + right.lstrip().removeprefix(",").lstrip()
+    return left
+
+
+def _last_line(text: str) -> str:
+    return text[text.rindex("\n") + 1 :]
