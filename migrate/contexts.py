@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from fsdp_migrate.facts import Module
 from fsdp_migrate.names import FSDP1, ROOT, short
+from fsdp_migrate.policy import Definition
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.values import NONE, NOTHING, Const, Result, Site, Symbol, Value
 from fsdp_migrate.wraps import definition
@@ -51,7 +52,7 @@ class ContextPlan:
     setting: Setting | None
     statement: ast.With | None  # the `with` that the call is an item of
     native: bool = False
-    absorbed: list[ast.Assign] = field(default_factory=list)
+    absorbed: list[Definition] = field(default_factory=list)
 
 
 @dataclass

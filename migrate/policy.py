@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from fsdp_migrate.facts import Module
 from fsdp_migrate.names import ROOT
 from fsdp_migrate.solve import Solver
-from fsdp_migrate.values import Cls, Site, Symbol, Value
+from fsdp_migrate.values import Cls, Func, Site, Symbol, Value
 
+Definition = ast.Assign | ast.FunctionDef  # of a variable or function that a fix may remove
+_WRITTEN_OUT = (ast.Set, ast.Tuple, ast.List, ast.Lambda, ast.Call)
 TRANSFORMER = f"{ROOT}.wrap.transformer_auto_wrap_policy"
 LAMBDA = f"{ROOT}.wrap.lambda_auto_wrap_policy"
+OR = f"{ROOT}.wrap._or_policy"
 MODULE_WRAP = f"{ROOT}.wrap.ModuleWrapPolicy"
 
 
@@ -31,12 +34,13 @@ class Condition:
 
 
 def lower_policy(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[ast.Assign]
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     """The condition that the policy written at `node` is, or None if it isn't one.
 
-    Assignments that the policy was followed through are added to `absorbed`.
+    Definitions that the policy was followed through are added to `absorbed`.
     """
+    node = _follow(module, node, absorbed)
     if not isinstance(node, ast.Call):
         return None
     callee = solver.value(node.func)
@@ -47,28 +51,79 @@ def lower_policy(
             return _classes(solver, module, given["transformer_layer_cls"], absorbed)
         if kind == {Symbol(LAMBDA)} and set(given) == {"lambda_fn"}:
             return _predicate(solver, module, given["lambda_fn"], absorbed)
+        if kind == {Symbol(OR)} and set(given) == {"policies"}:
+            return _any(solver, module, given["policies"], absorbed)
     if callee == {Symbol(MODULE_WRAP)}:
         words = [*node.args, *(k.value for k in node.keywords if k.arg == "module_classes")]
         if len(words) == 1 and len(node.args) + len(node.keywords) == 1:
             return _classes(solver, module, words[0], absorbed)
-    return None
+    return _made_by_function(solver, module, node, absorbed)
 
 
-def _follow(module: Module, node: ast.expr, absorbed: list[ast.Assign]) -> ast.expr:
+def _any(
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
+) -> Condition | None:
+    node = _follow(module, node, absorbed)
+    if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
+        return None
+    parts = [lower_policy(solver, module, item, absorbed) for item in node.elts]
+    known = [part for part in parts if part is not None]
+    if len(known) != len(parts):
+        return None
+    text = " or ".join(p.text if p.classes or p.libraries else f"({p.text})" for p in known)
+    return Condition(
+        text,
+        known[0].variable,
+        nested=True,
+        classes=frozenset().union(*(p.classes for p in known)),
+        libraries=frozenset().union(*(p.libraries for p in known)),
+    )
+
+
+def _made_by_function(
+    solver: Solver, module: Module, call: ast.Call, absorbed: list[Definition]
+) -> Condition | None:
+    """What a small function of the same file, which only builds a policy, returns."""
+    value = solver.value(call.func)
+    if len(value) != 1 or call.args or call.keywords:
+        return None
+    (atom,) = value
+    info = solver.functions.get(atom.site) if isinstance(atom, Func) else None
+    if info is None or info.module is not module or not isinstance(info.node, ast.FunctionDef):
+        return None
+    body = [s for s in info.node.body if not _is_docstring(s)]
+    if not body or not isinstance(body[-1], ast.Return) or body[-1].value is None:
+        return None
+    if not all(isinstance(s, ast.Assign) for s in body[:-1]) or info.node.decorator_list:
+        return None
+    parameters = {a.arg for a in ast.walk(info.node.args) if isinstance(a, ast.arg)}
+    if any(isinstance(n, ast.Name) and n.id in parameters for s in body for n in ast.walk(s)):
+        return None
+    inside: list[Definition] = []
+    condition = lower_policy(solver, module, body[-1].value, inside)
+    if condition is not None:
+        absorbed.append(info.node)
+    return condition
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _follow(module: Module, node: ast.expr, absorbed: list[Definition]) -> ast.expr:
+    """`node`, or what the one assignment of the variable that it names says."""
     from fsdp_migrate.wraps import definition
 
     if isinstance(node, ast.Name):
         found = definition(module, node)
-        if found is not None and isinstance(
-            found.value, ast.Set | ast.Tuple | ast.List | ast.Lambda
-        ):
+        if found is not None and isinstance(found.value, _WRITTEN_OUT):
             absorbed.append(found)
             return found.value
     return node
 
 
 def _classes(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[ast.Assign]
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     node = _follow(module, node, absorbed)
     if (
@@ -126,7 +181,7 @@ def _may_nest(solver: Solver, own: frozenset[Site], libraries: frozenset[str]) -
 
 
 def _predicate(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[ast.Assign]
+    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     followed = _follow(module, node, absorbed)
     if isinstance(followed, ast.Lambda):

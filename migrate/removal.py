@@ -7,6 +7,7 @@ import ast
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import ReplaceStatement
 from fsdp_migrate.rule import Facts
+from fsdp_migrate.policy import Definition
 from fsdp_migrate.wraps import removable
 
 
@@ -19,7 +20,7 @@ def removed_nodes(facts: Facts, module: Module) -> set[ast.AST]:
 
 def _removed(facts: Facts, module: Module) -> set[ast.AST]:
     removed: set[ast.AST] = set()
-    absorbed: list[ast.Assign] = []
+    absorbed: list[Definition] = []
     for plan in facts.plans.values():
         if not plan.native or plan.fact.module is not module:
             continue
@@ -38,15 +39,19 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
             removed |= set(ast.walk(context.call))
     for statement in reversed(absorbed):
         if removable(facts.solver, module, statement, removed):
-            removed |= set(ast.walk(statement.value))
+            removed |= set(ast.walk(_content(statement)))
     return removed
 
 
-def removals(facts: Facts, module: Module, absorbed: list[ast.Assign]) -> list[ReplaceStatement]:
+def removals(facts: Facts, module: Module, absorbed: list[Definition]) -> list[ReplaceStatement]:
     """Edits that drop those of the `absorbed` assignments that nothing reads any more."""
     removed = removed_nodes(facts, module)
     return [
         ReplaceStatement(module.span(statement), "")
         for statement in absorbed
-        if statement.value in removed
+        if _content(statement) in removed
     ]
+
+
+def _content(statement: Definition) -> ast.AST:
+    return statement.value if isinstance(statement, ast.Assign) else statement

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from fsdp_migrate.facts import Module, Scope
 from fsdp_migrate.names import ROOT, short
-from fsdp_migrate.policy import Condition, lower_policy
+from fsdp_migrate.policy import Condition, Definition, lower_policy
 from fsdp_migrate.solve import Argument, Solver, WrapFact
 from fsdp_migrate.values import (
     NONE,
@@ -88,7 +88,7 @@ class WrapPlan:
     mixed_precision: MixedPrecisionPlan | None = None
     sync: bool = False
     members: frozenset[str] = frozenset()  # the sharding strategies that it can have
-    absorbed: list[ast.Assign] = field(default_factory=list)  # assignments that may go
+    absorbed: list[Definition] = field(default_factory=list)  # what may go with the call
 
     @property
     def keeps_unsharded(self) -> bool | None:
@@ -249,6 +249,7 @@ class _Lowering:
             or plan.sync
             or (plan.mixed_precision is not None and plan.mixed_precision.buffer_dtype)
         )
+        statements = statements or plan.offload is not None
         if plan.shape == "expression" and statements:
             raise NotNative("the call is part of an expression")
 
@@ -511,8 +512,8 @@ class _Lowering:
             plan.mesh = (
                 f'init_device_mesh("{device}", ({world} // {per_node}, {per_node}), {names})'
             )
-        elif device == "cpu":
-            plan.mesh = f'init_device_mesh("cpu", ({world},))'
+        elif device == "cpu" or plan.offload is not None:
+            plan.mesh = f'init_device_mesh("{device}", ({world},))'
         if plan.mesh is not None:
             plan.mesh_imports = ("init_device_mesh",)
 
@@ -605,21 +606,26 @@ def definition(module: Module, node: ast.Name) -> ast.Assign | None:
 
 
 def removable(
-    solver: Solver, module: Module, statement: ast.Assign, absorbed: set[ast.AST]
+    solver: Solver, module: Module, statement: Definition, absorbed: set[ast.AST]
 ) -> bool:
-    """Whether nothing but the nodes in `absorbed` reads what `statement` assigns."""
-    (target,) = statement.targets
-    assert isinstance(target, ast.Name)
-    scope = scope_of(module, target) or module.tree
+    """Whether nothing but the nodes in `absorbed` reads what `statement` defines."""
+    if isinstance(statement, ast.FunctionDef):
+        name, target, scope = statement.name, None, module.scope(statement)
+    else:
+        (target,) = statement.targets
+        assert isinstance(target, ast.Name)
+        name, scope = target.id, scope_of(module, target) or module.tree
     for node in ast.walk(scope):
-        if isinstance(node, ast.Name) and node.id == target.id:
+        if isinstance(node, ast.Name) and node.id == name:
             if node is not target and node not in absorbed:
                 return False
+        if isinstance(node, ast.Constant) and node.value == name:
+            return False  # listed in `__all__`, or looked up by name
     if not isinstance(scope, ast.Module):
         return True
     return not any(
         isinstance(node, ast.ImportFrom)
-        and any(alias.name in (target.id, "*") for alias in node.names)
+        and any(alias.name in (name, "*") for alias in node.names)
         and solver.project.resolve(other, node.module or "", node.level) == module.name
         for other in solver.project.modules.values()
         if other is not module

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from fsdp_migrate.carried import carried, take_from_shim
 from fsdp_migrate.findings import (
     Finding,
     Import,
@@ -50,13 +51,17 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if plan.native:
         yield _native(use, facts, plan, unit)
     else:
+        inside = set(ast.walk(plan.fact.node))
+        types = [u for u in carried(facts, use.module) if u.node in inside]
+        edits, imports = take_from_shim(types)
+        callee = ReplaceExpression(use.module.span(use.node), "fully_shard_from_fsdp1")
         yield finding(
             RULE,
             use,
             f"FSDP(...) becomes fully_shard_from_fsdp1(...): {plan.reason}",
             tier=Tier.SHIM,
-            edits=[ReplaceExpression(use.module.span(use.node), "fully_shard_from_fsdp1")],
-            imports=[runtime("fully_shard_from_fsdp1")],
+            edits=[callee, *edits],
+            imports=[runtime("fully_shard_from_fsdp1"), *imports],
             units=unit,
         )
     yield from _notes(use, plan, unit)
@@ -141,7 +146,11 @@ class _Writer:
         if self.plan.condition is not None and len(", ".join(shared)) > 30:
             names = [k.partition("=") for k in shared]
             items = ", ".join(f'"{n}": {v}' for n, _, v in names)
-            self.before.append(f"fsdp_kwargs = {{{items}}}")
+            line = f"fsdp_kwargs = {{{items}}}"
+            if len(line) > WIDTH - 8:
+                inner = "".join(f'    "{n}": {v},\n' for n, _, v in names)
+                line = f"fsdp_kwargs = {{\n{inner}}}"
+            self.before.append(line)
             shared = ["**fsdp_kwargs"]
         if self.plan.sync:
             self._sync(model)
@@ -175,7 +184,10 @@ class _Writer:
             shared.append(f"reshard_after_forward={plan.reshard}")
         if plan.offload is not None:
             self.imports.add(Import(ROOT, "CPUOffloadPolicy"))
-            shared.append(f"offload_policy={plan.offload}")
+            mesh = shared[0].partition("=")[2]
+            pinned = f'CPUOffloadPolicy(pin_memory={mesh}.device_type != "cpu")'
+            offload = plan.offload.replace("CPUOffloadPolicy()", pinned)
+            shared.append(f"offload_policy={offload}")
         if plan.ignored is not None:
             shared.append(f"ignored_params={self._named('ignored_params', plan.ignored)}")
         root, child = self._precision()

@@ -251,6 +251,12 @@ def _load_arguments(call: ast.Call, facts: Facts) -> tuple[ast.expr, ast.expr, a
     return given["model"], given["optim"], given["optim_state_dict"]
 
 
+def _schedules(facts: Facts) -> bool:
+    """Whether learning-rate schedulers are in play."""
+    modules = facts.solver.project.modules.values()
+    return any("cheduler" in module.source.text for module in modules)
+
+
 def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Finding:
     module = use.module
     assert use.call is not None
@@ -258,7 +264,9 @@ def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Findin
     plans = [facts.plan(w) for w in facts.solver.wrapped(facts.value(load.model))]
     flat = any(plan is None or plan.flat_parameters for plan in plans)
     # Only a full state that flat parameters have left behind shares its `step` tensors.
-    safe = setting is not None and (setting.kind == "SHARDED" or not flat)
+    # And one that a scheduler has written to has entries that a fresh optimizer lacks.
+    plain = not flat and not _schedules(facts)
+    safe = setting is not None and (setting.kind == "SHARDED" or plain)
     native = safe and _stateful(load.optim, facts)
     options = ""
     if native and setting is not None and setting.kind == "FULL":
