@@ -462,6 +462,8 @@ def _spawn(frame: Frame, args: list[Value], kwargs: dict[str, Value], node: ast.
 def elements(frame: Frame, atom: Atom) -> Value:
     """What iterating over an object of a library gives."""
     if isinstance(atom, Result):
+        if atom.symbol == f"{FSDP1}.fsdp_modules":
+            return frozenset({Wrapped(None)})
         found = frame.solver.read("item", atom.site, ANY)
         return found or unknown(f"an item of {short(atom.symbol)}")
     if isinstance(atom, Params | Unknown):
