@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -81,6 +82,7 @@ class _Renderer(cst.CSTTransformer):
         self.found: set[Edit] = set()
         self.columns: dict[cst.CSTNode, int] = {}
         self.generated: set[cst.CSTNode] = set()
+        self.gaps: dict[cst.CSTNode, int] = {}  # blank lines after what a template made
         self.quotes: list[str] = []  # of the f-strings around the current node
         self.quiet: set[cst.CSTNode] = set()  # statements that nothing changes in
         for edit in edits:
@@ -275,8 +277,7 @@ class _Renderer(cst.CSTTransformer):
             middle = self._statements(edit, body)
         pieces = [*self._inserted(start, after=False), *middle, *self._inserted(start, after=True)]
         if pieces:
-            rest = [_led(p, ()) if p is updated else p for p in pieces[1:]]
-            pieces = [_led(pieces[0], lines), *rest]
+            pieces = self._led_apart(pieces, updated, lines)
         return pieces, trailing
 
     def _fitted(
@@ -337,9 +338,7 @@ class _Renderer(cst.CSTTransformer):
                 flush()
                 pieces.extend(after)
         flush()
-        if pieces:
-            pieces[0] = _led(pieces[0], updated.leading_lines)
-        return pieces
+        return self._led_apart(pieces, updated, updated.leading_lines) if pieces else []
 
     def _inserted(self, start: tuple[int, int], after: bool) -> list[cst.BaseStatement]:
         made: list[cst.BaseStatement] = []
@@ -348,19 +347,46 @@ class _Renderer(cst.CSTTransformer):
                 made.extend(self._statements(edit, []))
         return made
 
+    def _led_apart(
+        self,
+        pieces: list[cst.BaseStatement],
+        updated: cst.BaseStatement,
+        lines: Sequence[cst.EmptyLine],
+    ) -> list[cst.BaseStatement]:
+        """`pieces` below the `lines` that led the statement, with the gaps that templates ask for.
+
+        Comments go with what comes first, or stay with the statement where a gap sets it apart.
+        """
+        pieces = [_bare(p) if p is updated else p for p in pieces]
+        blank = list(itertools.takewhile(lambda line: line.comment is None, lines))
+        for index, piece in enumerate(pieces[:-1], 1):
+            gap = self.gaps.get(piece, 0)
+            if gap:
+                above = [*[cst.EmptyLine(indent=False)] * gap, *lines[len(blank) :]]
+                pieces[index] = _led(pieces[index], above)
+                lines = blank[:1]
+        return [_led(pieces[0], lines), *pieces[1:]]
+
     def _statements(
         self, edit: ReplaceStatement | InsertStatements, body: list[cst.BaseStatement]
     ) -> list[cst.BaseStatement]:
-        text = textwrap.dedent(edit.template).strip("\n")
+        template = textwrap.dedent(edit.template)
+        text = template.strip("\n")
         if not text:
             return []
+        lead = len(template) - len(template.lstrip("\n"))
         parsed = cst.parse_module(_placeholders(text, len(edit.holes)) + "\n", self.config)
         filled = parsed.visit(_Fill(self._fillings(edit), body))
         statements = list(filled.body)
         if filled.header and statements:
             first = statements[0]
             statements[0] = first.with_changes(leading_lines=[*filled.header, *first.leading_lines])
-        return [s if s in body else self._laid_out(s, edit.span.col) for s in statements]
+        made = [s if s in body else self._laid_out(s, edit.span.col) for s in statements]
+        if lead:
+            above = [*[cst.EmptyLine(indent=False)] * lead, *cast(Statement, made[0]).leading_lines]
+            made[0] = cast(Statement, made[0]).with_changes(leading_lines=above)
+        self.gaps[made[-1]] = max(0, len(template) - len(template.rstrip("\n")) - 1)
+        return made
 
     def _laid_out(
         self, statement: cst.SimpleStatementLine | cst.BaseCompoundStatement, column: int
@@ -617,6 +643,10 @@ def _suite(body: object) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
         line = cst.SimpleStatementLine(body.body, trailing_whitespace=body.trailing_whitespace)
         return [line], []
     return [], []
+
+
+def _bare(piece: cst.BaseStatement) -> cst.BaseStatement:
+    return cast(Statement, piece).with_changes(leading_lines=[])
 
 
 def _led(piece: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) -> cst.BaseStatement:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fsdp_migrate.apply import apply_edits
 from fsdp_migrate.findings import Edit, Import, InsertStatements, ReplaceStatement, Span
 
 LINE = 100
+FSDP = "torch.distributed.fsdp"
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 @dataclass
@@ -51,13 +55,13 @@ def used_names(tree: ast.Module) -> set[str]:
 
 def all_annotations(tree: ast.Module) -> list[ast.expr]:
     """The annotations of all variables, parameters and results."""
-    found: list[ast.expr] = []
+    found: list[ast.expr | None] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) or (isinstance(node, ast.arg) and node.annotation is not None):
+        if isinstance(node, ast.AnnAssign | ast.arg):
             found.append(node.annotation)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found.append(node.returns)
-    return found
+    return [annotation for annotation in found if annotation is not None]
 
 
 def exported_names(tree: ast.Module) -> set[str]:
@@ -88,7 +92,7 @@ class _Editor:
 
     def __init__(self, tree: ast.Module, text: str, plan: ImportPlan, used: set[str]) -> None:
         self.tree = tree
-        self.lines = text.splitlines()
+        self.lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self.plan = plan
         self.used = used
         self.present = self._present()
@@ -122,7 +126,21 @@ class _Editor:
             if new is not None:
                 changes[node] = new
         self._place(changes, [n for n in statements if n in top])
+        self._merge_siblings(changes)
         return [self._replace(node, lines) for node, lines in changes.items()] + self._inserts
+
+    def _merge_siblings(self, changes: dict[ast.stmt, list[str]]) -> None:
+        """Join imports from one module that have come to stand one below the other."""
+        first: ast.stmt | None = None
+        for node, lines in changes.items():
+            nested = not isinstance(self.parents[node], ast.Module)
+            homes = _homes(lines)
+            if nested and first is not None and self.parents[first] is self.parents[node]:
+                if homes and homes <= _homes(changes[first]):
+                    changes[first] = _merge(changes[first], lines)
+                    changes[node] = []
+                    continue
+            first = node if nested and homes else None
 
     # ------------------------------------------------------------------ one statement
     def _rewritten(self, node: ast.Import | ast.ImportFrom, top: bool) -> list[str] | None:
@@ -137,7 +155,7 @@ class _Editor:
                 drop = self._unused(bound) and not dotted
                 if dotted and bound in self.plan.gone and alias.name in self.plan.gone:
                     drop = True
-                    if bound in self.used:
+                    if bound in self.used and not self._still_bound(bound):
                         self.waiting.add(Import(bound))
                 if drop:
                     changed = True
@@ -173,6 +191,16 @@ class _Editor:
             return None
         return _lines([*kept, *moved], self._indent(node))
 
+    def _still_bound(self, name: str) -> bool:
+        """Whether an `import name` or `import name.x` at the top stays."""
+        return any(
+            (alias.asname or alias.name.partition(".")[0]) == name
+            and alias.name not in self.plan.gone - {name}
+            for node in self.tree.body
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        )
+
     def _unused(self, bound: str) -> bool:
         return bound in self.plan.gone and bound not in self.used
 
@@ -185,41 +213,93 @@ class _Editor:
     def _place(self, changes: dict[ast.stmt, list[str]], top: list[ast.stmt]) -> None:
         """Find a place for the imports that no statement has taken in."""
         self._inserts = []
+        placed: dict[ast.stmt, set[Import]] = defaultdict(set)
+        rest: set[Import] = set()
+        for need in self.waiting:
+            anchors = self._anchors(need, changes, top)
+            for anchor in anchors:
+                placed[anchor].add(need)
+            if not anchors:
+                rest.add(need)
+        for anchor, needs in placed.items():
+            lines = _lines(sorted(needs, key=_sort_key), anchor.col_offset)
+            changes[anchor] = _merge(changes[anchor], lines)
         for library in (True, False):
-            needs = {n for n in self.waiting if _is_stdlib(n.module) != library}
-            if not needs:
-                continue
-            lines = _lines([*sorted(needs, key=_sort_key)], 0)
-            anchor = self._anchor(changes, top, library)
-            if anchor is not None:
-                changes[anchor] = _merge(changes[anchor], lines)
-            else:
-                self._insert(lines, library)
+            needs = {n for n in rest if _is_stdlib(n.module) != library}
+            if needs:
+                self._insert(_lines(sorted(needs, key=_sort_key), 0), library)
 
-    def _anchor(
-        self, changes: dict[ast.stmt, list[str]], top: list[ast.stmt], library: bool
-    ) -> ast.stmt | None:
-        """The changed import statement that new ones go with."""
-        for node in changes:
-            if node in top and _is_stdlib(_module_of(node)) != library:
-                return node
-        if library:
-            local = [n for n in changes if n not in top]
-            if len(local) == 1 and not any(_module_of(n) == "torch" for n in top):
-                return local[0]
-        return None
+    def _anchors(
+        self, need: Import, changes: Iterable[ast.stmt], top: list[ast.stmt]
+    ) -> list[ast.stmt]:
+        """The changed import statements that `need` goes with: one, or one for each function."""
+        same = [n for n in changes if _is_stdlib(_module_of(n)) == _is_stdlib(need.module)]
+        same.sort(key=lambda n: (not _is_close(n, need), n.lineno))
+        functions: dict[ast.AST, ast.stmt] = {}
+        for node in same:
+            if node in top:
+                if _is_close(node, need) or not functions:
+                    return [node]
+                continue
+            if not _is_close(node, need):
+                continue
+            around = self._around(node)
+            if any(isinstance(a, ast.ClassDef) for a in around):
+                continue
+            inner = next((a for a in around if isinstance(a, _FUNCTIONS)), None)
+            if inner is not None:
+                functions.setdefault(inner, node)
+            elif not self._type_checking(around) or self._only_annotates(need.local):
+                return [node]
+        uses = [n for n in ast.walk(self.tree) if isinstance(n, ast.Name) and n.id == need.local]
+        if uses and all(set(self._around(use)) & set(functions) for use in uses):
+            return list(functions.values())
+        plain = [node for node in same if node in top]
+        return plain[:1]
+
+    def _around(self, node: ast.AST) -> list[ast.AST]:
+        """The nodes around `node`, the nearest first."""
+        found: list[ast.AST] = []
+        while (parent := self.parents.get(node)) is not None:
+            found.append(parent)
+            node = parent
+        return found
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """The parent of every node."""
+        return {child: n for n in ast.walk(self.tree) for child in ast.iter_child_nodes(n)}
+
+    @staticmethod
+    def _type_checking(around: Iterable[ast.AST]) -> bool:
+        return any(
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            for node in around
+        )
+
+    def _only_annotates(self, name: str) -> bool:
+        """Whether `name` is used in annotations alone, none of which is ever evaluated."""
+        stated = {n for a in all_annotations(self.tree) for n in ast.walk(a)}
+        lazy = any(
+            isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in self.tree.body
+        )
+        uses = [n for n in ast.walk(self.tree) if isinstance(n, ast.Name) and n.id == name]
+        return all(lazy and use in stated for use in uses)
 
     def _insert(self, lines: list[str], library: bool) -> None:
-        after = _last_import(self.tree, library)
+        """Put new statements where imports go; blank lines in the template are made as well."""
         text = "\n".join(lines)
+        after = _last_import(self.tree, library)
+        first = _first_code(self.tree)
         if after is not None:
-            span = _span(after, self.lines)
-            self._inserts.append(InsertStatements(span, text, after=True))
-        elif self.tree.body:
-            first = _first_code(self.tree)
-            span = _span(first, self.lines)
-            after_it = isinstance(first, ast.Expr)
-            self._inserts.append(InsertStatements(span, text, after=after_it))
+            blank = "\n" if _module_of(after) == "__future__" else ""
+            insert = InsertStatements(_span(after, self.lines), blank + text, after=True)
+        elif first is not None:
+            blank = "\n" * _distance(first)
+            insert = InsertStatements(_span(first, self.lines), f"{text}\n{blank}")
+        else:
+            insert = InsertStatements(_span(self.tree.body[0], self.lines), f"\n{text}", after=True)
+        self._inserts.append(insert)
 
     def _replace(self, node: ast.stmt, lines: list[str]) -> Edit:
         return ReplaceStatement(_span(node, self.lines), "\n".join(lines))
@@ -231,6 +311,32 @@ def _span(node: ast.stmt, lines: list[str]) -> Span:
     if not text.isascii():
         col = len(text.encode()[:col].decode(errors="ignore"))
     return Span(node.lineno, col, node.end_lineno or 0, node.end_col_offset or 0)
+
+
+def _homes(lines: list[str]) -> set[str]:
+    """The modules of `from` imports; none, if other imports are among the lines."""
+    froms = all(line.startswith("from ") for line in lines)
+    return {line.split()[1] for line in lines} if froms else set()
+
+
+def _is_close(node: ast.stmt, need: Import) -> bool:
+    """Whether `node` imports from where FSDP is, so that what FSDP2 needs stands in its place."""
+    return _module_of(node).startswith(FSDP) or _names_fsdp(node) or _is_stdlib(need.module)
+
+
+def _names_fsdp(node: ast.stmt) -> bool:
+    """`from torch.distributed import fsdp`, and `FSDP` from a module of the project's own."""
+    return isinstance(node, ast.ImportFrom) and any(
+        a.name == "fsdp" or a.name == "FSDP" or a.name.startswith("FullySharded")
+        for a in node.names
+    )
+
+
+def _distance(node: ast.stmt) -> int:
+    """The blank lines between imports and `node`."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return 2
+    return 1
 
 
 def _sort_key(need: Import) -> tuple[str, str, str]:
@@ -305,9 +411,10 @@ def _last_import(tree: ast.Module, library: bool) -> ast.stmt | None:
     return futures[-1] if futures and not imports else None
 
 
-def _first_code(tree: ast.Module) -> ast.stmt:
+def _first_code(tree: ast.Module) -> ast.stmt | None:
     """The statement before which imports go: the first import, or what follows the docstring."""
-    for node in tree.body:
+    body = tree.body[1:] if ast.get_docstring(tree, clean=False) is not None else tree.body
+    for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom) and _module_of(node) != "__future__":
             return node
-    return tree.body[0]
+    return body[0] if body else None
