@@ -488,9 +488,9 @@ class Frame:
         for atom in value:
             answer = library.is_instance(self.solver, atom, known)
             if answer is None:
-                if truth and FSDP1 in known and len(known) == 1:
+                if truth and FSDP1 in known:
                     kept.add(Wrapped(None))
-                else:
+                if not truth or known != {FSDP1}:
                     kept.add(atom)
             elif answer == truth:
                 kept.add(atom)
