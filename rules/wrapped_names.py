@@ -1,0 +1,190 @@
+"""`_fsdp_wrapped_module` in names of parameters and modules, which FSDP2 does not put there.
+
+What takes it out of a name has nothing left to do.  It is dropped where the name is known to
+come from the model, and may stay elsewhere: keys of old files can still have it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.effects import path_of
+from fsdp_migrate.facts import Module
+from fsdp_migrate.findings import Edit, Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.values import Params, Value, Wrapped
+
+MARK = "_fsdp_wrapped_module"
+ASKING = frozenset({"hasattr", "getattr"})
+TAKING_OUT = frozenset(
+    {"count", "endswith", "find", "lstrip", "partition", "removeprefix", "replace", "rpartition",
+     "rsplit", "split", "startswith", "sub"}
+)  # fmt: skip
+
+
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Look at every string with the prefix, in programs that have FSDP1 models."""
+    if not facts.solver.wraps and not facts.uses:
+        return
+    for module in facts.solver.project.modules.values():
+        if module.rewrite and MARK in module.source.text:
+            for node in ast.walk(module.tree):
+                if _is_mark(node) and not _is_documentation(module, node):
+                    yield from _settle(facts, module, node)
+
+
+def _is_mark(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and MARK in node.value
+
+
+def _is_documentation(module: Module, node: ast.AST) -> bool:
+    return isinstance(module.parents[node], ast.Expr) or any(
+        isinstance(a, ast.Call) and path_of(a.func) in {"print", "warnings.warn"}
+        for a in module.ancestors(node)
+    )
+
+
+def _settle(facts: Facts, module: Module, node: ast.AST) -> Iterator[Finding]:
+    call = next((a for a in module.ancestors(node) if isinstance(a, ast.Call | ast.stmt)), None)
+    if isinstance(call, ast.Call):
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else path_of(call.func)
+        edit = _dropped(facts, module, call, node)
+        if edit is not None:
+            yield _finding(
+                module, node, "names have no such part any more; the replacement goes", edit
+            )
+            return
+        if method in ASKING:
+            asked = _asked(facts, module, call, node)
+            if asked is not None:
+                yield asked
+            return
+        if method in TAKING_OUT:
+            yield _finding(
+                module, node, "FSDP2 puts no such part into names; only keys of old files have it"
+            )
+            return
+    parent = module.parents[node]
+    if isinstance(parent, ast.Compare):
+        outcome = "always" if isinstance(parent.ops[0], ast.NotIn | ast.NotEq) else "never"
+        yield _finding(
+            module, node, f"FSDP2's names have no such part, so that this is {outcome} true"
+        )
+    elif isinstance(parent, ast.JoinedStr) or (
+        isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add)
+    ):
+        yield finding_at(
+            RULE,
+            module,
+            node,
+            "a name with FSDP1's prefix is put together here; FSDP2's have none, leave it out",
+            tier=Tier.MANUAL,
+        )
+    else:
+        yield _finding(module, node, "FSDP2's names have no such part")
+
+
+def _finding(module: Module, node: ast.AST, message: str, edit: Edit | None = None) -> Finding:
+    return finding_at(
+        RULE,
+        module,
+        node,
+        f'"{MARK}": {message}',
+        tier=Tier.NOTE if edit is None else Tier.NATIVE,
+        edits=[edit] if edit is not None else [],
+    )
+
+
+# ---------------------------------------------------------------------- replace(..., "")
+def _dropped(facts: Facts, module: Module, call: ast.Call, node: ast.AST) -> Edit | None:
+    """The edit that drops `name.replace("_fsdp_wrapped_module.", "")`, for names of the model."""
+    func = call.func
+    if not isinstance(func, ast.Attribute) or call.keywords:
+        return None
+    if func.attr == "replace":
+        if len(call.args) != 2 or call.args[0] is not node or not _is_empty(call.args[1]):
+            return None
+    elif func.attr != "removeprefix" or call.args != [node]:
+        return None
+    if not _is_own_name(facts, func.value):
+        return None
+    statement = module.parents[call]
+    if (
+        isinstance(statement, ast.Assign)
+        and len(statement.targets) == 1
+        and path_of(func.value) is not None
+        and path_of(statement.targets[0]) == path_of(func.value)
+    ):
+        return ReplaceStatement(module.span(statement), "")
+    return ReplaceExpression(module.span(call), "{0}", (module.span(func.value),))
+
+
+def _is_empty(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
+
+
+def _is_own_name(facts: Facts, node: ast.expr) -> bool:
+    """Whether `node` is a name out of an FSDP model's `named_parameters()`, cut or not."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr not in TAKING_OUT:
+            return False
+        node = node.func.value
+    value: Value = facts.value(node)
+    return bool(value) and all(
+        isinstance(a, Params) and isinstance(a.owner, Wrapped) for a in value
+    )
+
+
+# ---------------------------------------------------------------------- getattr and hasattr
+def _asked(facts: Facts, module: Module, call: ast.Call, node: ast.AST) -> Finding | None:
+    """`getattr(model, "_fsdp_wrapped_module", model)`: the model either way."""
+    if len(call.args) < 2 or call.args[1] is not node:
+        return None
+    wraps = facts.solver.wrapped(facts.value(call.args[0]))
+    if not wraps:
+        return None
+    model = call.args[0]
+    if path_of(call.func) == "getattr" and (
+        len(call.args) == 2 or ast.dump(call.args[2]) == ast.dump(model)
+    ):
+        edit = ReplaceExpression(module.span(call), "{0}", (module.span(model),))
+        return _finding(module, node, "the model is the module", edit)
+    return _finding(module, node, "a model of FSDP2 has no such attribute: it is the module itself")
+
+
+RULE = Rule(
+    code="FSDP405",
+    name="wrapped-names",
+    summary='`name.replace("_fsdp_wrapped_module.", "")` and the like',
+    why="FSDP2 puts no wrapper around a module, so the names of its parameters are clean.",
+    fix_safety=(
+        "Safe: it is dropped for names that come from the model, and those have no such part."
+    ),
+    check=no_uses,
+    survey=survey,
+    references=(
+        "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+        "torch/distributed/fsdp/_common_utils.py",
+    ),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def names(model):
+    model = FSDP(model)
+    return [name.replace("_fsdp_wrapped_module.", "") for name, _ in model.named_parameters()]
+""",
+            after="""\
+from torch.distributed.fsdp import fully_shard
+
+
+def names(model):
+    fully_shard(model)
+    return [name for name, _ in model.named_parameters()]
+""",
+        ),
+    ),
+)
