@@ -16,8 +16,7 @@ from fsdp_migrate.runtime.scratch import collect, snapshot
 
 Say = Callable[[str], None]
 _NOISE = re.compile(
-    r"ChildFailedError|Connection closed by peer|Connection reset by peer|SIGTERM|elastic|"
-    r"Broken pipe|traceback : "
+    r"ChildFailedError|Connection (?:closed|reset) by peer|SIGTERM|elastic|Broken pipe|traceback : "
 )
 _ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Rehearse)\b.*)")
 

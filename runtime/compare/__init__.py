@@ -6,6 +6,7 @@ estimate it where no values were kept.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from fsdp_migrate.runtime import recording
@@ -92,22 +93,29 @@ def compare_recordings(
     )
 
 
+# what other ranks say when one has failed
+_AFTERMATH = re.compile(
+    r"Connection (closed|reset) by peer|Broken pipe|Connection was likely closed"
+)
+
+
 def _broken(which: str, run: Recording) -> list[str]:
     """Why a recording proves nothing."""
-    problems = []
+    problems, silent = [], []
     world = max(rank.header.world for rank in run.ranks.values())
     lost = sorted(set(range(world)) - run.ranks.keys())
     if lost:
-        problems.append(f"the {which} run has no recording of rank {lost[0]} of {world}")
+        silent.append(f"the {which} run has no recording of rank {lost[0]} of {world}")
     for number, rank in run.ranks.items():
         done = f"after {len(rank.steps)} optimizer steps"
         if rank.end is None:
-            problems.append(f"rank {number} of the {which} run did not end: it stopped {done}")
+            silent.append(f"rank {number} of the {which} run did not end: it stopped {done}")
         elif rank.end.error is not None:
             problems.append(f"rank {number} of the {which} run failed {done}: {rank.end.error}")
-    if not problems and not any(rank.steps for rank in run.ranks.values()):
+    if not problems + silent and not any(rank.steps for rank in run.ranks.values()):
         problems.append(f"the {which} run took no optimizer step")
-    return problems
+    telling = [text for text in problems if not _AFTERMATH.search(text)]
+    return [*(telling or problems), *silent]
 
 
 def _compare_headers(book: Notebook, old: Recording, new: Recording) -> None:

@@ -39,16 +39,16 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     for aspect, tally in verdict.tallies.items():
         yield f"  {aspect.value:<16} {_tally(aspect, tally)}"
     rest = verdict.differences[1 if verdict.outcome is Outcome.DIFFERENT else 0 :]
-    yield from _list(rest)
+    yield from _list(rest, SHOWN if verdict.outcome is not Outcome.FAILED else len(rest))
     for note in verdict.notes:
         yield f"  note: {note}"
 
 
-def _list(differences: Sequence[Difference]) -> Iterator[str]:
+def _list(differences: Sequence[Difference], limit: int) -> Iterator[str]:
     """The first differences of each aspect; those of other ranks are much the same."""
     shown: Counter[Aspect] = Counter()
     for difference in differences:
-        if shown[difference.aspect] < SHOWN and not difference.rank:
+        if shown[difference.aspect] < limit and not difference.rank:
             shown[difference.aspect] += 1
             yield f"  - {difference}"
     hidden = len(differences) - shown.total()

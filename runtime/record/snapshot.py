@@ -39,7 +39,7 @@ def parameters(inventory: Inventory) -> Iterator[tuple[str, Tensor]]:
         yield from unit.values()
 
 
-def state(inventory: Inventory, optimizer: Optimizer) -> Named:
+def state(inventory: Inventory, optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
     """The full optimizer state, as `parameter: key`."""
     keys = sorted({key for entry in optimizer.state.values() for key in entry if type(key) is str})
     keys = _union(inventory.units, keys)
@@ -49,7 +49,8 @@ def state(inventory: Inventory, optimizer: Optimizer) -> Named:
         for key, look, seen in zip(keys, looks, columns, strict=True):
             if any(value is not None for value in seen.values()):
                 for name, value in _full(unit, look, seen):
-                    yield f"{name}: {key}", value
+                    if value is not None:
+                        yield f"{name}: {key}", value
 
 
 def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:

@@ -34,9 +34,19 @@ def start(gpus: int) -> None:
 
     from fsdp_migrate.runtime.rehearse import cuda, devices, fsdp1, groups, library
 
+    _split_into_nodes(gpus)
     torch.set_num_threads(1)
     cuda.install(gpus)
     library.install()
     groups.install()
     fsdp1.install()
     devices.install()
+
+
+def _split_into_nodes(gpus: int) -> None:
+    """More ranks than devices: the ranks believe that they are on several nodes."""
+    rank, ranks = (int(os.environ.get(f"LOCAL_{name}", 0)) for name in ("RANK", "WORLD_SIZE"))
+    if ranks > gpus:
+        os.environ["LOCAL_RANK"] = str(rank % gpus)
+        os.environ["LOCAL_WORLD_SIZE"] = str(gpus)
+        os.environ["GROUP_RANK"] = str(rank // gpus)

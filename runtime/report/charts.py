@@ -103,7 +103,8 @@ def heat_map(
             f'<text class="label" x="{x:.1f}" y="{height - 16}" text-anchor="middle">'
             f"{escape(columns[c])}</text>"
         )
-    return _svg(title, description, height, parts)
+    axis = f'<text class="label" x="{WIDTH - RIGHT}" y="{height - 2}" text-anchor="end">step</text>'
+    return _svg(title, description, height, [*parts, axis])
 
 
 def level(value: float | None) -> int:
@@ -112,10 +113,11 @@ def level(value: float | None) -> int:
         return 0
     if not math.isfinite(value):
         return 6
-    return min(max(math.floor((math.log10(value) + 8) / 1.6) + 1, 1), 6)
+    return 1 + sum(value >= bound for bound in _BOUNDS)
 
 
-LEVELS = ("equal", "below 1e-6", "1e-6", "1e-5", "1e-3", "1e-2", "1e0 and more")
+_BOUNDS = (1e-7, 1e-5, 1e-3, 1e-2, 1e-1)
+LEVELS = ("equal", *(f"below {bound:.0e}" for bound in _BOUNDS), "more")
 
 
 def _svg(title: str, description: str, height: float, parts: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from fsdp_migrate.runtime.report.migration import FileChange, Hunk, Site
 from fsdp_migrate.runtime.report.style import CSS
 
 SHOWN = 200  # differences in the table
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
 
 def write(
