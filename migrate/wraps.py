@@ -25,6 +25,7 @@ from fsdp_migrate.values import (
     Site,
     Symbol,
     Value,
+    Wrapped,
     constant,
     constants,
 )
@@ -87,6 +88,7 @@ class WrapPlan:
     ignored: str | None = None
     mixed_precision: MixedPrecisionPlan | None = None
     sync: bool = False
+    comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     members: frozenset[str] = frozenset()  # the sharding strategies that it can have
     absorbed: list[Definition] = field(default_factory=list)  # what may go with the call
 
@@ -179,6 +181,7 @@ class _Lowering:
             elif name not in DROPPED and name != "module":
                 raise NotNative(f"`{name}` has no native form")
         self._default_mesh()
+        self._comm_hook()
         self._check_shape()
 
     def _spread(self) -> None:
@@ -399,6 +402,30 @@ class _Lowering:
             sites=frozenset() if is_inline else frozenset(a.site for a in calls),
         )
 
+    def _comm_hook(self) -> None:
+        """Reduce gradients in the dtype that a hook, registered right after the wrap, casts to."""
+        mine = Wrapped(self.fact.site)
+        if self.result.mixed_precision is not None or "torch" not in self.module.bound_names:
+            return
+        block = self.module.block(self.module.statement(self.fact.node))
+        for site, call in self.solver.call_nodes.items():
+            func = call.func
+            if site.module != self.module.name or not isinstance(func, ast.Attribute):
+                continue
+            if func.attr != "register_comm_hook" or mine not in self.solver.value(func.value):
+                continue
+            statement = self.module.parents[call]
+            hook = [*call.args[1:], *(k.value for k in call.keywords if k.arg == "hook")]
+            dtype = _hook_dtype(self.solver.value(hook[0])) if hook else None
+            wraps = self.solver.wrapped(self.solver.value(func.value))
+            if dtype is None or wraps != {mine} or not isinstance(statement, ast.Expr):
+                return
+            if statement not in block or self._is_inner_unit():
+                return
+            self.result.comm_hook = call
+            text = f"MixedPrecisionPolicy(reduce_dtype={dtype})"
+            self.result.mixed_precision = MixedPrecisionPlan(text, True, False, True, True, None)
+
     def _is_inner_unit(self) -> bool:
         mine = self.fact.site
         others = [f for s, f in self.solver.wraps.items() if s != mine]
@@ -544,6 +571,17 @@ def _literal_items(solver: Solver, node: ast.expr) -> Iterator[tuple[str, ast.ex
         yield from ((str(k.arg), k.value) for k in node.keywords)
     else:
         raise NotNative("arguments come in through `**`")
+
+
+def _hook_dtype(value: Value) -> str | None:
+    """The dtype that a compression hook of torch casts gradients to, or None for other hooks."""
+    names = {atom.name if isinstance(atom, Symbol) else "" for atom in value}
+    name = names.pop() if len(names) == 1 else ""
+    if not name.startswith("torch.distributed.algorithms._comm_hooks."):
+        return None
+    return {"bf16_compress_hook": "torch.bfloat16", "fp16_compress_hook": "torch.float16"}.get(
+        short(name)
+    )
 
 
 def _flag(fields: dict[str, ast.expr], name: str, default: bool) -> bool:

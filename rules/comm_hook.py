@@ -1,0 +1,148 @@
+"""`model.register_comm_hook(state, hook)`: compression becomes `reduce_dtype`.
+
+https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+
+The two hooks of torch that compress gradients cast them for the reduction, which is what
+`MixedPrecisionPolicy(reduce_dtype=...)` does.  A hook of one's own becomes a class that FSDP2
+calls in the place of its reduce-scatter; that is for a person to write.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from fsdp_migrate.findings import Finding, ReplaceStatement, Tier
+from fsdp_migrate.names import short
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.values import Atom, Result, Symbol
+from fsdp_migrate.wraps import definition, removable
+
+ON_EACH = "on each unit (`[m for m in model.modules() if isinstance(m, FSDPModule)]`)"
+ADVICE = {
+    "bf16_compress_hook": "give `mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.bfloat16)` to "
+    "every fully_shard call of the model, which trains bit for bit the same, and drop the hook",
+    "fp16_compress_hook": "give `mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float16)` to "
+    "every fully_shard call of the model, which trains bit for bit the same, and drop the hook",
+    "allreduce_hook": "it is what FSDP2 does by itself: drop it",
+    "reduce_scatter_hook": "it is what FSDP2 does by itself: drop it",
+}
+CUSTOM = (
+    "write a class with `allocate` and "
+    "`__call__(output_tensor, input_tensor, group, op, async_op)`, "
+    f"and hand it to `set_custom_reduce_scatter` {ON_EACH} (torch 2.9).  The gradients come "
+    "padded along dim 0, parameter by parameter.  If the hook sums without dividing, call "
+    "`set_gradient_divide_factor(1.0)` and `set_force_sum_reduction_for_comms(True)` instead"
+)
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Drop the call if the wrap took it over, or say what to do."""
+    units = facts.units(use.wraps)
+    call = use.call
+    statement = use.module.statement(use.node)
+    names = _hooks(facts, call) if call is not None else set()
+    plain = names & {"allreduce_hook", "reduce_scatter_hook"}
+    taken = any(
+        plan.comm_hook is call for plan in facts.plans.values() if plan.native and call is not None
+    )
+    if call is not None and _is_whole(statement, call) and (taken or (plain and plain == names)):
+        name = names.pop() if names else "the hook"
+        message = (
+            f"{name} becomes MixedPrecisionPolicy(reduce_dtype=...) of the wrap"
+            if taken
+            else f"{name} is what FSDP2 does by itself"
+        )
+        yield finding(
+            RULE,
+            use,
+            message,
+            tier=Tier.NATIVE,
+            edits=[
+                ReplaceStatement(use.module.span(item), "")
+                for item in (statement, *_state(use, facts, call))
+            ],
+            units=units,
+        )
+        return
+    advice = next((ADVICE[name] for name in sorted(names) if name in ADVICE), CUSTOM)
+    yield finding(
+        RULE,
+        use,
+        f"FSDP2 has no register_comm_hook: {advice}",
+        tier=Tier.MANUAL,
+        units=units,
+    )
+
+
+def _hooks(facts: Facts, call: ast.Call) -> set[str]:
+    """The names of the hooks of torch that `call` may register; "" for any other."""
+    given = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "hook")]
+    return {
+        short(atom.name) if isinstance(atom, Symbol) and "_comm_hooks" in atom.name else ""
+        for node in given
+        for atom in facts.value(node)
+    }
+
+
+def _state(use: Use, facts: Facts, call: ast.Call) -> Iterable[ast.stmt]:
+    """The assignment of the hook's state, if nothing else reads it."""
+    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "state")]
+    for node in given:
+        made = facts.value(node)
+        if isinstance(node, ast.Name) and all("_comm_hooks" in _symbol(atom) for atom in made):
+            found = definition(use.module, node)
+            if found is not None and removable(facts.solver, use.module, found, {node}):
+                yield found
+
+
+def _symbol(atom: Atom) -> str:
+    return atom.symbol if isinstance(atom, Result) else ""
+
+
+def _is_whole(statement: ast.stmt, call: ast.Call) -> bool:
+    return isinstance(statement, ast.Expr) and statement.value is call
+
+
+RULE = Rule(
+    code="FSDP404",
+    name="comm-hook",
+    summary="`register_comm_hook` becomes `reduce_dtype`, where it compresses",
+    why="FSDP2 has no hooks for its communication; the dtype of the reduction is part of a policy.",
+    fix_safety=(
+        "Safe: gradients are cast, reduced and cast back as before, bit for bit. "
+        "Hooks of your own are left for a person."
+    ),
+    check=check,
+    methods=("register_comm_hook",),
+    references=(
+        "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+        "torch/distributed/algorithms/_comm_hooks/default_hooks.py",
+        "torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py",
+    ),
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.algorithms._comm_hooks import default_hooks
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def shard(model, group):
+    model = FSDP(model)
+    state = default_hooks.LowPrecisionState(group)
+    model.register_comm_hook(state, default_hooks.bf16_compress_hook)
+    return model
+""",
+            after="""\
+import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+
+def shard(model, group):
+    fully_shard(model, mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.bfloat16))
+    return model
+""",
+        ),
+    ),
+)
