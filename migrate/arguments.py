@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import ReplaceExpression, Span
 
+WIDTH = 88  # a call in an argument that makes its line longer is broken up
 _LINES = re.compile(r"\r\n|\r|\n")
 _HOLE = re.compile(r"\{(\d+|body)\}")
 
@@ -26,6 +27,7 @@ class Item:
     value: ast.expr | None
     text: str = ""  # instead of the value; "{0}" and so on stand for `holes`
     holes: tuple[Span, ...] = ()
+    parts: tuple[str, ...] = ()  # the arguments, if `text` is the name of something to call
 
 
 @dataclass(eq=False)
@@ -101,16 +103,24 @@ class Arguments:
         self.changed = True
         item.name, item.value, item.text, item.holes = name, None, text, holes
 
+    def put_call(self, name: str, callee: str, *parts: str, instead_of: str | None = None) -> None:
+        """Pass a call of `callee` as `name`, broken up if it makes its line too long."""
+        self.put(name, callee, instead_of=instead_of)
+        item = self.item(name)
+        assert item is not None
+        item.parts = parts
+
     def edit(self) -> ReplaceExpression:
         """The edit that makes the changes."""
         parts: list[str] = []
         holes: list[Span] = []
+        self._spread()
         for gap, item in zip(self.gaps, [*self.items, None], strict=True):
             parts.append(_HOLE.sub("", gap))
             if item is None:
                 continue
             own = (self.module.span(item.value),) if item.value is not None else item.holes
-            text = item.text if item.value is None else "{0}"
+            text = self._value(gap, item) if item.value is None else "{0}"
             base = len(holes)
             text = re.sub(r"\{(\d+)\}", lambda m, b=base: f"{{{int(m[1]) + b}}}", text)  # type: ignore[misc]
             parts.append(f"{item.before}{text}")
@@ -120,6 +130,40 @@ class Arguments:
         )
 
     # ------------------------------------------------------------------ the text
+    def _spread(self) -> None:
+        """An argument a line, if a new call among them makes the one line too long."""
+        text = self.module.source.text
+        flat = [
+            item.before
+            + (text[slice(*self._range(item.value))] if item.value else self._value("", item))
+            for item in self.items
+        ]
+        around = "".join(self.gaps)
+        if not any(item.parts for item in self.items) or "\n" in around or "#" in around:
+            return
+        indent = self._indent()
+        if len(indent) + len(around) + sum(map(len, flat)) > WIDTH:
+            step = f"{self.newline}{indent}    "
+            self.gaps[0] = self.gaps[0].rstrip() + step
+            self.gaps[1:-1] = [f",{step}"] * (len(self.items) - 1)
+            tail = self.gaps[-1].lstrip().removeprefix(",").lstrip()
+            self.gaps[-1] = f",{self.newline}{indent}{tail}"
+
+    def _value(self, gap: str, item: Item) -> str:
+        """The new text of an argument that stands behind `gap`."""
+        if not item.parts:
+            return item.text
+        flat = f"{item.text}({', '.join(item.parts)})"
+        indent = _last_line(gap) if "\n" in gap else ""
+        if "\n" not in gap or len(indent) + len(item.before) + len(flat) < WIDTH:
+            return flat
+        inner = f",{self.newline}{indent}    ".join(item.parts)
+        return f"{item.text}({self.newline}{indent}    {inner},{self.newline}{indent})"
+
+    def _indent(self) -> str:
+        line = self.module.lines[self.module.statement(self.node).lineno - 1]
+        return line[: len(line) - len(line.lstrip())]
+
     def _prefix(self, name: str) -> str:
         if isinstance(self.node, ast.Call):
             return f"{name}="
@@ -157,9 +201,7 @@ class Arguments:
 
     def _dedented(self, text: str) -> str:
         """`text` with its lines relative to the statement, as templates have them."""
-        statement = self.module.statement(self.node)
-        line = self.module.lines[statement.lineno - 1]
-        indent = line[: len(line) - len(line.lstrip())]
+        indent = self._indent()
         return re.sub(rf"(\n){re.escape(indent)}", r"\1", text) if indent else text
 
     def _range(self, node: ast.AST) -> tuple[int, int]:
