@@ -1,0 +1,123 @@
+"""Every before/after case, and what holds for any migration over every program there is."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from engine import contract
+from engine.cases import FIXTURES, Case, all_cases, describe, update
+from engine.programs import Run, migrate, read_folder
+from fsdp_migrate.findings import Tier
+from fsdp_migrate.registry import all_rules
+from fsdp_migrate.source import decode
+
+PROGRAMS = sorted(
+    path.parent
+    for kind in ("exam", "programs")
+    for path in FIXTURES.parent.glob(f"{kind}/*/case.toml")
+)
+CASES = all_cases()
+
+
+@cache
+def _run(name: str) -> Run:
+    return next(case for case in CASES if case.name == name).run()
+
+
+def _parameters() -> list[object]:
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=[pytest.mark.xfail(reason=case.not_yet)] if case.not_yet else [],
+        )
+        for case in CASES
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _update(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--update-fixtures", default=False):
+        for path in sorted(FIXTURES.glob("*.md")):
+            update(path)
+        CASES[:] = all_cases()
+        pytest.skip("fixtures/rules is written anew: read the diff")
+
+
+# ---------------------------------------------------------------------- the cases
+@pytest.mark.parametrize("case", _parameters())
+def test_case(case: Case) -> None:
+    """The output, file by file, the findings, and everything that holds for any migration."""
+    run = _run(case.name)
+    assert not run.errors, run.errors
+    for name, text in case.expected.items():
+        assert run.after[name] == text, name
+    assert describe(run.findings) == case.findings
+    contract.check(run)
+    contract.check_variants(run)
+
+
+def test_cases_have_names_of_their_own() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names))
+
+
+def test_documents_are_as_update_would_write_them(tmp_path: Path) -> None:
+    """So that an update shows what came out differently, and nothing else."""
+    for path in sorted(FIXTURES.glob("*.md")):
+        expected = [case for case in CASES if case.document == path.stem]
+        assert path.read_text().count("\n## ") == len(expected), path.name
+
+
+def test_every_rule_has_cases() -> None:
+    """Each rule's code is found in the findings of a case, but for those that say why not."""
+    spoken = {word for case in CASES for word in case.findings.split() if word.startswith("FSDP")}
+    assert {rule.code for rule in all_rules()} - spoken == set()
+
+
+# ---------------------------------------------------------------------- bytes
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"# -*- coding: latin-1 -*-\n# caf\xe9\n"])
+def test_encodings_are_kept(mark: bytes) -> None:
+    case = next(case for case in CASES if len(case.before) == 1 and not case.not_yet)
+    (text,) = case.before.values()
+    (after,) = case.after.values()
+    source = decode(Path("/project/train.py"), mark + text.encode())
+    run = migrate({"train.py": source.text})
+    assert source.encode(run.after["train.py"]) == mark + after.encode()
+
+
+# ---------------------------------------------------------------------- whole programs
+@pytest.mark.parametrize("folder", PROGRAMS, ids=lambda path: path.name)
+def test_program(folder: Path) -> None:
+    """A program that trains comes out whole, or says what is left for a person."""
+    expect = re.search(r'^expect = "(\w+)"', (folder / "case.toml").read_text(), re.MULTILINE)
+    run = migrate(read_folder(folder))
+    contract.check(run)
+    if expect is not None and expect[1] == "manual":
+        assert any(item.tier is Tier.MANUAL for item in run.findings)
+    else:
+        assert run.changed
+        manual = [str(item) for item in run.findings if item.tier is Tier.MANUAL]
+        assert not manual
+
+
+# ---------------------------------------------------------------------- examples of the rules
+EXAMPLES = [
+    pytest.param(rule.code, example, id=f"{rule.code}-{number}")
+    for rule in all_rules()
+    for number, example in enumerate(rule.examples, 1)
+]
+
+
+@pytest.mark.parametrize(("code", "example"), EXAMPLES)
+def test_example(code: str, example: object) -> None:
+    """What a rule's documentation shows is what it does."""
+    before, after = example.before, example.after  # type: ignore[attr-defined]
+    run = migrate(before)
+    contract.check(run)
+    assert run.after["train.py"] == (before if after is None else after)
+    assert code in {item.code for item in run.findings}
