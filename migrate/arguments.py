@@ -27,7 +27,7 @@ class Item:
     value: ast.expr | None
     text: str = ""  # instead of the value; "{0}" and so on stand for `holes`
     holes: tuple[Span, ...] = ()
-    parts: tuple[str, ...] = ()  # the arguments, if `text` is the name of something to call
+    parts: tuple[str, ...] = ()  # what stands in `text`, a pair of brackets with a name before it
 
 
 @dataclass(eq=False)
@@ -103,9 +103,9 @@ class Arguments:
         self.changed = True
         item.name, item.value, item.text, item.holes = name, None, text, holes
 
-    def put_call(self, name: str, callee: str, *parts: str, instead_of: str | None = None) -> None:
-        """Pass a call of `callee` as `name`, broken up if it makes its line too long."""
-        self.put(name, callee, instead_of=instead_of)
+    def put_parts(self, name: str, brackets: str, *parts: str) -> None:
+        """Pass `parts` in `brackets` ("{}", "Name()"), a line each if one line is too long."""
+        self.put(name, brackets)
         item = self.item(name)
         assert item is not None
         item.parts = parts
@@ -131,7 +131,7 @@ class Arguments:
 
     # ------------------------------------------------------------------ the text
     def _spread(self) -> None:
-        """An argument a line, if a new call among them makes the one line too long."""
+        """An argument a line, if what is new makes the one line too long."""
         text = self.module.source.text
         flat = [
             item.before
@@ -139,10 +139,13 @@ class Arguments:
             for item in self.items
         ]
         around = "".join(self.gaps)
-        if not any(item.parts for item in self.items) or "\n" in around or "#" in around:
+        new = isinstance(self.node, ast.Dict) or any(item.parts for item in self.items)
+        if not new or "\n" in around or "#" in around:
             return
-        indent = self._indent()
-        if len(indent) + len(around) + sum(map(len, flat)) > WIDTH:
+        line = self.module.lines[self.node.lineno - 1]
+        indent = line[: len(line) - len(line.lstrip())]
+        column = self.module.span(self.node).col
+        if column + len(around) + sum(map(len, flat)) > WIDTH:
             step = f"{self.newline}{indent}    "
             self.gaps[0] = self.gaps[0].rstrip() + step
             self.gaps[1:-1] = [f",{step}"] * (len(self.items) - 1)
@@ -153,12 +156,13 @@ class Arguments:
         """The new text of an argument that stands behind `gap`."""
         if not item.parts:
             return item.text
-        flat = f"{item.text}({', '.join(item.parts)})"
+        opening, closing = item.text[:-1], item.text[-1]
+        flat = f"{opening}{', '.join(item.parts)}{closing}"
         indent = _last_line(gap) if "\n" in gap else ""
         if "\n" not in gap or len(indent) + len(item.before) + len(flat) < WIDTH:
             return flat
         inner = f",{self.newline}{indent}    ".join(item.parts)
-        return f"{item.text}({self.newline}{indent}    {inner},{self.newline}{indent})"
+        return f"{opening}{self.newline}{indent}    {inner},{self.newline}{indent}{closing}"
 
     def _indent(self) -> str:
         line = self.module.lines[self.module.statement(self.node).lineno - 1]

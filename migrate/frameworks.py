@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fsdp_migrate.findings import Import
+
 # In the order of their numbers, which Accelerate takes as well: 1 to 5.
 STRATEGIES = ("FULL_SHARD", "SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD", "HYBRID_SHARD_ZERO2")
 HYBRID = frozenset({"HYBRID_SHARD", "HYBRID_SHARD_ZERO2"})
@@ -18,6 +20,12 @@ PERFORMANCE = frozenset(
     {"backward_prefetch", "backward_prefetch_policy", "forward_prefetch", "limit_all_gathers"}
 )
 GONE = PERFORMANCE | {"sync_module_states", "use_orig_params"}
+# Hybrid sharding as FSDP1 does it: inside a node, by the number of devices there.
+HYBRID_SIZES = (
+    'dp_replicate_size=int(os.environ["WORLD_SIZE"]) // torch.cuda.device_count()',
+    "dp_shard_size=torch.cuda.device_count()",
+)
+HYBRID_IMPORTS = (Import("accelerate", "ParallelismConfig"), Import("os"), Import("torch"))
 
 BROADCAST = (
     "FSDP2 sends rank 0's weights to the others only with cpu_ram_efficient_loading, so without it "

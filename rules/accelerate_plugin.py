@@ -52,11 +52,6 @@ AS_THEY_ARE = frozenset(
         "transformer_cls_names_to_wrap",
     }
 )
-HYBRID_SIZES = (
-    'dp_replicate_size=int(os.environ["WORLD_SIZE"]) // torch.cuda.device_count()',
-    "dp_shard_size=torch.cuda.device_count()",
-)
-HYBRID_IMPORTS = (Import("accelerate", "ParallelismConfig"), Import("os"), Import("torch"))
 
 
 class _Manual(Exception):
@@ -101,7 +96,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if accelerator is not None:
         path = accelerator.module.path
         edits[path] = (*edits.get(path, ()), accelerator.edit())
-        imports[path] = imports.get(path, frozenset()) | frozenset(HYBRID_IMPORTS)
+        imports[path] = imports.get(path, frozenset()) | frozenset(frameworks.HYBRID_IMPORTS)
     message = sentences("FullyShardedDataParallelPlugin(...) gets fsdp_version=2", *plan.notes)
     said = finding(RULE, use, message, tier=Tier.NATIVE, safety=plan.safety)
     yield replace(said, fix=Fix(edits, imports, plan.safety))
@@ -284,7 +279,7 @@ class _Planner:
         if root is not None and constants(self.facts.value(root)) == [False]:
             parts.append("cast_forward_inputs=False")
         self._forget("mixed_precision_policy")
-        self.arguments.put_call("mixed_precision_policy", "MixedPrecisionPolicy", *parts)
+        self.arguments.put_parts("mixed_precision_policy", "MixedPrecisionPolicy()", *parts)
         self.result.imports.add(Import(ROOT, "MixedPrecisionPolicy"))
 
     def _precision_dict(self, node: ast.Dict) -> None:
@@ -380,8 +375,9 @@ class _Planner:
     # ------------------------------------------------------------------ what changes
     def _caveats(self) -> None:
         if self._flag("activation_checkpointing") is not False:
-            if "activation_checkpointing" in self.arguments:
-                self._unsafe(frameworks.RANDOM_STATE)
+            self._unsafe(frameworks.RANDOM_STATE)
+        if any(_is_mixed(self.facts, taker) for taker in _takers(self.use, self.facts)):
+            self._lower_precision()
 
     def _unsynchronised(self) -> None:
         if self._flag("cpu_ram_efficient_loading") is not True:
@@ -391,7 +387,8 @@ class _Planner:
         self._unsafe(frameworks.BUFFERS)
 
     def _unsafe(self, note: str) -> None:
-        self.result.notes.append(note)
+        if note not in self.result.notes:
+            self.result.notes.append(note)
         self.result.safety = Safety.UNSAFE
 
     # ------------------------------------------------------------------ helpers
@@ -461,26 +458,35 @@ def _accelerator(use: Use, facts: Facts) -> Arguments:
     Raises:
         _Manual: there isn't just one such call.
     """
-    assert use.call is not None
-    made = Result(use.name, use.module.site(use.call))
-    found = [
-        Arguments(module, call)
-        for module, call in _calls(facts)
-        if symbols(facts.value(call.func)) & ACCELERATOR
-        and any(k.arg == "fsdp_plugin" and made in facts.value(k.value) for k in call.keywords)
-    ]
+    found = list(_takers(use, facts))
     if len(found) == 1:
         (taker,) = found
-        value = facts.value(taker.value("fsdp_plugin"))
+        certain = len(facts.value(taker.value("fsdp_plugin"))) == 1
         spread = any(item.name is None for item in taker.items)
-        if value == {made} and not spread and "parallelism_config" not in taker:
-            taker.put_call("parallelism_config", "ParallelismConfig", *HYBRID_SIZES)
+        if certain and not spread and "parallelism_config" not in taker:
+            taker.put_parts("parallelism_config", "ParallelismConfig()", *frameworks.HYBRID_SIZES)
             return taker
     raise _Manual(
         "hybrid sharding is a ParallelismConfig(dp_replicate_size=<nodes>, "
         "dp_shard_size=<devices per node>) of the Accelerator in Accelerate's FSDP2; pass one "
         "where the Accelerator is made, and reshard_after_forward here"
     )
+
+
+def _takers(use: Use, facts: Facts) -> Iterator[Arguments]:
+    """The calls of `Accelerator` that the plugin may go into."""
+    assert use.call is not None
+    made = Result(use.name, use.module.site(use.call))
+    for module, call in _calls(facts):
+        if symbols(facts.value(call.func)) & ACCELERATOR:
+            if any(k.arg == "fsdp_plugin" and made in facts.value(k.value) for k in call.keywords):
+                yield Arguments(module, call)
+
+
+def _is_mixed(facts: Facts, taker: Arguments) -> bool:
+    """Whether an `Accelerator` may compute in low precision."""
+    known = constants(facts.value(taker.value("mixed_precision")))
+    return "mixed_precision" in taker and (known is None or not set(known) <= {None, "no"})
 
 
 def _calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
