@@ -50,7 +50,7 @@ class ContextPlan:
     module: Module
     call: ast.Call
     setting: Setting | None
-    statement: ast.With | None  # the `with` that the call is an item of
+    statement: ast.With | ast.Expr | None  # the `with` that the call is an item of, or the call
     native: bool = False
     absorbed: list[Definition] = field(default_factory=list)
 
@@ -82,11 +82,10 @@ def find_contexts(solver: Solver) -> Contexts:
     has_setter = False
     for site, call in solver.call_nodes.items():
         callee = {short_context(a) for a in solver.value(call.func)}
-        if SETTER in callee:
-            has_setter = True
-        if CONTEXT in callee:
+        if callee & {CONTEXT, SETTER}:
+            has_setter = has_setter or SETTER in callee
             module = solver.project.modules[site.module]
-            plan = ContextPlan(module, call, None, _with_of(module, call))
+            plan = ContextPlan(module, call, None, _statement_of(module, call))
             plan.setting = _setting(solver, plan)
             plans[site] = plan
     return Contexts(plans, has_setter)
@@ -103,8 +102,12 @@ def short_context(atom: object) -> str:
 def settle(contexts: Contexts, uses: Iterable[tuple[frozenset[Site | None], bool]]) -> None:
     """Decide which contexts can go, given the ambient and nativeness of every call in them."""
     calls = list(uses)
+    outside = any(None in ambient for ambient, _ in calls)
+    setters = {p.setting for p in contexts.plans.values() if isinstance(p.statement, ast.Expr)}
     for plan in contexts.plans.values():
         plan.native = plan.setting is not None and plan.statement is not None
+        if isinstance(plan.statement, ast.Expr) and (outside or len(setters) > 1):
+            plan.native = False  # a mode that calls elsewhere may depend on
     changed = True
     while changed:
         changed = False
@@ -117,8 +120,10 @@ def settle(contexts: Contexts, uses: Iterable[tuple[frozenset[Site | None], bool
                     changed = True
 
 
-def _with_of(module: Module, call: ast.Call) -> ast.With | None:
+def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
     item = module.parents.get(call)
+    if isinstance(item, ast.Expr):
+        return item
     if isinstance(item, ast.withitem) and item.optional_vars is None:
         statement = module.parents[item]
         if isinstance(statement, ast.With):

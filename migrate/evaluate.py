@@ -168,7 +168,9 @@ class Frame:
                 self.ev(child)
 
     def do_Expr(self, node: ast.Expr) -> None:
-        self.ev(node.value)
+        value = self.ev(node.value)
+        if library.sets_mode(value):
+            self.ambient = library.entered(self.ambient, value)
 
     def do_Assign(self, node: ast.Assign) -> None:
         value = self.ev(node.value)
@@ -273,12 +275,15 @@ class Frame:
     def do_If(self, node: ast.If) -> None:
         self.ev(node.test)
         before = dict(self.env)
+        ambient = self.ambient
         self.narrow(node.test, True)
         self.block(node.body)
-        after, live = self.env, self.live
-        self.env, self.live = before, True
+        after, live, opened = self.env, self.live, self.ambient
+        self.env, self.live, self.ambient = before, True, ambient
         self.narrow(node.test, False)
         self.block(node.orelse)
+        if live:
+            self.ambient = self.ambient | opened if self.live else opened
         self._merge(after, live)
 
     def _merge(self, other: Env, live: bool) -> None:

@@ -138,6 +138,7 @@ class Finding:
     safety: Safety = Safety.SAFE
     fix: Fix | None = None
     units: frozenset[str] = frozenset()
+    blocking: bool = True  # MANUAL only: False for code that never worked, which may stay
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.col} {self.code} {self.message}"

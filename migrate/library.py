@@ -75,7 +75,8 @@ PASS_THROUGH = frozenset(
         "itertools.chain",
     }
 )
-STATE_DICT_CONTEXTS = frozenset({f"{FSDP1}.state_dict_type"})
+SET_MODE = f"{FSDP1}.set_state_dict_type"
+STATE_DICT_CONTEXTS = frozenset({f"{FSDP1}.state_dict_type", SET_MODE})
 WRAP_PARAMETERS = (
     "module",
     "process_group",
@@ -485,6 +486,11 @@ def entered(ambient: frozenset[Site | None], context: Value) -> frozenset[Site |
         return ambient
     certain = all(isinstance(a, Result) and a.symbol in STATE_DICT_CONTEXTS for a in context)
     return frozenset(opened) if certain else ambient | opened
+
+
+def sets_mode(value: Value) -> bool:
+    """Whether `value` is what a call that sets the state-dict mode for good gives."""
+    return any(isinstance(atom, Result) and atom.symbol == SET_MODE for atom in value)
 
 
 def class_name(atom: Atom) -> str | Site | None:

@@ -24,6 +24,7 @@ from fsdp_migrate.uses import find_uses
 from fsdp_migrate.wraps import plan_wraps
 
 UNOWNED = "FSDP900"
+STALE = frozenset({"torch.distributed.fsdp.wrap.default_auto_wrap_policy"})
 HELD_BACK = "FSDP901"
 
 
@@ -76,6 +77,14 @@ def _ask(use: Use, facts: Facts) -> Iterable[Finding]:
     if owners:
         return [item for rule in owners for item in rule.check(use, facts)]
     span = use.module.span(use.node)
+    if use.name in STALE:
+        message = f"`{use.name}` went with torch 1.11 and this code can't run; remove it"
+        return [
+            Finding(
+                use.module.path, span.line, span.col + 1, UNOWNED, message, Tier.MANUAL,
+                blocking=False,
+            )
+        ]
     message = f"`{use.name}` belongs to FSDP1 and no rule covers it; migrate it by hand"
     return [Finding(use.module.path, span.line, span.col + 1, UNOWNED, message, Tier.MANUAL)]
 
@@ -110,7 +119,7 @@ def hold_back(findings: list[Finding]) -> list[Finding]:
             parent[find(name)] = find(names[0])
     blocked: dict[str, list[Finding]] = defaultdict(list)
     for item in findings:
-        if item.tier is Tier.MANUAL:
+        if item.tier is Tier.MANUAL and item.blocking:
             blocked[find(f"file {item.path}")].append(item)
     result = []
     for item in findings:

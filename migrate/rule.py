@@ -133,6 +133,7 @@ def finding(
     safety: Safety = Safety.SAFE,
     units: frozenset[str] = frozenset(),
     at: ast.AST | None = None,
+    blocking: bool = True,
 ) -> Finding:
     """A finding about `use`; without a fix where the tier is MANUAL or NOTE."""
     return finding_at(
@@ -145,6 +146,7 @@ def finding(
         imports=imports,
         safety=safety,
         units=units,
+        blocking=blocking,
     )
 
 
@@ -159,6 +161,7 @@ def finding_at(
     imports: Iterable[Import] = (),
     safety: Safety = Safety.SAFE,
     units: frozenset[str] = frozenset(),
+    blocking: bool = True,
 ) -> Finding:
     """A finding about a place that is no use of FSDP1; its edits are of the same file."""
     span = module.span(node)
@@ -176,6 +179,7 @@ def finding_at(
         safety=safety,
         fix=fix,
         units=units,
+        blocking=blocking,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict, deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from fsdp_migrate.facts import Function, Module, Scope, scope_nodes
@@ -116,6 +116,8 @@ class Solver:
         self.heap: dict[Key, Value] = {}
         self.contexts: dict[Unit, frozenset[Site | None]] = {}
         self._items: dict[Site, set[Hashable]] = defaultdict(set)
+        self._lineages: dict[Site, list[Site]] = {}
+        self._children: dict[Site, list[Site]] | None = None
         self._readers: dict[Key, set[Unit]] = defaultdict(set)
         self._queue: deque[Unit] = deque()
         self._queued: set[Unit] = set()
@@ -149,9 +151,8 @@ class Solver:
     def _class_info(module: Module, node: ast.ClassDef) -> ClassInfo:
         methods = {
             item.name: module.site(item)
-            for item in ast.walk(ast.Module(node.body, []))
+            for item in scope_nodes(node)
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
-            and item in _class_level(node)
         }
         names = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
         is_dataclass = any(
@@ -181,6 +182,11 @@ class Solver:
             self.write(unknown(f"key {key[2]!r}"), "keys", key[1])
         if new != old:
             self.heap[key] = new
+            if key[0] == "bases":
+                self._lineages.clear()
+                self._children = None
+                for unit in self._readers[("classes",)]:
+                    self.enqueue(unit)
             for unit in self._readers[key]:
                 self.enqueue(unit)
 
@@ -218,6 +224,14 @@ class Solver:
 
     def lineage(self, cls: Site) -> list[Site]:
         """`cls` and its bases of the project, in an order good enough for method look-up."""
+        if self._current is not None:
+            self._readers[("classes",)].add(self._current)
+        known = self._lineages.get(cls)
+        if known is None:
+            known = self._lineages[cls] = self._linearised(cls)
+        return known
+
+    def _linearised(self, cls: Site) -> list[Site]:
         order: list[Site] = []
 
         def visit(site: Site) -> None:
@@ -241,9 +255,14 @@ class Solver:
             if isinstance(base, Symbol)
         }
 
-    def descendants(self, cls: Site) -> Iterator[Site]:
+    def descendants(self, cls: Site) -> list[Site]:
         """The classes of the project that derive from `cls`."""
-        return (c for c in self.classes if c != cls and cls in self.lineage(c))
+        if self._children is None:
+            self._children = defaultdict(list)
+            for site in self.classes:
+                for base in self.lineage(site)[1:]:
+                    self._children[base].append(site)
+        return self._children.get(cls, [])
 
     def method(self, cls: Site, name: str) -> Site | None:
         """The function that `name` means on an instance of `cls`."""
@@ -349,11 +368,6 @@ class Solver:
     def wrapped(self, value: Value) -> set[Wrapped]:
         """The FSDP1 models that `value` can be."""
         return {atom for atom in value if isinstance(atom, Wrapped)}
-
-
-def _class_level(node: ast.ClassDef) -> Iterable[ast.AST]:
-    """The nodes of a class body, through `if` and `try`, not into functions."""
-    return set(scope_nodes(node))
 
 
 def _bound(function: Function) -> frozenset[str]:

@@ -43,9 +43,10 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         yield finding(
             RULE,
             use,
-            f"this FSDP call has {words}, which FSDP1 doesn't accept; correct the call first",
+            f"this FSDP call has {words} and can't run under FSDP1 either; correct or remove it",
             tier=Tier.MANUAL,
             units=unit,
+            blocking=False,
         )
         return
     if plan.native:

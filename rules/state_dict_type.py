@@ -26,11 +26,14 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     plan = facts.contexts.plans.get(site) if site is not None else None
     units = facts.units(facts.solver.wrapped(facts.value(_model(use))))
     if plan is not None and plan.native and plan.statement is not None:
-        edits = [_dissolve(use, plan.statement), *removals(facts, use.module, plan.absorbed)]
+        statement = plan.statement
+        gone = ReplaceStatement(use.module.span(statement), "")
+        edit = _dissolve(use, statement) if isinstance(statement, ast.With) else gone
+        edits = [edit, *removals(facts, use.module, plan.absorbed)]
         yield finding(
             RULE,
             use,
-            "state_dict_type goes; the state-dict calls inside it state their options",
+            f"{name} goes; the state-dict calls inside it state their options",
             tier=Tier.NATIVE,
             edits=edits,
             units=units,

@@ -76,13 +76,16 @@ def move_unit(
 ) -> None:
     """Move what the unit will own to `device`; ignored states and nested units stay.
 
-    Parameter objects are kept: only their data moves.
+    Parameter objects are kept: only their data moves, and is made contiguous.
     """
     kept = {id(buffer) for ignored in ignored_modules for buffer in ignored.buffers()}
     for part in own_modules(module):
         for param in part.parameters(recurse=False):
-            plain = type(param.data) is torch.Tensor  # FSDP2 moves tensor subclasses itself
-            if plain and _elsewhere(param, device) and param not in ignored_params:
+            if param in ignored_params or type(param.data) is not torch.Tensor:
+                continue  # FSDP2 moves tensor subclasses itself
+            if not param.is_contiguous():
+                param.data = param.data.contiguous()  # FSDP1 took any layout, FSDP2 does not
+            if _elsewhere(param, device):
                 param.data = param.to(device)
                 if param.grad is not None:
                     param.grad.data = param.grad.to(device)

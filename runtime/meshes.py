@@ -44,8 +44,11 @@ def resolve_mesh(
     Every rank of the groups involved has to call this, in the same order.
 
     Raises:
-        ValueError: group and mesh are both given, or do not fit a hybrid strategy.
+        ValueError: group and mesh are both given, or do not fit a hybrid strategy, or no process
+            group was initialised.
     """
+    if not dist.is_initialized():
+        raise ValueError("call torch.distributed.init_process_group() before sharding a model")
     if process_group is not None and device_mesh is not None:
         raise ValueError("process_group and device_mesh exclude each other")
     if strategy in HYBRID:
@@ -64,7 +67,7 @@ def resolve_mesh(
 
 
 def _remembered(anchor: Any, key: Any, build: Callable[[], DeviceMesh]) -> DeviceMesh:
-    known = _meshes.setdefault(anchor or dist.group.WORLD, {})
+    known = _meshes.setdefault(anchor or dist.group.WORLD, {})  # destroyed with the group
     if key not in known:
         known[key] = build()
     return known[key]

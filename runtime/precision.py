@@ -13,19 +13,17 @@ Source: torch/distributed/fsdp/_runtime_utils.py (`_root_pre_forward`), _common_
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from collections.abc import Callable
+import os
+import warnings
 from typing import Any
 
 import torch
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
+from fsdp_migrate.runtime.casting import cast_floating, floating_tensors
 from fsdp_migrate.runtime.config import MixedPrecision
 from fsdp_migrate.runtime.units import (
-    Unit,
-    is_root,
     own_modules,
     remember_buffer_dtypes,
     sharded_modules,
@@ -34,7 +32,16 @@ from fsdp_migrate.runtime.units import (
 
 
 def precision_policy(precision: MixedPrecision) -> MixedPrecisionPolicy:
-    """The FSDP2 policy of a unit; its outputs stay in the dtype of the computation.
+    """The FSDP2 policy of a unit; its outputs stay in the dtype of the computation."""
+    return MixedPrecisionPolicy(
+        param_dtype=precision.param_dtype,
+        reduce_dtype=precision.reduce_dtype,
+        cast_forward_inputs=precision.cast_forward_inputs,
+    )
+
+
+def check_precision(precision: MixedPrecision) -> None:
+    """Refuse what FSDP2 cannot do, warn of what it does differently.
 
     Raises:
         NotImplementedError: for `keep_low_precision_grads=True`.
@@ -44,28 +51,11 @@ def precision_policy(precision: MixedPrecision) -> MixedPrecisionPolicy:
             "keep_low_precision_grads=True has no counterpart in FSDP2, which always hands the "
             "optimizer gradients in the dtype of the parameters"
         )
-    return MixedPrecisionPolicy(
-        param_dtype=precision.param_dtype,
-        reduce_dtype=precision.reduce_dtype,
-        cast_forward_inputs=precision.cast_forward_inputs,
-    )
-
-
-def install_root_casts(module: nn.Module, unit: Unit) -> None:
-    """Let `module`, as long as it is a root, cast its inputs and (once) the model's buffers."""
-    dtype = unit.precision.param_dtype if unit.precision.cast_root_forward_inputs else None
-
-    def before_forward(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if not is_root(module):
-            return None
-        cast_buffers(module)
-        if dtype is None:
-            return None
-        return cast_floating(args, dtype), cast_floating(kwargs, dtype)
-
-    module.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True)
+    if precision.param_dtype is not None and os.environ.get("FSDP_USE_FULL_PREC_IN_EVAL") == "1":
+        warnings.warn(
+            "FSDP_USE_FULL_PREC_IN_EVAL is set, but FSDP2 evaluates in param_dtype as it trains",
+            stacklevel=3,
+        )
 
 
 @torch.no_grad()
@@ -100,7 +90,7 @@ def compute_in_float32(module: nn.Module) -> None:
     came_in: list[torch.dtype] = []
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
-        came_in[:] = [t.dtype for t in _tensors(args) if t.dtype != torch.float32]
+        came_in[:] = [t.dtype for t in floating_tensors(args) if t.dtype != torch.float32]
         return cast_floating(args, torch.float32)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -108,40 +98,3 @@ def compute_in_float32(module: nn.Module) -> None:
 
     module.register_forward_pre_hook(before)
     module.register_forward_hook(after)
-
-
-def cast_floating(value: Any, dtype: torch.dtype) -> Any:
-    """`value` with every floating-point tensor inside it in `dtype`; containers are rebuilt."""
-    return _map_tensors(
-        lambda t: t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t, value
-    )
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.is_floating_point():
-            found.append(tensor)
-        return tensor
-
-    _map_tensors(note, value)
-    return found
-
-
-def _map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return function(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f.name for f in dataclasses.fields(value) if f.init]
-        changed = {name: _map_tensors(function, getattr(value, name)) for name in fields}
-        return dataclasses.replace(value, **changed)
-    if isinstance(value, dict):
-        rebuilt = copy.copy(value)
-        rebuilt.update({key: _map_tensors(function, item) for key, item in value.items()})
-        return rebuilt
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_map_tensors(function, item) for item in value))
-    if isinstance(value, (list, tuple, set)):
-        return type(value)(_map_tensors(function, item) for item in value)
-    return value

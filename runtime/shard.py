@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
 
 from fsdp_migrate.runtime.broadcast import broadcast_tensors
 from fsdp_migrate.runtime.config import (
@@ -24,15 +24,20 @@ from fsdp_migrate.runtime.config import (
     own_strategy,
 )
 from fsdp_migrate.runtime.devices import move_unit, resolve_device
-from fsdp_migrate.runtime.grouping import Unit as PlannedUnit
 from fsdp_migrate.runtime.grouping import plan_units
 from fsdp_migrate.runtime.ignored import States, resolve_ignored
 from fsdp_migrate.runtime.materialize import materialize_unit
 from fsdp_migrate.runtime.meshes import GroupArgument, resolve_mesh
-from fsdp_migrate.runtime.precision import compute_in_float32, install_root_casts, precision_policy
+from fsdp_migrate.runtime.precision import (
+    check_precision,
+    compute_in_float32,
+    precision_policy,
+)
 from fsdp_migrate.runtime.prefetch import set_prefetching
+from fsdp_migrate.runtime.root_hook import install_root_hook
 from fsdp_migrate.runtime.tied import reject_ties
 from fsdp_migrate.runtime.units import HYBRID, Unit, own_modules, register, sharded_modules
+from fsdp_migrate.runtime.unused import give_zero_gradients
 
 
 def fully_shard_from_fsdp1(
@@ -63,7 +68,8 @@ def fully_shard_from_fsdp1(
     sharded already is returned as it is; so are bare containers without a `forward`
     (`nn.ModuleList`, `nn.ModuleDict`), with a warning, for FSDP2 refuses them: what they hold goes
     to the unit around them. On one rank nothing is communicated. A hybrid strategy whose shard
-    groups have one rank reduces gradients over the replicas; FSDP1 forgot to.
+    groups have one rank reduces gradients over the replicas; FSDP1 forgot to. Evaluation is in
+    low precision even under `FSDP_USE_FULL_PREC_IN_EVAL`, with a warning.
 
     Raises:
         ValueError: arguments that FSDP1 refused (both kinds of ignored states, group and mesh,
@@ -73,70 +79,56 @@ def fully_shard_from_fsdp1(
     """
     if isinstance(module, FSDPModule):
         return module
-    strategy = own_strategy(sharding_strategy)
-    precision_policy(mixed_precision or MixedPrecision())  # refuse before anything is changed
+    precision = mixed_precision or MixedPrecision()
+    check_precision(precision)
     modules, params = resolve_ignored(module, ignored_modules, ignored_states)
-    device = resolve_device(device_id, (p for p in module.parameters() if p not in params))
-    grouped = process_group is not None or device_mesh is not None
-    if strategy in HYBRID and not grouped and auto_wrap_policy is None:
+    unit = Unit(own_strategy(sharding_strategy), precision, modules, params)
+    hybrid = unit.strategy in HYBRID
+    if hybrid and process_group is None and device_mesh is None and auto_wrap_policy is None:
         raise ValueError(
-            f"{strategy} without auto_wrap_policy needs process_group or device_mesh, so that all "
-            "units use the same groups"
+            f"{unit.strategy} without auto_wrap_policy needs process_group or device_mesh, so that "
+            "all units use the same groups"
         )
-    mesh = resolve_mesh(strategy, process_group, device_mesh, device)
-    kwargs: dict[str, Any] = {
-        "process_group": process_group,
-        "sharding_strategy": sharding_strategy,
-        "cpu_offload": cpu_offload,
-        "backward_prefetch": backward_prefetch,
-        "mixed_precision": mixed_precision,
-        "param_init_fn": param_init_fn,
-        "device_id": device_id,
-        "sync_module_states": sync_module_states,
-        "forward_prefetch": forward_prefetch,
-        "ignored_states": params,
-        "device_mesh": mesh if strategy in HYBRID else device_mesh,
-    }
-    if strategy in HYBRID:
-        kwargs["process_group"] = None
+    device = resolve_device(device_id, (p for p in module.parameters() if p not in params))
+    mesh = resolve_mesh(unit.strategy, process_group, device_mesh, device)
     if auto_wrap_policy is not None:
-        _shard_children(module, auto_wrap_policy, modules, params, kwargs)
+        inherited = {
+            "process_group": None if hybrid else process_group,
+            "sharding_strategy": sharding_strategy,
+            "cpu_offload": cpu_offload,
+            "backward_prefetch": backward_prefetch,
+            "mixed_precision": mixed_precision,
+            "param_init_fn": param_init_fn,
+            "device_id": device_id,
+            "sync_module_states": sync_module_states,
+            "forward_prefetch": forward_prefetch,
+            "ignored_states": params,
+            "device_mesh": mesh if hybrid else device_mesh,
+        }
+        _shard_children(module, auto_wrap_policy, unit, inherited)
     if _is_bare_container(module):
         return module
-    unit = Unit(
-        strategy,
-        mixed_precision or MixedPrecision(),
-        ignored_modules=modules,
-        ignored_params=params,
-    )
     materialize_unit(module, param_init_fn, device, modules, params)
     move_unit(module, device, params, modules)
     if sync_module_states:
-        _synchronise(module, mesh, strategy, params)
-    _apply(module, unit, mesh, cpu_offload)
+        _synchronise(module, mesh, params)
+    _shard_unit(module, unit, mesh, cpu_offload)
     set_prefetching(module, backward_prefetch, forward_prefetch)
     return module
 
 
-def _shard_children(
-    module: nn.Module,
-    policy: Any,
-    ignored_modules: set[nn.Module],
-    ignored_params: set[nn.Parameter],
-    kwargs: dict[str, Any],
-) -> None:
+def _shard_children(module: nn.Module, policy: Any, unit: Unit, inherited: dict[str, Any]) -> None:
+    """Make units of what the policy chooses below `module`, each by FSDP1's constructor again."""
     if sharded_modules(module):
         raise ValueError(
             "auto_wrap_policy needs a module without sharded units inside, but "
             f"{type(module).__name__} has some"
         )
-    precision: MixedPrecision | None = kwargs["mixed_precision"]
-    exempt = tuple(precision._module_classes_to_ignore) if precision is not None else ()
-    plan: list[PlannedUnit] = plan_units(
-        module, policy, ignored_modules, ignored_params, kwargs, exempt
-    )
+    mixed = inherited["mixed_precision"] is not None
+    exempt = tuple(unit.precision._module_classes_to_ignore) if mixed else ()
+    plan = plan_units(module, policy, unit.ignored_modules, unit.ignored_params, inherited, exempt)
     plan = [(child, own) for child, own in plan if not _is_bare_container(child)]
-    reject_ties(module, [child for child, _ in plan], ignored_params)
+    reject_ties(module, [child for child, _ in plan], unit.ignored_params)
     for part in module.modules():
         if isinstance(part, exempt):
             compute_in_float32(part)
@@ -156,31 +148,26 @@ def _is_bare_container(module: nn.Module) -> bool:
     return True
 
 
-def _synchronise(
-    module: nn.Module,
-    mesh: DeviceMesh,
-    strategy: ShardingStrategy,
-    ignored: set[nn.Parameter],
-) -> None:
+def _synchronise(module: nn.Module, mesh: DeviceMesh, ignored: set[nn.Parameter]) -> None:
     """Rank 0's values for all: between nodes first, then inside, as FSDP1 ordered it."""
     owned = (p for m in own_modules(module) for p in m.parameters(recurse=False))
-    params = {id(p): p for p in owned if p not in ignored}
-    tensors = [*module.buffers(), *params.values()]
+    params = dict.fromkeys(p for p in owned if p not in ignored)
     for dim in range(mesh.ndim):
         if mesh.size(dim) > 1:
-            broadcast_tensors(tensors, mesh.get_group(dim))
+            broadcast_tensors([*module.buffers(), *params], mesh.get_group(dim))
 
 
-def _apply(module: nn.Module, unit: Unit, mesh: DeviceMesh, cpu_offload: CPUOffload | None) -> None:
+def _shard_unit(
+    module: nn.Module, unit: Unit, mesh: DeviceMesh, cpu_offload: CPUOffload | None
+) -> None:
     kwargs: dict[str, Any] = {"mesh": mesh, "mp_policy": precision_policy(unit.precision)}
     if unit.keeps_weights_after_forward:
         kwargs["reshard_after_forward"] = False
     if unit.ignored_params:
         kwargs["ignored_params"] = unit.ignored_params
-    offload = cpu_offload is not None and cpu_offload.offload_params
-    kwargs["offload_policy"] = (
-        CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu") if offload else OffloadPolicy()
-    )
+    if cpu_offload is not None and cpu_offload.offload_params:
+        kwargs["offload_policy"] = CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu")
     fully_shard(module, **kwargs)
     register(module, unit)
-    install_root_casts(module, unit)
+    install_root_hook(module, unit)
+    give_zero_gradients(module)

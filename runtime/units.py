@@ -7,7 +7,7 @@ buffers, which parameters were ignored). They are kept here, beside the modules,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,10 +24,11 @@ class Unit:
 
     strategy: ShardingStrategy
     precision: MixedPrecision
+    ignored_modules: set[nn.Module]
+    ignored_params: set[nn.Parameter]
     is_root: bool = True
+    started: bool = False  # it has run as a root
     buffers_cast: bool = False
-    ignored_modules: set[nn.Module] = field(default_factory=set)
-    ignored_params: set[nn.Parameter] = field(default_factory=set)
 
     @property
     def keeps_weights_after_forward(self) -> bool:

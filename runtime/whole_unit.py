@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
-from fsdp_migrate.runtime.precision import cast_floating
+from fsdp_migrate.runtime.casting import cast_floating
 from fsdp_migrate.runtime.private_torch import precision_of
 from fsdp_migrate.runtime.tensors import gather_many, write_back
 from fsdp_migrate.runtime.units import own_modules

@@ -299,3 +299,52 @@ def momentum_of_one_optimizer_for_two_models(ns: Any) -> None:
     with ns.summon_full_params(first), torch.no_grad(), ns.summon_full_params(second):
         second.head.weight.copy_(first.head.weight)
     assert torch.equal(whole(ns, first)["head.weight"], whole(ns, second)["head.weight"])
+
+
+def any_memory_layout(ns: Any) -> None:
+    """FSDP1 took weights that are views of others' memory, FSDP2 alone does not."""
+    net = nn.Linear(4, 6, bias=False)
+    net.weight.data = torch.randn(4, 6).t()
+    before = net.weight.detach().clone()
+    model = ns.fully_shard_from_fsdp1(net, device_id=CPU)
+    assert torch.equal(whole(ns, model)["weight"], before)
+
+
+def full_precision_evaluation(ns: Any) -> None:
+    """What cannot be kept is said."""
+    import os
+    import warnings
+
+    os.environ["FSDP_USE_FULL_PREC_IN_EVAL"] = "1"
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _model(ns, mixed_precision=ns.MixedPrecision(torch.bfloat16))
+    finally:
+        del os.environ["FSDP_USE_FULL_PREC_IN_EVAL"]
+    assert any("FSDP_USE_FULL_PREC_IN_EVAL" in str(w.message) for w in caught)
+
+
+def compiled_models(ns: Any) -> None:
+    """Compiled as a whole or block by block, training is the same."""
+    records = []
+    for how in ("no", "whole", "blocks"):
+        torch.manual_seed(0)
+        net = Net()
+        if how == "blocks":
+            for block in net.blocks:
+                block.compile(backend="eager")
+        policy = ns.ModuleWrapPolicy({Block})
+        precision = ns.MixedPrecision(torch.bfloat16)
+        model = ns.fully_shard_from_fsdp1(
+            net, auto_wrap_policy=policy, mixed_precision=precision, device_id=CPU
+        )
+        optim = adamw(model)
+        runner = torch.compile(model, backend="eager") if how == "whole" else model
+        for ids, targets in batches(2):
+            loss_of(runner(ids), targets).backward()
+            optim.step()
+            optim.zero_grad()
+        records.append(whole(ns, model))
+    assert not list(differences(records[0], records[1]))
+    assert not list(differences(records[0], records[2]))

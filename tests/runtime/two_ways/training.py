@@ -437,3 +437,74 @@ def _collectives_of_clipping(ns: Any, model: nn.Module) -> dict[str, int]:
     with counted() as counts:
         ns.clip_grad_norm_(model, 0.1)
     return dict(counts)
+
+
+# ---------------------------------------------------------------------- parameters without use
+class _Unused(Net):
+    """Parameters that take no part: in a block, and at the root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Parameter(torch.randn(7))
+        self.blocks[1].spare = nn.Linear(10, 3)
+
+
+class _Switching(Net):
+    """Takes another way every time: some blocks run, some do not, one runs in part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra = nn.Linear(10, 10)
+        self.calls = 0
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        x = self.embed(ids)
+        if self.calls % 2:
+            x = self.blocks[0](x)
+        x = self.blocks[1](x)
+        x = self.blocks[2](x) if self.calls % 3 else self.extra(x)
+        return self.head(self.norm(x))
+
+
+def _of(ns: Any, net: nn.Module, **kwargs: Any) -> nn.Module:
+    policy = ns.ModuleWrapPolicy({Block})
+    return ns.fully_shard_from_fsdp1(net, auto_wrap_policy=policy, device_id=CPU, **kwargs)
+
+
+def unused_parameters(ns: Any) -> Record:
+    return train(ns, _of(ns, _Unused()))
+
+
+def unused_flat_parameters(ns: Any) -> Record:
+    return train(ns, _of(ns, _Unused(), use_orig_params=False))
+
+
+def unused_parameters_accumulated(ns: Any) -> Record:
+    return train(ns, _of(ns, _Unused()), window=2, accumulate=True)
+
+
+def unused_parameters_low_precision(ns: Any) -> Record:
+    precision = ns.MixedPrecision(torch.bfloat16, torch.float32)
+    return train(ns, _of(ns, _Unused(), mixed_precision=precision))
+
+
+def unused_units(ns: Any) -> Record:
+    return train(ns, _of(ns, _Switching()), steps=6)
+
+
+def unused_units_momentum(ns: Any) -> Record:
+    model = _of(ns, _Switching(), sharding_strategy=ns.ShardingStrategy.SHARD_GRAD_OP)
+    return train(ns, model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), steps=6)
+
+
+def unused_unit_outputs(ns: Any) -> Record:
+    """A unit runs, but nothing comes of it."""
+
+    class Wasteful(Net):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            x = self.embed(ids)
+            self.blocks[0](x)
+            return self.head(self.norm(self.blocks[1](x)))
+
+    return train(ns, _of(ns, Wasteful()))

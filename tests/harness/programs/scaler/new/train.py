@@ -12,7 +12,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 class Model(nn.Sequential):
     def __init__(self, width=10):
-        super().__init__(nn.Linear(4, width), nn.Tanh(), nn.Linear(width, width), nn.Linear(width, 1))
+        super().__init__(
+            nn.Linear(4, width), nn.Tanh(), nn.Linear(width, width), nn.Linear(width, 1)
+        )
 
 
 def main():

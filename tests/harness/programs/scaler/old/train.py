@@ -13,7 +13,9 @@ from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 class Model(nn.Sequential):
     def __init__(self, width=10):
-        super().__init__(nn.Linear(4, width), nn.Tanh(), nn.Linear(width, width), nn.Linear(width, 1))
+        super().__init__(
+            nn.Linear(4, width), nn.Tanh(), nn.Linear(width, width), nn.Linear(width, 1)
+        )
 
 
 def main():
