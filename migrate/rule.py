@@ -12,6 +12,7 @@ from fsdp_migrate.contexts import Contexts
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Edit, Finding, Fix, Import, Safety, Tier
 from fsdp_migrate.options import Options
+from fsdp_migrate.order import Order
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.values import Site, Value, Wrapped
 from fsdp_migrate.wraps import WrapPlan
@@ -102,6 +103,11 @@ class Facts:
     def value(self, node: ast.AST | None) -> Value:
         """What an expression can be."""
         return self.solver.value(node)
+
+    @cached_property
+    def order(self) -> Order:
+        """What comes before what, and who calls whom."""
+        return Order(self.solver)
 
     @cached_property
     def use_of(self) -> Mapping[ast.AST, Use]:

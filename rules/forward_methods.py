@@ -13,16 +13,11 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.effects import path_of
-from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
 from fsdp_migrate.library import FSDP_METHODS
-from fsdp_migrate.names import FSDP1
-from fsdp_migrate.order import Order
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rules._evidence import is_summoned
 from fsdp_migrate.values import Bound, Instance, Site, Symbol, Wrapped
-
-SUMMON = f"{FSDP1}.summon_full_params"
-DEPTH = 4
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -67,7 +62,6 @@ def survey(facts: Facts) -> Iterator[Finding]:
     """Calls of methods of the wrapped class that use its parameters or submodules."""
     if not facts.solver.wraps:
         return
-    order = Order(facts.solver)
     for site, call in facts.solver.call_nodes.items():
         module = facts.solver.project.modules[site.module]
         func = call.func
@@ -83,7 +77,7 @@ def survey(facts: Facts) -> Iterator[Finding]:
         }
         if not any(_runs_model(facts, method) for method in methods):
             continue
-        if _is_summoned(facts, order, module, call, 0):
+        if is_summoned(facts, module, call):
             continue
         yield finding_at(
             RULE,
@@ -116,24 +110,6 @@ def _runs_model(facts: Facts, method: Site) -> bool:
             is_part = is_part or library.startswith("torch.nn.")
             if is_part and (called or library == "torch.nn.Parameter"):
                 return True
-    return False
-
-
-def _is_summoned(facts: Facts, order: Order, module: Module, node: ast.AST, depth: int) -> bool:
-    """Whether `node` runs inside `summon_full_params`, here or in every caller."""
-    for around in module.ancestors(node):
-        if isinstance(around, ast.With):
-            for item in around.items:
-                for atom in facts.value(item.context_expr):
-                    if getattr(atom, "symbol", "") == SUMMON:
-                        return True
-        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            calls = order.callers.get(module.site(around), [])
-            return (
-                depth < DEPTH
-                and bool(calls)
-                and all(_is_summoned(facts, order, order.module_of(c), c, depth + 1) for c in calls)
-            )
     return False
 
 

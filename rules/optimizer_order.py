@@ -40,7 +40,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look for optimizers and lists of parameters above every wrap."""
     if not facts.solver.wraps:
         return
-    order = Order(facts.solver)
+    order = facts.order
     done: set[int] = set()
     for fact in facts.solver.wraps.values():
         groups: dict[int, list[Early]] = {}
