@@ -43,6 +43,7 @@ class Arguments:
         nodes = _parts(self.node)
         start, end = self._range(self.node)
         text = self.module.source.text
+        self.keywords = isinstance(self.node, ast.Call)  # or keys of a dict
         self.changed = False
         self.newline = "\r\n" if "\r\n" in text else "\n"
         at, opened = start, 0
@@ -110,6 +111,15 @@ class Arguments:
         assert item is not None
         item.parts = parts
 
+    def make_call(self, callee: str) -> None:
+        """Turn the call, or the dict display, into a call of `callee` with keywords."""
+        bracket = "(" if isinstance(self.node, ast.Call) else "{"
+        self.gaps[0] = f"{callee}({self.gaps[0].partition(bracket)[2]}"
+        self.gaps[-1] = f"{self.gaps[-1][:-1]})"
+        for item in self.items:
+            item.before = f"{item.name}="
+        self.keywords = self.changed = True
+
     def edit(self) -> ReplaceExpression:
         """The edit that makes the changes."""
         parts: list[str] = []
@@ -140,6 +150,7 @@ class Arguments:
         ]
         around = "".join(self.gaps)
         new = isinstance(self.node, ast.Dict) or any(item.parts for item in self.items)
+        new = new or self.gaps[0] not in text
         if not new or "\n" in around or "#" in around:
             return
         line = self.module.lines[self.node.lineno - 1]
@@ -169,15 +180,18 @@ class Arguments:
         return line[: len(line) - len(line.lstrip())]
 
     def _prefix(self, name: str) -> str:
-        if isinstance(self.node, ast.Call):
-            return f"{name}="
-        quote = "'" if any(i.before.startswith("'") for i in self.items) else '"'
-        return f"{quote}{name}{quote}: "
+        return f"{name}=" if self.keywords else f"{self.quote}{name}{self.quote}: "
+
+    @property
+    def quote(self) -> str:
+        """The quotation mark that the source likes here."""
+        text = self.module.text(self.node)
+        return "'" if text.count("'") > text.count('"') else '"'
 
     def _insert(self, item: Item, first: bool) -> None:
         if not self.items:
             head = self.gaps[0]
-            at = head.index("{") + 1 if isinstance(self.node, ast.Dict) else head.index("(") + 1
+            at = head.index("(" if self.keywords else "{") + 1
             tail = head[at:]
             self.gaps = [head[:at], tail if "#" in tail else tail.lstrip()]
             self.items = [item]

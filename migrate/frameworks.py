@@ -73,8 +73,8 @@ def state_dict_type(value: object) -> str | None:
 
 def truth(value: object) -> bool | None:
     """What a flag says, written as a boolean or as a word; None if it is neither."""
-    if isinstance(value, bool):
-        return value
+    if value is None or isinstance(value, bool):
+        return bool(value)
     word = str(value).strip().lower()
     if word in {"true", "yes", "y", "t", "on", "1"}:
         return True
