@@ -11,10 +11,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from fsdp_migrate.effects import path_of
-from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
+from fsdp_migrate.facts import Module
+from fsdp_migrate.findings import (
+    Finding,
+    Import,
+    InsertStatements,
+    ReplaceExpression,
+    Safety,
+    Tier,
+)
 from fsdp_migrate.library import FSDP_METHODS
+from fsdp_migrate.names import ROOT
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at
 from fsdp_migrate.rules._evidence import is_summoned
 from fsdp_migrate.values import Bound, Instance, Site, Symbol, Wrapped
@@ -79,6 +89,25 @@ def survey(facts: Facts) -> Iterator[Finding]:
             continue
         if is_summoned(facts, module, call):
             continue
+        place = _after_wrap(facts, wraps)
+        if place is not None:
+            home, statement, model = place
+            register = f'register_fsdp_forward_method({model}, "{func.attr}")'
+            made = finding_at(
+                RULE,
+                home,
+                call,
+                f"{func.attr} uses the model's parameters without calling the model, which "
+                f"NO_SHARD allowed: {register}; gradients that come through it are reduced now",
+                tier=Tier.NATIVE,
+                safety=Safety.UNSAFE,
+                edits=[InsertStatements(home.span(statement), register, after=True)],
+                imports=[Import(ROOT, "register_fsdp_forward_method")],
+                units=facts.units(wraps),
+            )
+            span = module.span(call)
+            yield replace(made, path=module.path, line=span.line, col=span.col + 1)
+            continue
         yield finding_at(
             RULE,
             module,
@@ -89,6 +118,20 @@ def survey(facts: Facts) -> Iterator[Finding]:
             tier=Tier.NOTE,
             units=facts.units(wraps),
         )
+
+
+def _after_wrap(facts: Facts, wraps: set[Wrapped]) -> tuple[Module, ast.stmt, str] | None:
+    """Where to register methods of an unsharded model, and what it is called there."""
+    if len(wraps) != 1:
+        return None
+    plan = facts.plan(next(iter(wraps)))
+    if plan is None or plan.members != {"NO_SHARD"} or plan.shape != "assign":
+        return None
+    module = plan.fact.module
+    statement = module.statement(plan.fact.node)
+    if not module.rewrite or not isinstance(statement, ast.Assign):
+        return None
+    return module, statement, path_of(statement.targets[0]) or ""
 
 
 def _runs_model(facts: Facts, method: Site) -> bool:
@@ -121,7 +164,10 @@ RULE = Rule(
         "FSDP2 gathers parameters in the hooks of the module call, which a direct call of "
         "`forward` goes past."
     ),
-    fix_safety="Safe: calling the model runs the same forward; its own hooks run as well.",
+    fix_safety=(
+        "Safe: calling the model runs the same forward; its own hooks run as well.  Unsafe where "
+        "a method is registered: FSDP1 did not reduce the gradients that came through it."
+    ),
     check=check,
     survey=survey,
     methods=("forward",),
