@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import ReplaceExpression, Span
+from fsdp_migrate.listing import Listing
 
 WIDTH = 88  # a call in an argument that makes its line longer is broken up
 _LINES = re.compile(r"\r\n|\r|\n")
@@ -30,16 +31,13 @@ class Item:
     parts: tuple[str, ...] = ()  # what stands in `text`, a pair of brackets with a name before it
 
 
-@dataclass(eq=False)
-class Arguments:
+class Arguments(Listing[Item]):
     """A call or a dict display of `module`, and what becomes of it."""
 
-    module: Module
-    node: ast.Call | ast.Dict
-    items: list[Item] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)  # the text around the items
-
-    def __post_init__(self) -> None:
+    def __init__(self, module: Module, node: ast.Call | ast.Dict) -> None:
+        super().__init__()
+        self.module = module
+        self.node = node
         nodes = _parts(self.node)
         start, end = self._range(self.node)
         text = self.module.source.text
@@ -78,12 +76,7 @@ class Arguments:
         item = self.item(name)
         if item is None:
             return
-        index = self.items.index(item)
-        last = index == len(self.items) - 1
-        self.gaps[index : index + 2] = [
-            _merged(self.gaps[index], self.gaps[index + 1], last, self.newline)
-        ]
-        del self.items[index]
+        self.remove(item)
         self.changed = True
 
     def put(
@@ -98,7 +91,7 @@ class Arguments:
         item = self.item(name) or self.item(instead_of or name)
         if item is None:
             item = Item(name, self._prefix(name), None)
-            self._insert(item, first)
+            self.insert(item, "(" if self.keywords else "{", first)
         elif item.name != name:
             item.before = self._prefix(name)
         self.changed = True
@@ -169,7 +162,7 @@ class Arguments:
             return item.text
         opening, closing = item.text[:-1], item.text[-1]
         flat = f"{opening}{', '.join(item.parts)}{closing}"
-        indent = _last_line(gap) if "\n" in gap else ""
+        indent = gap[gap.rindex("\n") + 1 :] if "\n" in gap else ""
         if "\n" not in gap or len(indent) + len(item.before) + len(flat) < WIDTH:
             return flat
         inner = f",{self.newline}{indent}    ".join(item.parts)
@@ -187,35 +180,6 @@ class Arguments:
         """The quotation mark that the source likes here."""
         text = self.module.text(self.node)
         return "'" if text.count("'") > text.count('"') else '"'
-
-    def _insert(self, item: Item, first: bool) -> None:
-        if not self.items:
-            head = self.gaps[0]
-            at = head.index("(" if self.keywords else "{") + 1
-            tail = head[at:]
-            self.gaps = [head[:at], tail if "#" in tail else tail.lstrip()]
-            self.items = [item]
-            return
-        spread = [gap for gap in self.gaps[:-1] if "\n" in gap]
-        indent = _last_line(spread[-1]) if spread else ""
-        step = f"{self.newline}{indent}" if spread else " "
-        if first:
-            head = self.gaps[0]
-            at = head.index("\n") + 1 if "\n" in head else len(head)
-            between = f",{self.newline}{head[at:]}" if at < len(head) else f",{step}"
-            self.gaps[:1] = [head[:at] + (indent if at < len(head) else ""), between]
-            self.items.insert(0, item)
-            return
-        tail = self.gaps[-1]
-        trailing = tail.lstrip().startswith(",")
-        if not trailing:
-            self.gaps[-1:] = [f",{step}", tail]
-        elif "\n" in tail:
-            at = tail.rindex("\n") + 1
-            self.gaps[-1:] = [tail[:at] + indent, f",{self.newline}{tail[at:]}"]
-        else:
-            self.gaps[-1:] = [", ", "," + tail.lstrip()[1:]]
-        self.items.append(item)
 
     def _dedented(self, text: str) -> str:
         """`text` with its lines relative to the statement, as templates have them."""
@@ -264,19 +228,3 @@ def _closed(gap: str, opened: int) -> tuple[str, int]:
     while opened and gap.lstrip().startswith(")"):
         gap, opened = gap.lstrip()[1:], opened - 1
     return gap, opened
-
-
-def _merged(left: str, right: str, last: bool, newline: str) -> str:
-    """What stands between two arguments when the one between `left` and `right` is gone."""
-    if "\n" in right:
-        rest = right[right.index("\n") + 1 :]
-        if "\n" in left:
-            return left[: left.rindex("\n") + 1] + rest
-        return left.rstrip() + newline + rest
-    if last and "#" not in left:
-        return re.sub(r",\s*$", "", left) + right.lstrip().removeprefix(",").lstrip()
-    return left
-
-
-def _last_line(text: str) -> str:
-    return text[text.rindex("\n") + 1 :]
