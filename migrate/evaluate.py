@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from fsdp_migrate import library
 from fsdp_migrate.facts import BUILTINS, Module
@@ -50,6 +51,7 @@ class Frame:
         self.live = True
         self.ambient = solver.contexts.get(unit, frozenset({None}))
         self.cls: Site | None = None  # the class whose body is being run
+        self._looking: set[str] = set()  # modules that a name is being looked for in
         self.outward: set[str] = set()  # names declared global or nonlocal
 
     # ------------------------------------------------------------------ running
@@ -65,7 +67,7 @@ class Frame:
             self.solver.write(self.ev(node.body), "return", self.unit)
         else:
             self.block(node.body)
-            if self.live:
+            if self.live and not self.info.is_generator:
                 self.solver.write(NONE, "return", self.unit)
         self._expose(self.env)
         self._flush_attributes()
@@ -191,7 +193,8 @@ class Frame:
 
     def do_Return(self, node: ast.Return) -> None:
         value = self.ev(node.value) if node.value else NONE
-        self.solver.write(value, "return", self.unit)
+        if self.info is None or not self.info.is_generator:
+            self.solver.write(value, "return", self.unit)
         self.snapshot()
         self.live = False
 
@@ -318,11 +321,13 @@ class Frame:
         for _ in range(LOOPS):
             start = dict(self.env)
             self.ev(node.test)
+            self.narrow(node.test, True)
             self.block(node.body)
             self.live = True
             self.env = _join_env(start, self.env)
             if self.env == start:
                 break
+        self.narrow(node.test, False)
         self.block(node.orelse)
         for env in self._breaks.pop():
             self.env = _join_env(self.env, env)
@@ -362,7 +367,8 @@ class Frame:
 
     def do_Match(self, node: ast.Match) -> None:
         self.ev(node.subject)
-        before, after, live = dict(self.env), dict(self.env), True
+        before = dict(self.env)
+        ends: list[Env] = []
         for case in node.cases:
             self.env, self.live = dict(before), True
             for pattern in ast.walk(case.pattern):
@@ -376,8 +382,12 @@ class Frame:
                 self.ev(case.guard)
             self.block(case.body)
             if self.live:
-                after, live = _join_env(after, self.env), True
-        self.env, self.live = after, live
+                ends.append(self.env)
+        if not any(map(_matches_all, node.cases)):
+            ends.append(before)
+        self.env, self.live = (ends[0], True) if ends else (before, False)
+        for env in ends[1:]:
+            self.env = _join_env(self.env, env)
 
     def do_Delete(self, node: ast.Delete) -> None:
         for target in node.targets:
@@ -545,11 +555,8 @@ class Frame:
                 return frozenset({ModuleRef(inner)})
             return unknown(f"`{name}` is not among the files")
         module = self.solver.project.modules[home]
-        if name in module.bound_names:
-            found = self.solver.read("name", home, name)
-            if found or home == self.module.name:
-                return found or self._fallback(module, name, builtin=False)
-        return self._fallback(module, name)
+        found = self.solver.read("name", home, name)
+        return found or self._fallback(module, name, builtin=name not in module.global_names)
 
     def _fallback(self, module: Module, name: str, builtin: bool = True) -> Value:
         inner = f"{module.name}/{name}"
@@ -560,14 +567,19 @@ class Frame:
                 home = self.solver.project.resolve(module, node.module or "", node.level)
                 if home is None and (node.module or "").startswith(ROOT) and name in STAR:
                     return frozenset({Symbol(canonical(f"{node.module}.{name}"))})
-                if home is not None and home != module.name and not name.startswith("_"):
-                    found = self.global_name(home, name)
-                    unsure = any(isinstance(a, Unknown) for a in found)
-                    if not unsure and not all(map(_is_builtin, found)):
-                        return found
+                if home is None or home in self._looking or name.startswith("_"):
+                    continue
+                self._looking.add(home)
+                found = self.global_name(home, name)
+                self._looking.discard(home)
+                if not found:
+                    return NOTHING  # it has the name, and doesn't know its value yet
+                unsure = any(isinstance(a, Unknown) for a in found)
+                if not unsure and not all(map(_is_builtin, found)):
+                    return found
         if builtin and name in BUILTINS:
             return frozenset({Symbol(f"builtins.{name}")})
-        if name in module.bound_names:
+        if name in module.global_names:
             return NOTHING
         return unknown(f"`{name}` is not defined in this file")
 
@@ -635,9 +647,7 @@ class Frame:
             if isinstance(atom, Container):
                 if atom.kind == "dict":
                     keys = self.solver.item_keys(atom.site)
-                    found.append(
-                        frozenset(Const.of(k) for k in keys if isinstance(k, str | int)) or COMPUTED
-                    )
+                    found.append(_key_values(keys) or COMPUTED)
                 else:
                     found.append(self.solver.dict_values(atom))
             else:
@@ -768,6 +778,12 @@ class Frame:
     def ev_Yield(self, node: ast.Yield) -> Value:
         made = self.container(node, "list")
         self.store_item(made, ANY, self.ev(node.value) if node.value else NONE)
+        self.solver.write(frozenset({made}), "return", self.unit)
+        return COMPUTED
+
+    def ev_YieldFrom(self, node: ast.YieldFrom) -> Value:
+        made = self.container(node, "list")
+        self.store_item(made, ANY, self.elements(self.ev(node.value)))
         self.solver.write(frozenset({made}), "return", self.unit)
         return COMPUTED
 
@@ -944,6 +960,19 @@ def _path(node: ast.expr) -> str | None:
     if isinstance(node, ast.Name):
         return ".".join([node.id, *reversed(parts)])
     return None
+
+
+def _key_values(keys: Iterable[object]) -> Value:
+    return frozenset(Const.of(k) for k in keys if isinstance(k, str | int) and k != ANY)
+
+
+def _matches_all(case: ast.match_case) -> bool:
+    """Whether a case takes everything: `case _` or `case name`."""
+    return (
+        case.guard is None
+        and isinstance(case.pattern, ast.MatchAs)
+        and case.pattern.pattern is None
+    )
 
 
 def _is_builtin(atom: Atom) -> bool:

@@ -59,6 +59,24 @@ class Module:
                 names.add(node.asname or node.name.partition(".")[0])
         return frozenset(names)
 
+    @cached_property
+    def global_names(self) -> frozenset[str]:
+        """The names that are bound in the module's own scope, or by a `global` in a function."""
+        names: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Global):
+                names |= set(node.names)
+        for node in scope_nodes(self.tree):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                names.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.alias):
+                names.add(node.asname or node.name.partition(".")[0])
+            elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+                names.add(node.name)
+        return frozenset(names)
+
     def site(self, node: ast.AST) -> Site:
         """The place of `node`."""
         return Site.of(self.name, node)

@@ -12,6 +12,7 @@ import ast
 from collections import defaultdict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fsdp_migrate.facts import Function, Module, Scope, scope_nodes
 from fsdp_migrate.project import Project
@@ -55,6 +56,11 @@ class FunctionInfo:
     cls: Site | None  # the class it is a method of
     locals: frozenset[str]
     captured: frozenset[str]  # names that functions nested in it use
+
+    @cached_property
+    def is_generator(self) -> bool:
+        """Whether calling it gives an iterator over what it yields."""
+        return any(isinstance(n, ast.Yield | ast.YieldFrom) for n in scope_nodes(self.node))
 
     @property
     def decorators(self) -> set[str]:
@@ -358,6 +364,11 @@ class Solver:
                     unit,
                     arg.arg,
                 )
+            reason = unknown("passed from outside, which nothing here does")
+            for star, kind in ((args.vararg, "tuple"), (args.kwarg, "dict")):
+                if star is not None:
+                    made = Container(info.module.site(star), kind)
+                    self.write(reason, "item", made.site, ANY)
             self.enter(unit, frozenset({None}))
 
     # ------------------------------------------------------------------ questions
