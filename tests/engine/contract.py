@@ -146,10 +146,7 @@ def keeps_comments(run: Run) -> None:
 def leaves_nothing_unmentioned(run: Run) -> None:
     """A name of FSDP1 that is left has a finding on its line; an import of one, in its file."""
     for name, text in run.after.items():
-        if name in run.changed:
-            spoken = run.second.of(name)
-        else:
-            spoken = run.of(name)
+        spoken = run.second.of(name) if name in run.changed else run.of(name)
         lines = {line for item in spoken for line in _statement_lines(text, item.line)}
         for line, word, is_import in fsdp1_names(ast.parse(text)):
             said = bool(spoken) if is_import else line in lines

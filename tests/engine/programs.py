@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Run:
     after: Files
     findings: tuple[Finding, ...]
     errors: tuple[str, ...]
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
     @property
     def changed(self) -> list[str]:
