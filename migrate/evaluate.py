@@ -549,6 +549,7 @@ class Frame:
 
     def global_name(self, home: str, name: str) -> Value:
         """A name of a module of the project: a variable, a star import, a submodule, a builtin."""
+        self.solver.require(home)
         if home not in self.solver.project.modules:
             inner = f"{home}/{name}"
             if self.solver.project.exists(inner):

@@ -27,12 +27,14 @@ from fsdp_migrate.values import (
     Symbol,
     Value,
     Wrapped,
+    cached_hash,
     join,
     unknown,
 )
 
 ANY = "*"  # the key of what is stored under a name or index that isn't known
-MAX_RUNS = 100_000
+MAX_RUNS = 200_000
+MAX_DEPTH = 40  # of calls that are followed at once
 
 Key = tuple[Hashable, ...]
 
@@ -44,6 +46,8 @@ class Unit:
     module: str
     site: Site | None = None
     receiver: Site | None = None
+
+    __hash__ = cached_hash
 
 
 @dataclass(eq=False)
@@ -127,6 +131,9 @@ class Solver:
         self._readers: dict[Key, set[Unit]] = defaultdict(set)
         self._queue: deque[Unit] = deque()
         self._queued: set[Unit] = set()
+        self._started: set[str] = set()
+        self._depth = 0
+        self._runs = 0
         self._reached: set[Site] = set()
         self._current: Unit | None = None
         for module in project.modules.values():
@@ -221,7 +228,29 @@ class Solver:
         self._reached.add(unit.site)
         if new != old:
             self.contexts[unit] = new
-            self.enqueue(unit)
+            if old is None and self._depth < MAX_DEPTH:
+                self._run(unit)  # so that the caller sees what it returns
+            else:
+                self.enqueue(unit)
+
+    def require(self, module: str) -> None:
+        """Have the body of a module run before something is read from it."""
+        if module not in self._started and module in self.project.modules:
+            self._started.add(module)
+            self._run(Unit(module))
+
+    def _run(self, unit: Unit) -> None:
+        from fsdp_migrate.evaluate import Frame
+
+        saved, self._current = self._current, unit
+        self._depth += 1
+        self._queued.discard(unit)
+        self._runs += 1
+        if self._runs > MAX_RUNS:
+            raise RecursionError("the analysis does not settle")
+        Frame(self, unit).run()
+        self._depth -= 1
+        self._current = saved
 
     # ------------------------------------------------------------------ classes
     def bases(self, cls: Site) -> list[Atom]:
@@ -299,27 +328,19 @@ class Solver:
     # ------------------------------------------------------------------ the fixpoint
     def solve(self) -> None:
         """Run all units to the fixpoint: modules first, then what nothing was seen to call."""
-        from fsdp_migrate.evaluate import Frame
-
         for name in self.project.modules:
-            self.enqueue(Unit(name))
-        self._drain(Frame)
+            self.require(name)
+        self._drain()
         while entries := self._next_entries():
             for site in entries:
                 self._enter_unknown(site)
-            self._drain(Frame)
+            self._drain()
 
-    def _drain(self, frame: type) -> None:
-        runs = 0
+    def _drain(self) -> None:
         while self._queue:
             unit = self._queue.popleft()
-            self._queued.discard(unit)
-            self._current = unit
-            frame(self, unit).run()
-            self._current = None
-            runs += 1
-            if runs > MAX_RUNS:
-                raise RecursionError("the analysis does not settle")
+            if unit in self._queued:
+                self._run(unit)
 
     def _next_entries(self) -> list[Site]:
         """Functions that nothing reached, those first that no other of them mentions."""

@@ -11,6 +11,16 @@ import ast
 from dataclasses import dataclass
 
 
+def cached_hash(self: object) -> int:
+    """The hash of a frozen data class, worked out once: values live in sets."""
+    known: int | None = self.__dict__.get("_hash")
+    if known is None:
+        fields = self.__dataclass_fields__  # type: ignore[attr-defined]
+        known = hash((type(self).__name__, *(getattr(self, name) for name in fields)))
+        object.__setattr__(self, "_hash", known)
+    return known
+
+
 @dataclass(frozen=True, order=True)
 class Site:
     """A place in the source: the module, and the node's own coordinates."""
@@ -170,6 +180,7 @@ Value = frozenset[Atom]
 
 NOTHING: Value = frozenset()
 NONE: Value = frozenset({Const.of(None)})
+LITERALS = 12  # with more literals than this it is none in particular
 WIDTH = 48  # a value with more atoms than this is as good as unknown
 
 
@@ -180,7 +191,21 @@ def unknown(reason: str) -> Value:
 
 def join(*values: Value) -> Value:
     """The value of an expression that can have any of `values`."""
-    result = frozenset().union(*values)
+    some: list[Value] = []
+    for value in values:
+        if value and value not in some:
+            some.append(value)
+    if len(some) < 2:
+        return some[0] if some else NOTHING
+    result = frozenset().union(*some)
+    if len(result) == len(max(some, key=len)):
+        return max(some, key=len)
+    reasons = sorted(atom.reason for atom in result if isinstance(atom, Unknown))
+    if len(reasons) > 1:  # one reason will do
+        result = frozenset(a for a in result if not isinstance(a, Unknown)) | unknown(reasons[0])
+    literals = [atom for atom in result if isinstance(atom, Const) and atom.value is not None]
+    if len(literals) > LITERALS:
+        result = (result - frozenset(literals)) | unknown("one of many literals")
     if len(result) > WIDTH:
         wrapped = {atom for atom in result if isinstance(atom, Wrapped | Symbol)}
         if len(wrapped) > WIDTH:
@@ -215,3 +240,35 @@ def is_symbol(value: Value, name: str) -> bool:
     return symbols(value) == {name} and all(
         isinstance(atom, Symbol) or atom == Const.of(None) for atom in value
     )
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash
+
+    __hash__ = cached_hash

@@ -133,19 +133,19 @@ def train(
     model: nn.Module,
     optim: torch.optim.Optimizer | None = None,
     *,
-    steps: int = 3,
+    steps: int = 2,
     window: int = 1,
     seed: int = 100,
     accumulate: bool = False,
     before_step: Callable[[], Any] | None = None,
 ) -> Record:
-    """Train and return losses, parameters and buffers per step, and the optimizer's last state.
+    """Train and return the losses, and in the end parameters, buffers and optimizer states.
 
     With `accumulate`, all but the last batch of each window are run under `no_sync`.
     """
     optim = adamw(model) if optim is None else optim
     data = iter(batches(steps * window, seed))
-    record: Record = {"loss": [], "model": [], "extra": []}
+    record: Record = {"loss": [], "extra": []}
     for _ in range(steps):
         for i in range(window):
             ids, targets = next(data)
@@ -158,7 +158,7 @@ def train(
             record["extra"].append(before_step())
         optim.step()
         optim.zero_grad()
-        record["model"].append(whole(ns, model))
+    record["model"] = whole(ns, model)
     record["optim"] = whole_optim(ns, model, optim)
     return record
 

@@ -362,7 +362,7 @@ def ignored_parameters(ns: Any) -> Record:
     net = Net()
     record = train(ns, _ignoring(ns, net, ignored_states=[net.blocks[1].up.weight, net.norm.bias]))
     # FSDP1 registered the parameters of a unit anew, behind those that it ignored
-    record["model"] = [dict(sorted(state.items())) for state in record["model"]]
+    record["model"] = dict(sorted(record["model"].items()))
     return record
 
 
@@ -508,3 +508,38 @@ def unused_unit_outputs(ns: Any) -> Record:
             return self.head(self.norm(self.blocks[1](x)))
 
     return train(ns, _of(ns, Wasteful()))
+
+
+def several_forwards(ns: Any) -> Record:
+    """Two forwards, one backward: reduced once."""
+    model = _of(ns, _Unused())
+    optim = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    record: Record = {"loss": [], "reductions": []}
+    for (ids, targets), (more, others) in zip(batches(3), batches(3, seed=3), strict=True):
+        loss = loss_of(model(ids), targets) + loss_of(model(more), others)
+        with counted() as counts:
+            loss.backward()
+        optim.step()
+        optim.zero_grad()
+        record["loss"].append(loss.detach())
+        record["reductions"].append(counts["reduce-scatter"])
+        model(ids)  # and one without a backward
+    return {**record, "state": whole(ns, model)}
+
+
+def recomputed(ns: Any) -> Record:
+    """Activation checkpointing outside and inside of units."""
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+        apply_activation_checkpointing,
+    )
+
+    record: Record = {}
+    for when in ("before", "after"):
+        net = _Unused()
+        if when == "before":
+            apply_activation_checkpointing(net, check_fn=lambda m: isinstance(m, Block))
+        model = _of(ns, net)
+        if when == "after":
+            apply_activation_checkpointing(model, check_fn=lambda m: isinstance(m, Block))
+        record[when] = train(ns, model)
+    return record
