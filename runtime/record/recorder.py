@@ -69,7 +69,7 @@ class Recorder:
         # takes a step with gradients of zero to create the state of a fresh optimizer
         rebinding.replace(dsd, "_init_optim_state", self._unwatched)
         rebinding.apply()
-        sys.stdout = self.printed
+        put(sys, stdout=self.printed)
         os.register_at_fork(after_in_child=self._forget)
 
     def finish(self, error: str | None) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
+LIMIT = 64 << 20  # characters that are copied; nobody reads more
 
-class Tee(io.TextIOBase):
-    """Passes everything on; keeps it in memory until it is told where the copy goes."""
+
+class Tee:
+    """Passes everything on; keeps a copy in memory until it is told where the copy goes.
+
+    What it does not do itself, the screen does: it may be asked for its encoding or descriptor.
+    """
 
     def __init__(self, screen: TextIO) -> None:
-        super().__init__()
         self.used = False
         self._screen = screen
-        self._copy: TextIO | None = io.StringIO()
+        self._copy: TextIO = io.StringIO()
+        self._left = LIMIT
 
     def into(self, path: Path) -> None:
         """Write the copy to a file from now on."""
@@ -29,18 +35,22 @@ class Tee(io.TextIOBase):
         self._copy = io.StringIO()
 
     def write(self, text: str) -> int:
+        """Write to the screen and to the copy."""
         self.used = True
-        if self._copy is not None:
-            self._copy.write(text)
+        if self._left > 0:
+            self._copy.write(text[: self._left])
+            self._left -= len(text)
         return self._screen.write(text)
 
-    def flush(self) -> None:
-        if self._copy is not None:
-            self._copy.flush()
-        self._screen.flush()
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
 
-    def writable(self) -> bool:
-        return True
+    def flush(self) -> None:
+        """Flush both."""
+        self._copy.flush()
+        self._screen.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._screen, name)
