@@ -29,17 +29,16 @@ class StandIn(Protocol):
 @contextlib.contextmanager
 def replaced_gathering(unit: nn.Module, stand_in: StandIn) -> Iterator[None]:
     """Inside, `stand_in` surrounds forwards of `unit`. Hooks of others keep their order and run."""
-    replaced = [(hooks, key, hooks[key]) for hooks, key in forward_hooks(unit)]
+    replaced = [(before, hooks, key, hooks[key]) for before, hooks, key in forward_hooks(unit)]
     methods = [(name, vars(unit)[name], plain) for name, plain in registered_forward_methods(unit)]
-    for hooks, key, hook in replaced:
-        before = hooks is unit._forward_pre_hooks
+    for before, hooks, key, hook in replaced:
         hooks[key] = _pre_hook(stand_in, hook) if before else _post_hook(stand_in, hook)
     for name, method, plain in methods:
         vars(unit)[name] = _method(stand_in, method, plain)
     try:
         yield
     finally:
-        for hooks, key, hook in replaced:
+        for _, hooks, key, hook in replaced:
             if key in hooks:
                 hooks[key] = hook
         for name, method, _ in methods:

@@ -19,7 +19,7 @@ from torch import nn
 from fsdp_migrate.runtime.policies import or_policy
 
 Kwargs = dict[str, Any]
-Unit = tuple[nn.Module, Kwargs]
+PlannedUnit = tuple[nn.Module, Kwargs]
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ def plan_units(
     ignored_params: set[nn.Parameter],
     root_kwargs: Kwargs,
     full_precision: Sequence[type[nn.Module]] = (),
-) -> list[Unit]:
+) -> list[PlannedUnit]:
     """The units below `root` with the arguments of each, children before parents.
 
     Args:

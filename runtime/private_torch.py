@@ -14,6 +14,8 @@ from typing import Any
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
+Hooks = dict[int, Callable[..., Any]]
+
 
 def _state(module: nn.Module) -> Any:
     return module._get_fsdp_state()  # type: ignore[operator]
@@ -58,18 +60,22 @@ def precision_of(module: nn.Module) -> MixedPrecisionPolicy:
     return policy
 
 
-def forward_hooks(module: nn.Module) -> Iterator[tuple[dict[int, Callable[..., Any]], int]]:
-    """The places (dict, key) of FSDP2's own forward hooks among all hooks of a unit.
+def forward_hooks(module: nn.Module) -> Iterator[tuple[bool, Hooks, int]]:
+    """FSDP2's own forward hooks among all hooks of a unit: (runs before?, all of them, key).
 
     `summon_full_params` has to keep FSDP2 from gathering and freeing weights inside its context;
     FSDP2 has no switch for that. No place is reported if the hooks cannot be recognised.
     """
     state = _state(module)
-    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+    places: list[tuple[bool, Hooks]] = [
+        (True, module._forward_pre_hooks),
+        (False, module._forward_hooks),
+    ]
+    for before, hooks in places:
         for key, hook in list(hooks.items()):
             wrapped = getattr(hook, "__wrapped__", None)  # so with several modules in one unit
             if state in (getattr(h, "__self__", None) for h in (hook, wrapped)):
-                yield hooks, key
+                yield before, hooks, key
 
 
 def registered_forward_methods(module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
