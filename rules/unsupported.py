@@ -1,0 +1,134 @@
+"""What no sharded model supports, and what FSDP2 has nothing for.
+
+`copy.deepcopy(model)` and DDP around FSDP fail under both; they are named, and in nobody's way.
+Optimizers inside the backward pass and gradients kept in low precision are for a person.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.facts import Module
+from fsdp_migrate.findings import Finding, Tier
+from fsdp_migrate.library import DDP
+from fsdp_migrate.names import ROOT
+from fsdp_migrate.rule import Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rules._evidence import called, calls, is_summoned, owners
+from fsdp_migrate.values import Const, Result, Wrapped
+
+COPYING = {
+    "copy.deepcopy": "copy.deepcopy",
+    "torch.optim.swa_utils.AveragedModel": "AveragedModel",
+}
+IN_BACKWARD = frozenset(
+    {
+        "torch.distributed.optim._apply_optimizer_in_backward",
+        "torch.distributed.optim.apply_optimizer_in_backward._apply_optimizer_in_backward",
+    }
+)
+MIXED_PRECISION = f"{ROOT}.MixedPrecision"
+KEEP = "keep_low_precision_grads"
+
+
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Look at every call."""
+    for module, call in calls(facts):
+        names = called(facts, call)
+        yield from _copies(facts, module, call, names)
+        if MIXED_PRECISION in names:
+            yield from _low_precision(facts, module, call)
+        if names & IN_BACKWARD:
+            yield from _in_backward(facts, module, call)
+
+
+def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> Iterator[Finding]:
+    if not call.args:
+        return
+    value = facts.value(call.args[0])
+    wraps = facts.solver.wrapped(value)
+    if not wraps or not all(isinstance(a, Wrapped) for a in value):
+        return
+    for name in sorted(names & COPYING.keys()):
+        if not is_summoned(facts, module, call):
+            yield finding_at(
+                RULE,
+                module,
+                call,
+                f"{COPYING[name]} of a sharded model fails, under FSDP1 as under FSDP2: copy it "
+                "before it is sharded, or keep an average shard by shard "
+                "(`e.mul_(d).add_(p.detach(), alpha=1 - d)` works on DTensors)",
+                tier=Tier.MANUAL,
+                units=facts.units(wraps),
+                blocking=False,
+            )
+    if DDP in names:
+        yield finding_at(
+            RULE,
+            module,
+            call,
+            "DDP around an FSDP model hangs under FSDP1, and FSDP2 refuses it: for replicas of "
+            'shards give fully_shard a mesh with the dimensions ("replicate", "shard")',
+            tier=Tier.MANUAL,
+            units=facts.units(wraps),
+            blocking=False,
+        )
+
+
+def _low_precision(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
+    given = [k.value for k in call.keywords if k.arg == KEEP] + call.args[3:4]
+    site = module.site(call)
+    for node in given:
+        if Const.of(True) not in facts.value(node):
+            continue
+        used = {
+            Wrapped(fact.site)
+            for fact in facts.solver.wraps.values()
+            if "mixed_precision" in fact.arguments
+            and Result(MIXED_PRECISION, site) in fact.arguments["mixed_precision"].value
+        }
+        yield finding_at(
+            RULE,
+            module,
+            node,
+            f"{KEEP} has no counterpart: FSDP2 hands the optimizer gradients in the dtype of the "
+            "parameters.  Without it the optimizer gets float32 gradients, and memory for them is "
+            "needed; take it out if that is what you want",
+            tier=Tier.MANUAL,
+            units=facts.units(used),
+        )
+
+
+def _in_backward(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
+    given = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "params")]
+    found: set[Wrapped] = set()
+    for node in given:
+        found |= owners(facts, node)
+        inner = facts.order.params_in(facts.value(node))
+        found |= {Wrapped(site) for site, fact in facts.solver.wraps.items() if fact.inner & inner}
+    if found:
+        yield finding_at(
+            RULE,
+            module,
+            call,
+            "FSDP2 never runs these hooks: nothing would be updated, without a message.  After "
+            "fully_shard, build an optimizer for each parameter and step it in "
+            "`p.register_post_accumulate_grad_hook(...)`, which trains the same",
+            tier=Tier.MANUAL,
+            units=facts.units(found),
+        )
+
+
+RULE = Rule(
+    code="FSDP508",
+    name="unsupported",
+    summary="copies of sharded models, DDP around FSDP, optimizers in the backward pass",
+    why="A sharded model can't be copied or replicated, and FSDP2 has no hooks for some things.",
+    fix_safety="There is no fix.",
+    check=no_uses,
+    survey=survey,
+    references=(
+        "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+        "https://docs.pytorch.org/tutorials/intermediate/optimizer_step_in_backward_tutorial.html",
+    ),
+)
