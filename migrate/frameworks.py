@@ -15,11 +15,15 @@ RESHARD = {
 }
 # The numbers of `StateDictType`, which Accelerate takes as well.
 STATE_DICT_TYPES = {1: "FULL_STATE_DICT", 2: "LOCAL_STATE_DICT", 3: "SHARDED_STATE_DICT"}
-# Settings that change neither what FSDP2 computes nor what it saves, and that it has not.
-PERFORMANCE = frozenset(
-    {"backward_prefetch", "backward_prefetch_policy", "forward_prefetch", "limit_all_gathers"}
-)
-GONE = PERFORMANCE | {"sync_module_states", "use_orig_params"}
+# Settings that FSDP2 has not, and why they need no other.
+GONE = {
+    "backward_prefetch": "FSDP2 always prefetches as BACKWARD_PRE did",
+    "backward_prefetch_policy": "FSDP2 always prefetches as BACKWARD_PRE did",
+    "forward_prefetch": "there is no such setting for FSDP2 (it is about speed)",
+    "limit_all_gathers": "FSDP2 has no such setting (it is about speed)",
+    "sync_module_states": "FSDP2 has no such setting",
+    "use_orig_params": "FSDP2 always has the original parameters",
+}
 # Hybrid sharding as FSDP1 does it: inside a node, by the number of devices there.
 HYBRID_SIZES = (
     'dp_replicate_size=int(os.environ["WORLD_SIZE"]) // torch.cuda.device_count()',

@@ -34,7 +34,7 @@ KEPT = (
     "state_dict_type",
     "verbose",
 )
-DROPPED = frameworks.GONE | {
+DROPPED = frameworks.GONE.keys() | {
     "activation_checkpointing_reentrant",
     "auto_wrap",
     "backward_prefetch_limit",

@@ -267,7 +267,7 @@ class _Planner:
         self._check_size(inner)
         member = self._strategy(inner)
         reshard = _key(inner, "reshard_after_forward")
-        for name in sorted(frameworks.GONE | {"sharding_strategy", "offload_params"}):
+        for name in sorted({*frameworks.GONE, "sharding_strategy", "offload_params"}):
             self._leave_out(inner, name, member)
         inner.put(_key(inner, "version"), "2", first=True)
         inner.put(reshard, str(frameworks.RESHARD[member]))

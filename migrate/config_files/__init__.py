@@ -1,0 +1,41 @@
+"""Configuration files that switch FSDP1 on: pure functions from their text to a new one.
+
+Nothing but the settings that change is touched: comments, the order of keys, quotes, indentation
+and line ends stay, and so does every byte of the other lines.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fsdp_migrate.findings import Finding
+    from fsdp_migrate.source import Source
+
+YAML = frozenset({".yaml", ".yml"})
+JSON = frozenset({".json"})
+LARGEST = 1 << 18  # bytes; what is larger holds data
+_TELLING = re.compile(rb"fsdp_config|[\"']?\bfsdp_?\w*[\"']?[ \t]*:|transformer_layer_cls_to_wrap")
+
+
+def is_config(name: str) -> bool:
+    """Whether a file can be a configuration file, by its name."""
+    return name.endswith((".yaml", ".yml", ".json"))
+
+
+def mentions_fsdp(data: bytes) -> bool:
+    """Whether a configuration file may be about FSDP, by its bytes."""
+    return len(data) <= LARGEST and _TELLING.search(data) is not None
+
+
+def convert(source: Source) -> tuple[str, list[Finding]]:
+    """The text with FSDP2's settings, and what there is to say about it."""
+    if PurePath(source.path).suffix in YAML:
+        from fsdp_migrate.config_files.accelerate_yaml import convert_yaml
+
+        return convert_yaml(source.text, source.path)
+    from fsdp_migrate.config_files.hf_json import convert_json
+
+    return convert_json(source.text, source.path)
