@@ -22,7 +22,7 @@ def _state(module: nn.Module) -> Any:
 
 
 def _groups(module: nn.Module) -> list[Any]:
-    """The parameter groups of a unit; one attribute up to 2.11, a list of groups since."""
+    """The parameter groups of a unit; a list in recent releases, a single one before."""
     state = _state(module)
     groups = getattr(state, "_fsdp_param_groups", None)
     if groups is None:

@@ -9,7 +9,7 @@ Source: torch/distributed/fsdp/_state_dict_utils.py
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -24,11 +24,14 @@ from fsdp_migrate.runtime.units import original_buffer_dtypes, reshard, sharded_
 StateDict = dict[str, Any]
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` returns: names without a value, values without a name."""
+class IncompatibleKeys(Protocol):
+    """What `nn.Module.load_state_dict` returns, which torch gives no public name."""
 
-    missing_keys: list[str]
-    unexpected_keys: list[str]
+    @property
+    def missing_keys(self) -> list[str]: ...
+
+    @property
+    def unexpected_keys(self) -> list[str]: ...
 
 
 def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
@@ -97,13 +100,14 @@ def load_model_state_dict(
             that the optimizer keeps its parameters. For a model without units it is passed on.
 
     Returns:
-        A tuple `(missing_keys, unexpected_keys)`.
+        The tuple `(missing_keys, unexpected_keys)` of `nn.Module.load_state_dict`, which prints as
+        it always did.
 
     Raises:
         RuntimeError: keys or shapes do not fit.
     """
     if not sharded_modules(model):
-        return IncompatibleKeys(*model.load_state_dict(state_dict, strict, assign))
+        return _loaded(model, state_dict, strict, assign)
     reshard(model)
     targets = dict_of(model.state_dict())
     values = dict_of(state_dict)
@@ -113,7 +117,13 @@ def load_model_state_dict(
         if isinstance(target, DTensor) and isinstance(value, torch.Tensor):
             values[name] = _fitted(value, target)
     unfilled = any(isinstance(t, torch.Tensor) and t.is_meta for t in targets.values())
-    return IncompatibleKeys(*model.load_state_dict(values, strict, assign and unfilled))
+    return _loaded(model, values, strict, assign and unfilled)
+
+
+def _loaded(model: nn.Module, state: StateDict, strict: bool, assign: bool) -> IncompatibleKeys:
+    more = {"assign": True} if assign else {}  # a model's own method may not know it
+    result: IncompatibleKeys = model.load_state_dict(state, strict=strict, **more)
+    return result
 
 
 def _fitted(value: torch.Tensor, target: DTensor) -> torch.Tensor:

@@ -23,7 +23,9 @@ def test_plain_modules_are_served() -> None:
     with runtime.summon_full_params(model):
         assert runtime.fsdp_modules(model) == []
     state = runtime.model_state_dict(model)
-    assert runtime.load_model_state_dict(model, state) == ([], [])
+    result = runtime.load_model_state_dict(model, state)
+    assert result == ([], [])
+    assert str(result) == str(model.load_state_dict(state)), "programs print it"
     states = runtime.optim_state_dict(model, optim)
     assert set(states["state"]) == {"weight", "bias"}
     runtime.load_optim_state_dict(model, optim, states)
