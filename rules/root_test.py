@@ -1,0 +1,67 @@
+"""`model.check_is_root()`: FSDP2 keeps no public mark of the root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Answer the question where there is one answer."""
+    units = facts.units(use.wraps)
+    sites = set(facts.solver.wraps)
+    asked = {wrapped.site for wrapped in use.wraps}
+    if use.call is not None and use.certain and len(sites) == 1 and asked == sites:
+        yield finding(
+            RULE,
+            use,
+            "the program wraps one model, and this is it: check_is_root() is True",
+            tier=Tier.NATIVE,
+            edits=[ReplaceExpression(use.module.span(use.call), "True")],
+            units=units,
+        )
+        return
+    yield finding(
+        RULE,
+        use,
+        "FSDP2 has no check_is_root: the root is the model that you gave to the last fully_shard "
+        "call, so compare with that (`module is model`)",
+        tier=Tier.MANUAL,
+        units=units,
+    )
+
+
+RULE = Rule(
+    code="FSDP409",
+    name="root-test",
+    summary="`model.check_is_root()` becomes what it is known to be",
+    why="Which unit is the root is private to FSDP2, and decided in the first forward.",
+    fix_safety="Safe: a program that wraps one model asks about the root.",
+    check=check,
+    methods=("check_is_root",),
+    references=("https://docs.pytorch.org/docs/stable/fsdp.html",),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def build(model):
+    model = FSDP(model)
+    assert model.check_is_root()
+    return model
+""",
+            after="""\
+from torch.distributed.fsdp import fully_shard
+
+
+def build(model):
+    fully_shard(model)
+    assert True
+    return model
+""",
+        ),
+    ),
+)
