@@ -52,8 +52,13 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     renderer = _Renderer(module, list(edits))
     for node, place in positions.items():
         renderer.index(node, Span(place.start.line, place.start.column, *_end(place)))
+        decorators = getattr(node, "decorators", ())
+        above = positions[decorators[0]].start.line if decorators else place.start.line
+        renderer.note_quiet(node, above, place.end.line)
     renderer.check()
-    return module.visit(renderer).code
+    result = module.visit(renderer).code
+    renderer.check_made()
+    return result
 
 
 def _end(place: object) -> tuple[int, int]:
@@ -80,6 +85,7 @@ class _Renderer(cst.CSTTransformer):
         self.landings: set[tuple[int, int]] = set()
         self.lines: dict[cst.CSTNode, tuple[int, int]] = {}  # statements that move, or are passed
         self.found: set[Edit] = set()
+        self.made: set[Edit] = set()
         self.columns: dict[cst.CSTNode, int] = {}
         self.generated: set[cst.CSTNode] = set()
         self.gaps: dict[cst.CSTNode, int] = {}  # blank lines after what a template made
@@ -108,11 +114,6 @@ class _Renderer(cst.CSTTransformer):
     def index(self, node: cst.CSTNode, span: Span) -> None:
         """Remember `node` if an edit is about it."""
         start = (span.line, span.col)
-        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and not any(
-            edit.span.line <= span.end_line and span.line <= edit.span.end_line
-            for edit in self.edits
-        ):
-            self.quiet.add(node)
         if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and (
             start in self.moves or start in self.landings
         ):
@@ -134,6 +135,19 @@ class _Renderer(cst.CSTTransformer):
             if start in self.statements:
                 self.found.add(self.statements[start])
             self.found.update(self.inserts.get(start, ()))
+
+    def note_quiet(self, node: cst.CSTNode, first: int, last: int) -> None:
+        """Remember a statement (from line `first`, its decorators included) without any edit."""
+        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and not any(
+            edit.span.line <= last and first <= edit.span.end_line for edit in self.edits
+        ):
+            self.quiet.add(node)
+
+    def check_made(self) -> None:
+        """Complain about edits that were found and not made."""
+        for edit in self.edits:
+            if not isinstance(edit, MoveStatement) and edit not in self.made:
+                raise EditError(f"not made at {edit.span}: {edit.template!r}")
 
     def check(self) -> None:
         """Complain about edits whose place wasn't found."""
@@ -170,6 +184,7 @@ class _Renderer(cst.CSTTransformer):
         return cast(cst.CSTNodeT, node)
 
     def _expression(self, edit: ReplaceExpression, old: cst.BaseExpression) -> cst.BaseExpression:
+        self.made.add(edit)
         new = cst.parse_expression(_placeholders(edit.template, len(edit.holes)), self.config)
         if self.quotes:
             new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
@@ -207,7 +222,9 @@ class _Renderer(cst.CSTTransformer):
     ) -> cst.BaseSuite:
         if not any(small in self.starts for small in original_node.body):
             return updated_node
-        line = cst.SimpleStatementLine(original_node.body)
+        line = cst.SimpleStatementLine(
+            original_node.body, trailing_whitespace=original_node.trailing_whitespace
+        )
         new = cst.SimpleStatementLine(
             updated_node.body, trailing_whitespace=updated_node.trailing_whitespace
         )
@@ -287,8 +304,9 @@ class _Renderer(cst.CSTTransformer):
         if updated is original:
             return updated
         bare = cast(Statement, updated).with_changes(leading_lines=[])
-        room = max(LINE, max(map(len, self._code(original).splitlines()), default=0) - 1)
         column = self.columns.get(original, 0)
+        old = self._code(original.with_changes(leading_lines=[]))
+        room = max(LINE, column + max(map(len, old.splitlines()), default=0))
         if max(map(len, self._code(bare).splitlines())) + column <= room:
             return updated
         breaker = _Break(self.generated, self.indent, column, self._outer(updated))
@@ -317,7 +335,10 @@ class _Renderer(cst.CSTTransformer):
         def flush() -> None:
             if kept:
                 last = kept[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
-                pieces.append(cst.SimpleStatementLine([*kept[:-1], last]))
+                line = cst.SimpleStatementLine([*kept[:-1], last])
+                if kept[-1] is updated.body[-1]:
+                    line = line.with_changes(trailing_whitespace=updated.trailing_whitespace)
+                pieces.append(line)
                 kept.clear()
 
         for small, new in zip(original.body, updated.body, strict=True):
@@ -370,6 +391,7 @@ class _Renderer(cst.CSTTransformer):
     def _statements(
         self, edit: ReplaceStatement | InsertStatements, body: list[cst.BaseStatement]
     ) -> list[cst.BaseStatement]:
+        self.made.add(edit)
         template = textwrap.dedent(edit.template)
         text = template.strip("\n")
         if not text:
