@@ -3,7 +3,8 @@
 A *candidate* names something of FSDP1, as far as its bytes tell.  *Linked* files import a
 candidate or are imported by one, through however many others: what is done in them can depend
 on FSDP without saying the word.  *Context* is of the same project but outside the paths that the
-user gave: looked at, never rewritten.  A tree without a candidate costs one read of each file.
+user gave: looked at, never rewritten.  *Configurations* are YAML and JSON files that name FSDP.
+A tree without a candidate costs one read of each file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fsdp_migrate.config_files import LARGEST, is_config, mentions_fsdp
 from fsdp_migrate.ignore import Layers, is_ignored, is_skipped, layer_of, layers_above, patterns
 from fsdp_migrate.links import Graph
 from fsdp_migrate.source import SourceError, reason
@@ -21,6 +23,15 @@ from fsdp_migrate.source import SourceError, reason
 _BY_MODULE = re.compile(
     rb"\bdistributed[ \t]+import\b(?:[^\n(]*|[ \t]*\([^)]*)\bfsdp\b"
     rb"|\bfsdp\.(?:[A-Z_]|wrap\b|api\b|fully_sharded|sharded_grad)"
+)
+# Frameworks have switches of their own.
+_SWITCH = re.compile(
+    rb"\bfsdp_(?:config|plugin)\b|\bfsdp[ \t]*=[^=]|[\"']fsdp(?:_\w+)?[\"']"
+    rb"|\bFSDP(?:Strategy|Precision)\b"
+)
+_FRAMEWORK = re.compile(
+    rb"\b(?:accelerate|composer|lightning|lightning_fabric|pytorch_lightning|sentence_transformers"
+    rb"|setfit|transformers|trl)\b"
 )
 _FSDP2 = re.compile(rb"\bfully_shard\b|\bFSDPModule\b")
 
@@ -40,6 +51,7 @@ class Discovered:
     candidates: tuple[File, ...] = ()
     linked: tuple[File, ...] = ()
     context: tuple[File, ...] = ()
+    configs: tuple[File, ...] = ()
     seen: int = 0  # Python files read
     fsdp2: int = 0  # of them, those that use FSDP2
     unreadable: tuple[SourceError, ...] = ()
@@ -59,7 +71,11 @@ def discover(
     fsdp2 = 0
     for absolute in sorted(tree.files):
         data = tree.read(absolute)
-        if data is None or (b"fsdp" not in data and b"FullyShardedDataParallel" not in data):
+        if data is None or (
+            b"fsdp" not in data
+            and b"FullyShardedDataParallel" not in data
+            and b"FSDPStrategy" not in data
+        ):
             continue  # nothing else is looked for in all the files that have nothing to do with it
         fsdp2 += uses_fsdp2(data)
         if uses_fsdp1(data) and not tree.ignored(absolute):
@@ -69,6 +85,7 @@ def discover(
         tuple(File(tree.shown(path), data) for path, data in candidates.items()),
         linked,
         context,
+        tree.take(tree.configured()),
         len(tree.files) - len(tree.unreadable),
         fsdp2,
         tuple(tree.unreadable.values()),
@@ -87,7 +104,9 @@ def uses_fsdp1(data: bytes) -> bool:
     """Whether `data` names FSDP1, or a module of it; a quick look that errs on the side of yes."""
     if b"FullyShardedDataParallel" in data or b"distributed.fsdp" in data:
         return True
-    return b"fsdp" in data and b"distributed" in data and _BY_MODULE.search(data) is not None
+    if b"fsdp" in data and b"distributed" in data and _BY_MODULE.search(data) is not None:
+        return True
+    return _SWITCH.search(data) is not None and _FRAMEWORK.search(data) is not None
 
 
 def uses_fsdp2(data: bytes) -> bool:
@@ -116,13 +135,15 @@ def _links(tree: _Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...],
 
 @dataclass
 class _Tree:
-    """The Python files under the paths of a run, by absolute path."""
+    """The Python and configuration files under the paths of a run, by absolute path."""
 
     exclude: Sequence[str]
     respect_gitignore: bool
     files: dict[str, str] = field(default_factory=dict)  # as the user would write them
+    configs: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, SourceError] = field(default_factory=dict)
-    named: set[str] = field(default_factory=set)  # given as files, not found in a folder
+    chosen: set[str] = field(default_factory=set)  # given as files, not found in a folder
+    named: set[str] = field(default_factory=set)  # of them, those that are Python
     _layers: dict[str, Layers] = field(default_factory=dict)  # by folder
     _links: dict[str, str] = field(default_factory=dict)
     _excluded: Layers = ()
@@ -134,13 +155,18 @@ class _Tree:
         """Add a file, or the files in a folder and those below it."""
         absolute, shown = os.path.abspath(path), os.path.normpath(path)
         if not os.path.isdir(absolute):
-            self.named.add(absolute)
-            self.files[absolute] = shown
+            self.chosen.add(absolute)
+            if is_config(absolute):
+                self.configs[absolute] = shown
+            else:
+                self.named.add(absolute)
+                self.files[absolute] = shown
             return
         above = layers_above(absolute) if self.respect_gitignore else ()
         prefix = "" if shown == os.curdir else os.path.join(shown, "")
         for found in self._walk(absolute, above):
-            self.files.setdefault(found, prefix + found[len(absolute.rstrip(os.sep)) + 1 :])
+            files = self.files if found.endswith(".py") else self.configs
+            files.setdefault(found, prefix + found[len(absolute.rstrip(os.sep)) + 1 :])
         self._add_links(absolute, prefix)
 
     def _add_links(self, top: str, prefix: str) -> None:
@@ -154,7 +180,7 @@ class _Tree:
 
     def ignored(self, path: str) -> bool:
         """Whether a file that is in the tree is to be left out of it."""
-        if path in self.named:
+        if path in self.chosen:
             return False
         if is_ignored(path, self._excluded):
             return True
@@ -162,11 +188,23 @@ class _Tree:
 
     def shown(self, path: str) -> Path:
         """How to call a file: as the user gave it, else relative to the working folder."""
-        known = self.files.get(path)
+        known = self.files.get(path) or self.configs.get(path)
         if known is None:
             here = os.path.join(os.getcwd(), "")
             known = path[len(here) :] if path.startswith(here) else path
         return Path(known)
+
+    def configured(self) -> set[str]:
+        """The configuration files that name FSDP."""
+        found = set()
+        for path in self.configs:
+            try:
+                small = os.path.getsize(path) <= LARGEST
+            except OSError:
+                small = path in self.chosen  # reading it says what is wrong
+            if small and mentions_fsdp(self.read(path) or b"") and not self.ignored(path):
+                found.add(path)
+        return found
 
     def take(self, paths: set[str]) -> tuple[File, ...]:
         """The files at `paths` that can be read, in order."""
@@ -179,12 +217,12 @@ class _Tree:
             with open(path, "rb", buffering=0) as file:
                 return file.readall()
         except OSError as error:
-            if path in self.files and not self.ignored(path):
+            if (path in self.files or path in self.chosen) and not self.ignored(path):
                 self._note(path, error)
             return None
 
     def _walk(self, top: str, layers: Layers) -> Iterator[str]:
-        """The Python files in `top` and below; links to folders are not followed."""
+        """The files in `top` and below; links to folders are not followed."""
         stack = [(top, layers)]
         while stack:
             folder, layers = stack.pop()
@@ -207,6 +245,8 @@ class _Tree:
                         yield entry.path
                     elif os.path.isfile(entry.path):  # unlike the entry, never raises
                         self._links[entry.path] = os.path.realpath(entry.path)
+                elif is_config(entry.name) and not entry.is_symlink():
+                    yield entry.path
 
     def _leaves_out(self, folder: str, entry: os.DirEntry[str], layers: Layers) -> bool:
         path = os.path.join(entry.path, "")

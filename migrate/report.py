@@ -46,6 +46,8 @@ def _one_line(text: str) -> str:
 def nothing(found: Discovered) -> str:
     """Why there is nothing to report; not every nothing is the same."""
     files = _count(found.seen, "Python file")
+    if not found.seen and found.configs:
+        return f"Nothing of FSDP1 in {_count(len(found.configs), 'configuration file')}."
     if not found.seen:
         return "No Python files here: nothing to do."
     if not found.candidates and not found.fsdp2:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from fsdp_migrate import report
+from fsdp_migrate.config_files import is_config
 from fsdp_migrate.diff import unified_diff
 from fsdp_migrate.discover import Discovered, File, context_of, discover, uses_fsdp1, uses_fsdp2
 from fsdp_migrate.findings import Finding, Tier
@@ -100,6 +101,7 @@ def _migrate(request: Request, written: list[Path]) -> int:
     )
     result = Result(found, errors=list(found.unreadable), written=written)
     _analyse(result, request.options)
+    _configure(result)
     if request.write:
         _write(result)
     _print(result, request)
@@ -113,11 +115,14 @@ def _filter(request: Request) -> int:
     file = File(path, data)
     context = context_of(path, data) if request.stdin_filename else ()
     relevant = any(uses_fsdp1(each.data) for each in (file, *context))
-    found = Discovered((file,) if relevant else (), (), context, 1, int(uses_fsdp2(data)))
+    found = Discovered((file,) if relevant else (), (), context, (), 1, int(uses_fsdp2(data)))
+    if is_config(path.name):
+        found = Discovered(configs=(file,))
     result = Result(found)
     printed = data  # whatever goes wrong, what came in goes out
     try:
         _analyse(result, request.options)
+        _configure(result)
         if path in result.changes:
             printed = result.source(path).encode(result.changes[path])
             result.written.extend([] if request.pending else [path])
@@ -148,6 +153,23 @@ def _analyse(result: Result, options: Options) -> None:
     for failure in outcome.errors:
         where = result.warnings if failure.path in beside else result.errors
         where.append(SourceError(failure.path, failure.message))
+
+
+def _configure(result: Result) -> None:
+    """Migrate the configuration files, each on its own."""
+    if not result.found.configs:
+        return
+    from fsdp_migrate.config_files import convert
+
+    findings, changes = list(result.findings), dict(result.changes)
+    for source in _decoded(result.found.configs, result.errors):
+        text, said = convert(source)
+        result.sources[source.path] = source
+        findings += said
+        if text != source.text:
+            changes[source.path] = text
+    result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
+    result.changes = changes
 
 
 def _decoded(files: Iterable[File], errors: list[SourceError]) -> list[Source]:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 YAML = frozenset({".yaml", ".yml"})
 JSON = frozenset({".json"})
 LARGEST = 1 << 18  # bytes; what is larger holds data
-_TELLING = re.compile(rb"fsdp_config|[\"']?\bfsdp_?\w*[\"']?[ \t]*:|transformer_layer_cls_to_wrap")
+_TELLING = re.compile(
+    rb"\bfsdp(?:_\w+)?[\"']?[ \t]*:|\btransformer_layer_cls_to_wrap\b|\b(?:back|for)ward_prefetch\b"
+    rb"|\bsync_module_states\b|\buse_orig_params\b|\blimit_all_gathers\b"
+)
 
 
 def is_config(name: str) -> bool:

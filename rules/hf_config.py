@@ -1,0 +1,28 @@
+"""The JSON file of Transformers' `fsdp_config`, or of training arguments, gets `"version": 2`.
+
+https://huggingface.co/docs/transformers/fsdp
+
+The work is done in `fsdp_migrate.config_files`; here is what there is to know about it.
+"""
+
+from __future__ import annotations
+
+from fsdp_migrate.rule import Rule, no_uses
+
+RULE = Rule(
+    code="FSDP612",
+    name="hf-config",
+    summary="Transformers' `fsdp_config` and training arguments in JSON, and Accelerate's JSON",
+    why=(
+        "Transformers 5 makes FSDP2 the default and drops FSDP1 together with the words of "
+        '`"fsdp"`; what they said has to stand in `fsdp_config`.  Hybrid sharding takes a '
+        "parallelism_config, which this file can't hold: it is left for you, and so are no_shard "
+        "and size-based wrapping."
+    ),
+    fix_safety=(
+        "Safe but for what the notes say: rank 0's weights are sent to the others only with "
+        "cpu_ram_efficient_loading.  The order of keys, indentation and line ends stay."
+    ),
+    check=no_uses,
+    references=("https://huggingface.co/docs/transformers/fsdp",),
+)
