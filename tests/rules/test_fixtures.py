@@ -13,6 +13,7 @@ from engine.cases import FIXTURES, Case, all_cases, describe, update
 from engine.programs import Run, migrate, read_folder
 from fsdp_migrate.findings import Tier
 from fsdp_migrate.registry import all_rules
+from fsdp_migrate.rule import no_uses
 from fsdp_migrate.source import decode
 
 PROGRAMS = sorted(
@@ -74,9 +75,10 @@ def test_documents_are_as_update_would_write_them(tmp_path: Path) -> None:
 
 
 def test_every_rule_has_cases() -> None:
-    """Each rule's code is found in the findings of a case, but for those that say why not."""
+    """Each rule's code is found in the findings of a case, but for those about other files."""
     spoken = {word for case in CASES for word in case.findings.split() if word.startswith("FSDP")}
-    assert {rule.code for rule in all_rules()} - spoken == set()
+    python = {r.code for r in all_rules() if r.check is not no_uses or r.survey is not None}
+    assert python - spoken == set()
 
 
 # ---------------------------------------------------------------------- bytes
