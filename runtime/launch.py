@@ -152,7 +152,7 @@ class _Tail:
     def text(self) -> str:
         """What was read; a process that outlived its parents may still hold the pipe."""
         self._thread.join(5)
-        return b"".join(list(self._chunks)[-TAIL:]).decode(errors="replace")
+        return b"".join(list(self._chunks))[-TAIL:].decode(errors="replace")
 
 
 def _end(process: subprocess.Popen[bytes], mark: str) -> None:

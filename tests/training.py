@@ -17,12 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fsdp_migrate.runtime.compare import Outcome, Tolerance, Verdict, compare, failed
+from fsdp_migrate.runtime.launch import Finished, Launch, Program
 
 SERVER = Path(__file__).with_name("warm_server.py")
 
@@ -91,6 +93,7 @@ def record(
             "log": str(into / "log.txt"),
             "nproc": nproc,
             "gpus": gpus or nproc,
+            "keep": (0, sys.maxsize),
             "env": dict(env or {}),
             "timeout": timeout,
         }
@@ -101,6 +104,27 @@ def record(
     if outcome["code"]:
         return into, f"exit code {outcome['code']}\n{_tail(into)}"
     return into, ""
+
+
+def warm_launch(program: Program, out: Path, how: Launch) -> Finished:
+    """Does what `fsdp_migrate.runtime.launch.launch` does, in forks of the warm process."""
+    begin = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    job = {
+        "program": program.words(),
+        "cwd": str(program.folder),
+        "out": str(out),
+        "log": str(out / "log.txt"),
+        "nproc": how.nproc,
+        "gpus": how.gpus or how.nproc,
+        "keep": how.keep,
+        "env": how.environment,
+        "timeout": how.timeout,
+    }
+    answer = _Server.run(job)
+    output = _tail(out, lines=1000)
+    seconds = time.monotonic() - begin
+    return Finished(answer["code"], answer["timed_out"], seconds, output)
 
 
 class _Server:

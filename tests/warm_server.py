@@ -99,7 +99,7 @@ def _rank(job: dict[str, Any], rank: int, port: int) -> int:
         out=Path(job["out"]),
         device="cpu",
         deterministic=True,
-        keep=(0, sys.maxsize),
+        keep=job["keep"] and tuple(job["keep"]),
         gpus=job["gpus"],
         seed=0,
     )

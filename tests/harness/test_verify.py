@@ -1,0 +1,175 @@
+"""The commands `verify` and `compare`, and the proof inside a test suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fsdp_migrate.copies import LARGE, copy_project, migrate_copy
+from fsdp_migrate.runtime.launch import Launch
+from fsdp_migrate.runtime.testing import assert_trains_identically
+from fsdp_migrate.verify import compare, verify
+from harness import synthetic
+from harness.synthetic import events
+
+SCRIPT = """
+import os
+import sys
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+dist.init_process_group("nccl")
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+torch.manual_seed(0)
+model = FSDP(torch.nn.Linear(4, 3), device_id=torch.cuda.current_device(), use_orig_params=True)
+optimizer = torch.optim.AdamW(model.parameters(), lr=float(sys.argv[2]))
+for step in range(3):
+    loss = model(torch.randn(2, 4, device="cuda")).square().mean()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    if dist.get_rank() == 0:
+        print(f"step {step} loss {loss.item():.5f}")
+if dist.get_rank() == 0:
+    open("history.txt", "w").write(f"{loss.item()}")
+    torch.save({"loss": loss.item()}, sys.argv[1] + "/last.pt")
+dist.destroy_process_group()
+"""
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(verify, list(words), catch_exceptions=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "train.py").write_text(SCRIPT)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_migrated_copy_is_proven(project: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    words = ("train.py", "--device", "cpu", "--report", str(page), "--", "{out}", "1e-2")
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "IDENTICAL" in result.output
+    assert "3 steps on 2 ranks" in result.output
+    assert "files            2 compared, all the same" in result.output  # last.pt, history.txt
+    assert (project / "train.py").read_text() == SCRIPT
+    assert not (project / "history.txt").exists()
+    text = page.read_text()
+    assert "fully_shard" in text
+    assert "FSDP101" in text
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_new_version_that_differs(project: Path) -> None:
+    (project / "other.py").write_text(SCRIPT.replace("AdamW", "Adam"))
+    result = run("train.py", "--new", "other.py", "--device", "cpu", "--", "{out}", "1e-2")
+    assert result.exit_code == 1, result.output
+    assert "Adam steps instead of AdamW" in result.output
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_program_that_fails(project: Path) -> None:
+    result = run("train.py", "--device", "cpu", "--", "{out}", "no number")
+    assert result.exit_code == 2
+    assert "the old version failed" in result.output
+    assert "could not convert string to float" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nothing.py",), "there is no script nothing.py"),
+        (("train.py", "--keep", "inside"), "inside the project"),
+        (("train.py", "--new", "/etc/hostname"), "is not in"),
+        (("-m", "pkg", "--new", "train.py"), "has to be a folder"),
+    ],
+)
+def test_what_cannot_be_verified(project: Path, words: tuple[str, ...], message: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_copy_holds_what_a_program_needs(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / ".git" / "HEAD").write_text("")
+    (project / "__pycache__").mkdir()
+    (project / "data").mkdir()
+    (project / "data" / "small.txt").write_text("1")
+    with (project / "data" / "weights.bin").open("wb") as file:
+        file.truncate(LARGE)
+    copy_project(project, tmp_path / "copy")
+    names = {str(p.relative_to(tmp_path / "copy")) for p in (tmp_path / "copy").rglob("*")}
+    assert names == {"data", "data/small.txt", "data/weights.bin"}
+    assert (tmp_path / "copy" / "data" / "weights.bin").is_symlink()
+    assert not (tmp_path / "copy" / "data" / "small.txt").is_symlink()
+
+
+def test_a_copy_is_migrated_through_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    migrated = migrate_copy(tmp_path)
+    assert migrated.changes == ["train.py"]
+    assert {finding["path"] for finding in migrated.findings} == {"train.py"}
+    assert not migrated.left
+    assert "fully_shard" in (tmp_path / "train.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("losses", "words", "code"),
+    [
+        ((2.0, 1.5), (), 0),
+        ((2.0, 1.75), (), 1),
+        ((2.0, 1.5 + 2**-20), ("--rtol", "1e-5"), 0),
+    ],
+)
+def test_two_recordings_are_compared(
+    tmp_path: Path, losses: tuple[float, ...], words: tuple[str, ...], code: int
+) -> None:
+    old = synthetic.write(tmp_path / "old", events())
+    new = synthetic.write(tmp_path / "new", events(losses=losses))
+    page = tmp_path / "report.html"
+    result = CliRunner().invoke(compare, [str(old), str(new), "--report", str(page), *words])
+    assert result.exit_code == code, result.output
+    assert page.is_file()
+
+
+def test_nothing_to_compare(tmp_path: Path) -> None:
+    old = synthetic.write(tmp_path / "old", events())
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = CliRunner().invoke(compare, [str(old), str(empty)])
+    assert result.exit_code == 2
+    assert "no recording" in result.output
+
+
+PLAIN = """
+import torch
+torch.manual_seed(0)
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr={lr})
+for _ in range(2):
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.usefixtures("warm")
+def test_the_proof_as_a_test(tmp_path: Path) -> None:
+    scripts = []
+    for name, rate in (("old", "0.1"), ("same", "0.1"), ("other", "0.2")):
+        (tmp_path / f"{name}.py").write_text(PLAIN.format(lr=rate))
+        scripts.append(tmp_path / f"{name}.py")
+    alone = Launch(nproc=1, launcher="python", device="cpu", timeout=60)
+    assert assert_trains_identically(scripts[0], scripts[1], launch=alone).identical
+    with pytest.raises(AssertionError, match=r"lr is 0\.2 instead of 0\.1"):
+        assert_trains_identically(scripts[0], scripts[2], launch=alone)
