@@ -54,12 +54,12 @@ class Listing(Generic[T]):
 
     def _prepend(self, item: T) -> None:
         head = self.gaps[0]
-        if "\n" in head:
+        if "\n" in head and all("\n" in gap for gap in self.gaps[1:-1]):
             at = head.index("\n") + 1
             indent = _last_line(head)
             self.gaps[:1] = [head[:at] + indent, f",{self.newline}{head[at:]}"]
         else:
-            self.gaps[:1] = [head, f",{self.step}"]
+            self.gaps[:1] = [head, ", "]
         self.items.insert(0, item)
 
     def _append(self, item: T) -> None:

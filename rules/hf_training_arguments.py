@@ -117,6 +117,8 @@ class _Planner:
         if node is None or not value:
             self._fresh()
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if "any_wrap" in self.options:
+                return None  # it is the file that has to say more
             self._file(node.value)
         else:
             config = self._display(node)
@@ -193,8 +195,6 @@ class _Planner:
             parts.append(', "cpu_offload": True')
         if not {"auto_wrap", "any_wrap"} & set(self.options):
             parts.append(', "auto_wrap_policy": "NO_WRAP"')
-        if self._member() in frameworks.HYBRID:
-            parts.append(", and a parallelism_config for hybrid sharding")
         return "".join(parts)
 
     # ------------------------------------------------------------------ fsdp_config=

@@ -107,7 +107,10 @@ def _advice(call: ast.Call, facts: Facts, fabric: bool) -> str:
     given = {k.arg: k.value for k in call.keywords if k.arg}
     kinds = constants(facts.value(given.get("state_dict_type")))
     full = kinds == ["full"] or (kinds is None and not fabric)
-    parts = [_form(fabric, full), _sharding(given.get("sharding_strategy"), facts)]
+    member = _member(given.get("sharding_strategy"), facts)
+    if member == "NO_SHARD":
+        return 'NO_SHARD is plain data parallelism; use strategy="ddp"'
+    parts = [_form(fabric, full), _sharding(member)]
     if "auto_wrap_policy" in given:
         parts.append(f"the units are those of {_shown(given['auto_wrap_policy'])}")
     if _passed(given.get("mixed_precision"), facts):
@@ -121,30 +124,32 @@ def _advice(call: ast.Call, facts: Facts, fabric: bool) -> str:
     return sentences(*parts)
 
 
-def _sharding(node: ast.expr | None, facts: Facts) -> str:
+def _member(node: ast.expr | None, facts: Facts) -> str | None:
+    """The sharding strategy; None if only the run knows it."""
     if node is None:
-        return ""
+        return "FULL_SHARD"
     atoms = facts.value(node)
     found = {
         frameworks.strategy(a.value if isinstance(a, Const) else short(a.name))
         for a in atoms
         if isinstance(a, Const | Symbol)
     }
-    if len(found) != 1 or len(atoms) != 1:
+    return found.pop() if len(found) == len(atoms) == 1 else None
+
+
+def _sharding(member: str | None) -> str:
+    if member is None:
         return (
             "SHARD_GRAD_OP is reshard_after_forward=False, HYBRID_SHARD a mesh of "
             '("replicate", "shard"), NO_SHARD strategy="ddp"'
         )
-    member = found.pop()
-    if member == "NO_SHARD":
-        return 'but NO_SHARD is plain data parallelism: use strategy="ddp" instead'
     parts = []
     if member in frameworks.HYBRID:
         parts.append(
             'for hybrid sharding give fully_shard init_device_mesh("cuda", (<nodes>, <devices>), '
             'mesh_dim_names=("replicate", "shard")) as mesh'
         )
-    if member in frameworks.RESHARD and not frameworks.RESHARD[member]:
+    if not frameworks.RESHARD[member]:
         parts.append("pass reshard_after_forward=False to it")
     return sentences(*parts)
 
