@@ -207,7 +207,6 @@ def call(
     node: ast.Call | None,
 ) -> Value:
     """What calling something that is not a function or class of the project gives."""
-    site = frame.module.site(node) if node is not None else None
     if isinstance(callee, Symbol):
         return _call_symbol(frame, callee.name, args, kwargs, node)
     if isinstance(callee, Partial):
@@ -222,8 +221,6 @@ def call(
         return unknown("the output of a model")
     if isinstance(callee, Unknown):
         return frozenset({callee})
-    if isinstance(callee, Result) and site is not None:
-        return frozenset({Result(f"{callee.symbol}()", site)})
     return unknown("the result of a call")
 
 
@@ -358,9 +355,9 @@ def _call_method(
         return args[0]
     if node is None:
         return unknown("the result of a call")
-    home = receiver.symbol if isinstance(receiver, Result) else type(receiver).__name__
-    home = FSDP1 if isinstance(receiver, Wrapped) else home
-    return frozenset({Result(f"{home}.{name}", frame.module.site(node))})
+    if isinstance(receiver, Wrapped):
+        return frozenset({Result(f"{FSDP1}.{name}", frame.module.site(node))})
+    return unknown(f"the result of `{name}`")
 
 
 def _container_method(

@@ -70,7 +70,7 @@ class Move:
         return moved
 
     def _movable(self, statement: ast.stmt, block: list[ast.stmt]) -> None:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.If):
+        if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.If):
             raise Stays(f"line {statement.lineno} uses it")
         lines = range(statement.lineno, (statement.end_lineno or 0) + 1)
         if any(s.lineno in lines or s.end_lineno in lines for s in block if s is not statement):

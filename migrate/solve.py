@@ -9,7 +9,7 @@ class they run on; a unit runs again when something grew that it has read, until
 from __future__ import annotations
 
 import ast
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +18,7 @@ from fsdp_migrate.facts import Function, Module, Scope, scope_nodes
 from fsdp_migrate.project import Project
 from fsdp_migrate.values import (
     NOTHING,
+    TOO_MANY,
     Atom,
     Cls,
     Container,
@@ -33,6 +34,7 @@ from fsdp_migrate.values import (
 )
 
 ANY = "*"  # the key of what is stored under a name or index that isn't known
+MAX_GROWTH = 25  # a place on the heap that changes more often holds too many values to follow
 MAX_RUNS = 200_000
 MAX_DEPTH = 40  # of calls that are followed at once
 
@@ -131,6 +133,7 @@ class Solver:
         self._readers: dict[Key, set[Unit]] = defaultdict(set)
         self._queue: deque[Unit] = deque()
         self._queued: set[Unit] = set()
+        self._growth: Counter[Key] = Counter()
         self._started: set[str] = set()
         self._depth = 0
         self._runs = 0
@@ -192,8 +195,14 @@ class Solver:
         new = join(old, value)
         if key[0] == "item" and isinstance(key[1], Site) and key[2] not in self._items[key[1]]:
             self._items[key[1]].add(key[2])
-            self.write(unknown(f"key {key[2]!r}"), "keys", key[1])
+            for unit in self._readers[("keys", key[1])]:
+                self.enqueue(unit)
         if new != old:
+            self._growth[key] += 1
+            if self._growth[key] > MAX_GROWTH:
+                new = join(new, frozenset({TOO_MANY}))
+                if new == old:
+                    return
             self.heap[key] = new
             if key[0] == "bases":
                 self._lineages.clear()

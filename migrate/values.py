@@ -179,6 +179,8 @@ Atom = (
 Value = frozenset[Atom]
 
 NOTHING: Value = frozenset()
+MANY = Unknown("one of many literals")
+TOO_MANY = Unknown("too many possible values")
 NONE: Value = frozenset({Const.of(None)})
 LITERALS = 12  # with more literals than this it is none in particular
 WIDTH = 48  # a value with more atoms than this is as good as unknown
@@ -200,18 +202,21 @@ def join(*values: Value) -> Value:
     result = frozenset().union(*some)
     if len(result) == len(max(some, key=len)):
         return max(some, key=len)
-    reasons = sorted(atom.reason for atom in result if isinstance(atom, Unknown))
+    if TOO_MANY in result:
+        return _bounded(result)
+    reasons = sorted(a.reason for a in result if isinstance(a, Unknown) and a != MANY)
     if len(reasons) > 1:  # one reason will do
-        result = frozenset(a for a in result if not isinstance(a, Unknown)) | unknown(reasons[0])
-    literals = [atom for atom in result if isinstance(atom, Const) and atom.value is not None]
-    if len(literals) > LITERALS:
-        result = (result - frozenset(literals)) | unknown("one of many literals")
-    if len(result) > WIDTH:
-        wrapped = {atom for atom in result if isinstance(atom, Wrapped | Symbol)}
-        if len(wrapped) > WIDTH:
-            wrapped = set()
-        return frozenset({*wrapped, Unknown("too many possible values")})
-    return result
+        kept = {a for a in result if not isinstance(a, Unknown) or a == MANY}
+        result = frozenset(kept) | unknown(reasons[0])
+    literals = frozenset(a for a in result if isinstance(a, Const) and a.value is not None)
+    if len(literals) > LITERALS or (literals and MANY in result):
+        result = (result - literals) | {MANY}
+    return _bounded(result) if len(result) > WIDTH else result
+
+
+def _bounded(value: Value) -> Value:
+    """What is left of a value that has become too wide to follow."""
+    return frozenset({*(a for a in value if isinstance(a, Wrapped)), TOO_MANY})
 
 
 def constants(value: Value) -> list[object] | None:

@@ -14,7 +14,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from fsdp_migrate.effects import binds, own_nodes, path_of, reads
+from fsdp_migrate.effects import binds, own_nodes, path_of, reads, touches
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import (
     Edit,
@@ -61,21 +61,28 @@ def _settle(facts: Facts, order: Order, group: list[Early]) -> Iterator[Finding]
     if not seeds:
         return
     first = seeds[0]
+    statements = [early.statement for early in seeds]
+    for early in seeds:
+        statements += [s for s in _sources(order, early) if s not in statements]
     try:
-        statements = [early.statement for early in seeds]
         move = Move(
             order, first.module, statements, first.below, first.path, first.wrap.inner
         ).statements()
+        for early in seeds:
+            left = _leaves_behind(order, early, move)
+            if left is not None:
+                raise Stays(f"`{left}` holds parameters from before")
     except Stays as reason:
         for early in seeds:
             yield _switched(facts, order, early, str(reason))
         return
     span = first.module.span
     below = span(first.below)
+    others = [early.statement for early in seeds if early is not first]
     for early in seeds:
         mine = [early.statement]
         if early is first:
-            mine += [s for s in move if s not in statements]
+            mine = [statement for statement in move if statement not in others]
         yield _finding(
             facts,
             early,
@@ -83,6 +90,43 @@ def _settle(facts: Facts, order: Order, group: list[Early]) -> Iterator[Finding]
             Tier.NATIVE,
             [MoveStatement(span(statement), below) for statement in mine],
         )
+
+
+def _sources(order: Order, early: Early) -> Iterator[ast.stmt]:
+    """The statements above that take of the model what `early` reads."""
+    block = early.module.block(early.below)
+    wanted = set(reads(early.statement))
+    for statement in reversed(block[: block.index(early.statement)]):
+        bound = binds(statement)
+        if touches(bound, [early.path]):
+            if order.keeps_model(statement, early.path):
+                continue
+            return
+        if touches(bound, wanted):
+            wanted |= reads(statement)
+            if loads(statement, early.path):
+                yield statement
+
+
+def _leaves_behind(order: Order, early: Early, moved: list[ast.stmt]) -> str | None:
+    """A variable with old parameters that moved statements read and that would not move."""
+    bound = {path for statement in moved for path in binds(statement)}
+    inner = early.wrap.inner
+    for node in (n for statement in moved for n in ast.walk(statement)):
+        path = path_of(node)
+        if path is None or not isinstance(getattr(node, "ctx", None), ast.Load):
+            continue
+        if path in bound or touches([path], [early.path]):
+            continue
+        if order.params_in(order.solver.value(node)) & inner and path in reads(
+            early.module.statement(node)
+        ):
+            return path
+        for statement in own_nodes(early.taker.scope):
+            if isinstance(statement, ast.Assign) and statement.lineno < early.below.lineno:
+                if path in binds(statement) and loads(statement, early.path):
+                    return path
+    return None
 
 
 def _distinct(group: Iterable[Early]) -> list[Early]:

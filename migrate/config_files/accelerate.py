@@ -184,7 +184,8 @@ def _wrapping(decision: Decision) -> None:
 def _loading(decision: Decision) -> None:
     """What `sync_module_states` did, `cpu_ram_efficient_loading` does."""
     loads = decision.entry("cpu_ram_efficient_loading")
-    synced = frameworks.truth(decision.value("sync_module_states"))
+    sync = decision.entry("sync_module_states")
+    synced = frameworks.truth(sync.value) if sync is not None else True  # the launcher's default
     if loads is not None and frameworks.truth(loads.value) is not True and synced is not False:
         decision.note("cpu_ram_efficient_loading", frameworks.BROADCAST, Safety.UNSAFE)
 

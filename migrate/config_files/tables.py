@@ -168,16 +168,18 @@ class Editor:
         """New lines: in order, where the keys are in order, else on top."""
         text, table = self.table.text, self.table
         keys = list(table)
+        in_order = keys == sorted(keys)
+        kept = [entry for entry in table.entries if entry not in self.dropped]
         column = table.entries[0].key_start - (text.rfind("\n", 0, table.entries[0].key_start) + 1)
         indent = text[table.entries[0].key_start - column : table.entries[0].key_start]
         lines: dict[int, list[str]] = {}
         for key, value in self.added:
-            before = [e for e in table.entries if e.key < key] if keys == sorted(keys) else []
+            before = [e for e in kept if e.key < key] if in_order else []
             at = self._line_after(before[-1]) if before else table.entries[0].key_start - column
             blank = "" if value[:1] in "\r\n" else " "
             lines.setdefault(at, []).append(f"{indent}{key}:{blank}{value}")
         for at, some in lines.items():
-            new = table.newline.join(sorted(some))
+            new = table.newline.join(sorted(some) if in_order else reversed(some))
             ended = at == 0 or text[at - 1] == "\n"
             yield at, at, new + table.newline if ended else table.newline + new
 
@@ -200,10 +202,13 @@ def written(value: object, json: bool) -> str:
 
 
 def apply(text: str, edits: list[Edit]) -> str:
-    """`text` with replacements made, none of which overlap."""
+    """`text` with replacements made, none of which overlap; its last line ends as before."""
+    result = text
     for start, end, new in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
+        result = result[:start] + new + result[end:]
+    if edits and not text.endswith("\n"):
+        return result.removesuffix("\n").removesuffix("\r")
+    return result
 
 
 def place(text: str, at: int) -> tuple[int, int]:
