@@ -1,0 +1,28 @@
+"""What these rules rewrite trains as before, on two ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from engine import contract
+from engine.programs import migrate
+from fsdp_migrate.findings import Tier
+from fsdp_migrate.runtime.compare import Tolerance
+from rules_extra.training_cases import CLOSE, PROGRAMS, program
+from training import train_identically
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_trains_identically(name: str, tmp_path: Path) -> None:
+    run = migrate(program(name))
+    assert not run.errors
+    assert not [str(item) for item in run.findings if item.tier is Tier.MANUAL]
+    contract.settles(run)
+    contract.keeps_comments(run)
+    for folder, text in (("old", program(name)), ("new", run.after["train.py"])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.py").write_text(text)
+    tolerance = Tolerance(rtol=1e-5, atol=1e-7) if name in CLOSE else None
+    verdict = train_identically(tmp_path / "old", tmp_path / "new", "train.py", tolerance=tolerance)
+    assert verdict.passed, f"{verdict}\n{run.after['train.py']}"

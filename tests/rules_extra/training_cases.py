@@ -1,0 +1,232 @@
+"""Small programs whose rewriting can change what is trained, as text."""
+
+from __future__ import annotations
+
+HEAD = """\
+import os
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.inner = nn.Linear(width, 3 * width)
+        self.outer = nn.Linear(3 * width, width)
+
+    def forward(self, x):
+        return x + self.outer(torch.relu(self.inner(x)))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 7)
+        self.blocks = nn.ModuleList(Block(7) for _ in range(2))
+        self.last = nn.Linear(7, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.last(x)
+
+
+def start():
+    dist.init_process_group("nccl")
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.manual_seed(0)
+    return Net().cuda()
+
+
+def batches(count):
+    generator = torch.Generator().manual_seed(dist.get_rank())
+    for _ in range(count):
+        yield torch.randn(6, 5, generator=generator).cuda()
+"""
+
+TAIL = """
+
+if __name__ == "__main__":
+    main()
+    dist.destroy_process_group()
+"""
+
+MOVED = """
+
+def main():
+    model = start()
+
+    # matrices decay
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+    steps = 4
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    for x in batches(steps):
+        model(x).square().mean().backward()
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+"""
+
+SWITCHED = """
+
+class Trainer:
+    def __init__(self, model, lr):
+        self.model = model
+        self.optimizer = torch.optim.AdamW(
+            [p for n, p in self.model.named_parameters() if not n.startswith("first")], lr=lr
+        )
+
+    def shard(self):
+        self.model = FSDP(
+            self.model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+            device_id=torch.cuda.current_device(),
+        )
+
+    def step(self, x):
+        self.model(x).square().mean().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def main():
+    trainer = Trainer(start(), 1e-2)
+    trainer.shard()
+    for x in batches(4):
+        trainer.step(x)
+"""
+
+LISTED = """
+
+def main():
+    model = start()
+    params = [p for p in model.parameters() if p.requires_grad]
+    print(sum(p.numel() for p in params))
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.SGD(params, lr=0.1, momentum=0.9)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        torch.nn.utils.clip_grad_value_(params, 0.02)
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+CLAMPED = """
+
+def main():
+    model = start()
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        for p in model.parameters():
+            p.data = p.data.clamp(-0.25, 0.25)
+        print(round(model(x).sum().item(), 6))
+"""
+
+NORM_BY_HAND = """
+
+def main():
+    model = start()
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    count = torch.tensor(sum(p.numel() for p in model.parameters()), device="cuda")
+    dist.all_reduce(count)
+    print(count.item())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        total = torch.zeros(1, device="cuda")
+        for p in model.parameters():
+            if p.grad is not None:
+                total += p.grad.detach().norm(2) ** 2
+        dist.all_reduce(total)
+        scale = 1.0 / (total.sqrt() + 1e-6)
+        for p in model.parameters():
+            if p.grad is not None:
+                p.grad.detach().mul_(scale)
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+COMPRESSED = """
+
+def main():
+    from torch.distributed.algorithms._comm_hooks import default_hooks
+
+    torch.Tensor.record_stream = lambda *arguments: None  # the CPU has no streams
+
+    model = start()
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    state = default_hooks.LowPrecisionState(dist.group.WORLD)
+    model.register_comm_hook(state, default_hooks.bf16_compress_hook)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for x in batches(4):
+        model.forward(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+INITIALISED = """
+
+def init(module):
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.2)
+        nn.init.zeros_(module.bias)
+
+
+def main():
+    model = start()
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    model.apply(init)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    names = [n.replace("_fsdp_wrapped_module.", "") for n, _ in model.named_parameters()]
+    print(names)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+PROGRAMS = {
+    "moved": MOVED,
+    "switched": SWITCHED,
+    "listed": LISTED,
+    "clamped": CLAMPED,
+    "norm_by_hand": NORM_BY_HAND,
+    "compressed": COMPRESSED,
+    "initialised": INITIALISED,
+}
+CLOSE = {"norm_by_hand"}  # the order of a sum changes
+
+
+def program(name: str) -> str:
+    """The whole text of a program."""
+    return HEAD + PROGRAMS[name] + TAIL
