@@ -41,6 +41,14 @@ def migrate(sources: Sequence[Source], options: Options, context: Sequence[Sourc
 
     facts, findings = decide(Project.of(modules), options)
     findings, changes, broken = rewrite(facts, findings)
+    if options.mark:
+        from fsdp_migrate.mark import mark
+
+        for module in facts.solver.project.modules.values():
+            mine = [item for item in findings if item.path == module.path]
+            text = changes.get(module.path, module.source.text)
+            if module.path not in changes and (new := mark(text, mine)) != text:
+                changes[module.path] = new
     return Outcome(
         findings=tuple(sorted(findings, key=lambda f: (f.path, f.line, f.col, f.code))),
         changes=changes,

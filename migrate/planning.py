@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ast
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,14 +19,14 @@ from fsdp_migrate.registry import (
     owners_of_methods,
     owners_of_symbol,
 )
-from fsdp_migrate.rule import Facts, Use
+from fsdp_migrate.rule import Facts, Use, unit_name
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.uses import find_uses
 from fsdp_migrate.wraps import plan_wraps
 
 UNOWNED = "FSDP900"
 STALE = frozenset({"torch.distributed.fsdp.wrap.default_auto_wrap_policy"})
-HELD_BACK = "FSDP901"
+IGNORE = re.compile(r"#\s*fsdp-migrate:\s*ignore(?:\[([^\]]*)\])?")
 
 
 def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
@@ -43,7 +44,39 @@ def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     for rule in all_rules():
         if rule.survey is not None:
             findings.extend(rule.survey(facts))
-    return facts, hold_back(_unique(findings))
+    findings = [_allowed(item, facts) for item in _unique(findings)]
+    return facts, [item for item in hold_back(findings) if not _ignored(item, facts)]
+
+
+def _allowed(item: Finding, facts: Facts) -> Finding:
+    """`item` without its fix, if that touches what must be left alone."""
+    if item.fix is None:
+        return item
+    project = facts.solver.project
+    reason = ""
+    if _ignored(item, facts):
+        reason = "ignored by a comment"
+    elif item.tier is Tier.SHIM and facts.options.runtime == "never":
+        reason = "there is no plain PyTorch for it, and the shim is ruled out (--runtime never)"
+    for plan in facts.plans.values():
+        if unit_name(plan.fact.site) in item.units and not plan.fact.module.rewrite:
+            where = f"{project.modules[plan.fact.site.module].path}:{plan.fact.site.line}"
+            reason = f"the model is wrapped at {where}, which isn't among the given paths"
+    if not reason:
+        return item
+    return replace(item, tier=Tier.MANUAL, fix=None, message=f"{item.message}; left: {reason}")
+
+
+def _ignored(item: Finding, facts: Facts) -> bool:
+    """Whether the line has a comment `# fsdp-migrate: ignore`, with or without codes."""
+    module = facts.by_path.get(item.path)
+    if module is None or not 0 < item.line <= len(module.lines):
+        return False
+    found = IGNORE.search(module.lines[item.line - 1])
+    if found is None:
+        return False
+    codes = found.group(1)
+    return codes is None or item.code in {code.strip() for code in codes.split(",")}
 
 
 def _absorbed(use: Use, facts: Facts) -> Iterable[ast.AST]:

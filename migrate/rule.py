@@ -110,9 +110,9 @@ class Facts:
         return Order(self.solver)
 
     @cached_property
-    def use_of(self) -> Mapping[ast.AST, Use]:
-        """The uses by their node."""
-        return {use.node: use for use in self.uses}
+    def by_path(self) -> Mapping[Path, Module]:
+        """The modules by their file."""
+        return {module.path: module for module in self.solver.project.modules.values()}
 
     def plan(self, wrapped: Wrapped) -> WrapPlan | None:
         """What becomes of the constructor call that makes `wrapped`."""
