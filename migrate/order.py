@@ -159,20 +159,26 @@ class Order:
 
     def makes_optimizer(self, call: ast.Call) -> bool:
         """Whether `call` makes an optimizer, or another object that is named like a class."""
+        if self._names_optimizer(call):
+            return True
         for atom in self.solver.value(call):
             if isinstance(atom, Result):
-                name = short(atom.symbol)
-                if atom.symbol.startswith("torch.nn."):
-                    continue
-                if any(word in atom.symbol.lower() for word in MAKES_OPTIMIZER):
-                    return True
-                if name[:1].isupper():
+                if not atom.symbol.startswith("torch.nn.") and short(atom.symbol)[:1].isupper():
                     return True
             elif isinstance(atom, Instance):
                 bases = self.solver.library_bases(atom.cls)
                 if any("optim" in base.lower() for base in bases):
                     return True
         return False
+
+    def _names_optimizer(self, call: ast.Call) -> bool:
+        """Whether what `call` calls is of a library, and an optimizer by its name."""
+        names = {
+            atom.name if isinstance(atom, Symbol) else atom.symbol
+            for atom in self.solver.value(call.func)
+            if isinstance(atom, Symbol | Result)
+        }
+        return any(word in name.lower() for name in names for word in MAKES_OPTIMIZER)
 
     def holds(self, call: ast.Call) -> frozenset[object] | None:
         """The modules whose parameters `call` is given; None if it is given none."""
@@ -181,9 +187,17 @@ class Order:
         for argument in [*call.args, *(k.value for k in call.keywords)]:
             found |= self.params_in(self.solver.value(argument))
             direct = direct or any(True for _ in parameter_calls(argument))
+            if self._names_optimizer(call):
+                found |= self.solver.value(argument) & self._wrapped_modules
             for node in ast.walk(argument):
                 found |= {a.owner for a in self.solver.value(node) if isinstance(a, Params)}
         return frozenset(found) if found or direct else None
+
+    @cached_property
+    def _wrapped_modules(self) -> Value:
+        """All that is wrapped somewhere, as far as it is known."""
+        inner: Value = frozenset().union(*(fact.inner for fact in self.solver.wraps.values()))
+        return frozenset(atom for atom in inner if not isinstance(atom, Unknown))
 
     def params_in(self, value: Value, depth: int = 0) -> set[object]:
         """The modules whose parameters `value` holds, in lists and dicts too."""
@@ -198,6 +212,10 @@ class Order:
     def owners(self, module: Module, call: ast.Call) -> frozenset[str]:
         """The names of the models whose parameters `call` is given."""
         paths = {path for path, _ in parameter_calls(call)}
+        for argument in [*call.args, *(k.value for k in call.keywords)]:
+            path = path_of(argument)
+            if path is not None and self.solver.value(argument) & self._wrapped_modules:
+                paths.add(path)
         if paths:
             return frozenset(paths)
         scope = module.scope(call)

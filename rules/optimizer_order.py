@@ -28,7 +28,7 @@ from fsdp_migrate.findings import (
 from fsdp_migrate.moving import Move, Stays
 from fsdp_migrate.order import Early, Frame, Order, loads, outward
 from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
-from fsdp_migrate.values import Wrapped, constants
+from fsdp_migrate.values import Unknown, Wrapped, constants
 
 SWITCH = """\
 {sharded} = dict(zip({unsharded}, {model}.parameters()))
@@ -205,11 +205,13 @@ def _around(frame: Frame, model: str, optimizer: str) -> list[Edit] | None:
 
 def _names(order: Order, early: Early, call: ast.Call) -> Iterator[tuple[str, Frame]]:
     """What the optimizer is called where it is built, said as in the frame of `early`."""
-    made = order.solver.value(call)
+    made = frozenset(a for a in order.solver.value(call) if not isinstance(a, Unknown))
     frame: Frame | None = early.taker
     while frame is not None:
-        for path in binds(frame.statement):
-            if any(
+        statement = frame.statement
+        own = isinstance(statement, ast.Assign) and statement.value is call
+        for path in binds(statement):
+            if own or any(
                 order.solver.value(node) & made
                 for node in ast.walk(frame.module.tree)
                 if path_of(node) == path and isinstance(getattr(node, "ctx", None), ast.Load)
