@@ -15,18 +15,22 @@ def mark(text: str, findings: Iterable[Finding]) -> str:
     lines = text.splitlines(keepends=True)
     newline = "\r\n" if "\r\n" in text else "\n"
     starts = _statement_starts(ast.parse(text))
-    wanted: dict[int, list[str]] = {}
+    wanted: dict[int, dict[str, str]] = {}  # by line and code: a second run adds nothing
     for finding in findings:
         if finding.tier is Tier.MANUAL:
             line = max((start for start in starts if start <= finding.line), default=1)
-            note = f"{PREFIX} {finding.code} {finding.message}"
-            if note not in wanted.setdefault(line, []):
-                wanted[line].append(note)
+            wanted.setdefault(line, {}).setdefault(
+                f"{PREFIX} {finding.code}", f"{PREFIX} {finding.code} {finding.message}"
+            )
     for line in sorted(wanted, reverse=True):
         target = lines[line - 1]
         indent = target[: len(target) - len(target.lstrip())]
-        above = {text.strip() for text in _comments_above(lines, line)}
-        notes = [note for note in wanted[line] if note not in above]
+        above = [comment.strip() for comment in _comments_above(lines, line)]
+        notes = [
+            note
+            for start, note in wanted[line].items()
+            if not any(comment.startswith(start) for comment in above)
+        ]
         lines[line - 1 : line - 1] = [f"{indent}{note}{newline}" for note in notes]
     return "".join(lines)
 

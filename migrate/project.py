@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,7 @@ class Project:
 
     modules: dict[str, Module]
     folders: set[str] = field(default_factory=set)
+    _programs: dict[str, frozenset[str]] | None = None
 
     @classmethod
     def of(cls, modules: Iterable[Module]) -> Project:
@@ -33,6 +35,45 @@ class Project:
     def exists(self, name: str) -> bool:
         """Whether `name` is a module, or a folder that holds one (a namespace package)."""
         return name in self.modules or name in self.folders
+
+    def program_of(self, name: str) -> frozenset[str]:
+        """The modules that imports connect with `name`, in either direction."""
+        if self._programs is None:
+            self._programs = self._connected()
+        return self._programs[name]
+
+    def _connected(self) -> dict[str, frozenset[str]]:
+        links: dict[str, set[str]] = {name: {name} for name in self.modules}
+        for module in self.modules.values():
+            for node in ast.walk(module.tree):
+                for found in self._imported(module, node):
+                    if found in links:
+                        links[module.name].add(found)
+                        links[found].add(module.name)
+        programs: dict[str, frozenset[str]] = {}
+        for name in self.modules:
+            if name in programs:
+                continue
+            seen, todo = {name}, [name]
+            while todo:
+                for other in links[todo.pop()] - seen:
+                    seen.add(other)
+                    todo.append(other)
+            programs.update(dict.fromkeys(seen, frozenset(seen)))
+        return programs
+
+    def _imported(self, module: Module, node: ast.AST) -> Iterator[str]:
+        """The project's modules that an import statement names."""
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found = self.resolve(module, alias.name)
+                if found is not None:
+                    yield found
+        elif isinstance(node, ast.ImportFrom):
+            home = self.resolve(module, node.module or "", node.level)
+            if home is not None:
+                yield home
+                yield from (f"{home}/{alias.name}" for alias in node.names)
 
     def resolve(self, importer: Module, dotted: str, level: int = 0) -> str | None:
         """The project module that `dotted` means in `importer`, or None if it is a library's.

@@ -88,6 +88,7 @@ class WrapPlan:
     ignored: str | None = None
     mixed_precision: MixedPrecisionPlan | None = None
     sync: bool = False
+    casts_buffers: bool = False  # FSDP1 may keep buffers in another dtype than it saves them in
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     members: frozenset[str] = frozenset()  # the sharding strategies that it can have
     absorbed: list[Definition] = field(default_factory=list)  # what may go with the call
@@ -161,7 +162,19 @@ class _Lowering:
         except NotNative as error:
             plan.reason = str(error)
             plan.absorbed = []
+            plan.casts_buffers = self._casts_buffers()
         return plan
+
+    def _casts_buffers(self) -> bool:
+        value = _argument(self.fact, "mixed_precision") - NONE
+        calls = [self.solver.call_nodes.get(a.site) for a in value if isinstance(a, Result)]
+        plain = len(calls) == len(value) and all(
+            call is not None
+            and len(call.args) < 3
+            and {k.arg for k in call.keywords} <= set(MIXED_PRECISION_FIELDS) - {"buffer_dtype"}
+            for call in calls
+        )
+        return (self.fact.opaque or not plain) and self._may_have_buffers()
 
     def _lower(self) -> None:
         _plan, fact = self.result, self.fact
@@ -239,11 +252,9 @@ class _Lowering:
         return "expression"
 
     def _mentions(self, words: tuple[str, ...]) -> bool:
-        return any(
-            word in module.source.text
-            for module in self.solver.project.modules.values()
-            for word in words
-        )
+        project = self.solver.project
+        names = project.program_of(self.module.name)
+        return any(word in project.modules[n].source.text for n in names for word in words)
 
     def _check_shape(self) -> None:
         plan = self.result
@@ -365,7 +376,20 @@ class _Lowering:
             return
         if self._mentions(HAS_BATCH_NORM) and _argument(self.fact, "auto_wrap_policy") - NONE:
             raise NotNative("BatchNorm layers keep full precision under a wrap policy")
-        self.result.mixed_precision = self._mixed_precision_plan(argument)
+        plan = self._mixed_precision_plan(argument)
+        if plan.buffer_dtype is not None and self._is_saved():
+            raise NotNative("buffers are cast, and saved in the dtype that they had")
+        self.result.mixed_precision = plan
+
+    def _is_saved(self) -> bool:
+        """Whether the program takes a state dict of the model."""
+        me = Wrapped(self.fact.site)
+        return any(
+            isinstance(call.func, ast.Attribute)
+            and call.func.attr == "state_dict"
+            and me in self.solver.value(call.func.value)
+            for call in self.solver.call_nodes.values()
+        )
 
     def _mixed_precision_plan(self, argument: Argument) -> MixedPrecisionPlan:
         calls = [a for a in argument.value if isinstance(a, Result)]

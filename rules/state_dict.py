@@ -23,6 +23,9 @@ def lowerable(use: Use, facts: Facts) -> bool:
     call = use.call
     if call is None or not use.certain:
         return False
+    plans = [facts.plan(wrapped) for wrapped in use.wraps]
+    if use.name == "state_dict" and any(plan is not None and plan.casts_buffers for plan in plans):
+        return False
     setting = facts.contexts.setting(facts.solver.ambient[call])
     if setting is None or any(k.arg is None for k in call.keywords):
         return False

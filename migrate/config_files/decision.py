@@ -12,12 +12,13 @@ from fsdp_migrate.findings import Finding, Safety, Tier
 class Decision:
     """Goes through a table: each step is a change and a finding."""
 
-    def __init__(self, table: Table, path: Path, code: str) -> None:
+    def __init__(self, table: Table, path: Path, code: str, prefix: str = "fsdp_") -> None:
         self.table, self.path, self.code = table, path, code
         self.editor = Editor(table)
         self.findings: list[Finding] = []
-        bare = [name.removeprefix("fsdp_") for name in table]
-        self.prefix = "fsdp_" if not bare or any(k.startswith("fsdp_") for k in table) else ""
+        if len(table):
+            prefix = "fsdp_" if any(key.startswith("fsdp_") for key in table) else ""
+        self.prefix = prefix
 
     # ------------------------------------------------------------------ settings
     def entry(self, name: str) -> Entry | None:

@@ -30,33 +30,35 @@ COMPOSER_ONLY = frozenset(
 )
 
 
-def convert(value: object, path: Path, code: str) -> tuple[list[Edit], list[Finding]]:
-    """The edits and the findings of one document, or of what is inside one."""
+def convert(document: object, path: Path, code: str) -> tuple[list[Edit], list[Finding]]:
+    """The edits and the findings of one document."""
+    if isinstance(document, Table) and document.json and transformers.is_config(document):
+        decision = Decision(document, path, code)
+        transformers.decide(decision, None)
+        return _done(decision)
     edits: list[Edit] = []
     findings: list[Finding] = []
-    if isinstance(value, Table):
-        edits, findings = _convert(value, path, code)
-        inside = [entry.value for entry in value.entries] if not findings else []
-    else:
-        inside = value if isinstance(value, list) else []
-    for item in inside:
-        some, said = convert(item, path, code)
-        edits += some
-        findings += said
+    todo = [document]
+    while todo:
+        value = todo.pop(0)
+        if isinstance(value, list):
+            todo += value
+        elif isinstance(value, Table):
+            some, said = _convert(value, path, code)
+            edits += some
+            findings += said
+            if not said:
+                todo += (e.value for e in value.entries if e.key != "fsdp_config")
     return edits, findings
 
 
 def _convert(top: Table, path: Path, code: str) -> tuple[list[Edit], list[Finding]]:
-    """The same, for a table that may be a whole configuration."""
+    """The same, for a table that may be a configuration."""
     config = top.entry("fsdp_config")
     if accelerate.is_accelerate(top):
         return _accelerate(top, config, path, code)
     if "fsdp" in top:
         return _training_arguments(top, config, path, code)
-    if top.json and transformers.is_config(top):
-        decision = Decision(top, path, code)
-        transformers.decide(decision, None)
-        return _done(decision)
     if config is not None and isinstance(config.value, Table) and _is_composer(config.value):
         return [], [_finding(top, config, path, code, COMPOSER)]
     return [], []
@@ -148,12 +150,12 @@ def _training_arguments(
         if _odd(config, top.text) or not _is_plain(config.value):
             message = "the settings come by an anchor, an alias or a merge key; migrate by hand"
             return [], [_finding(top, config, path, code, message)]
-        decision = Decision(config.value, path, code)
+        decision = Decision(config.value, path, code, prefix="")
         if not transformers.decide(decision, words):
             return [], []
     else:
-        decision = Decision(Table(top.text, fsdp.key_start, fsdp.key_start, True, True), path, code)
-        decision.prefix = ""
+        nowhere = Table(top.text, fsdp.key_start, fsdp.key_start, flow=True, json=True)
+        decision = Decision(nowhere, path, code, prefix="")
         transformers.decide(decision, words)
     return _with_words(top, fsdp, config, decision)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def _steps(text: str) -> tuple[int, int]:
 def main() -> None:
     """Run the program that the command line names."""
     settings, program = parse(sys.argv[1:])
-    if settings.device != "cuda":
+    if settings.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a rehearsal leaves GPUs alone
         rehearse.prepare_environment()
     from fsdp_migrate.runtime.record.program import CannotRun, run
 

@@ -139,7 +139,7 @@ class Recorder:
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._muted:
             return
-        seconds = time.perf_counter() - self._idle_since
+        seconds = self._since_idle()
         with self._aside():
             inventory = self.inventories.of(optimizer)
             kept: dict[str, Tensor] = {}
@@ -159,7 +159,7 @@ class Recorder:
         if self._muted or id(optimizer) not in self._open:
             return
         step, kept = self._open.pop(id(optimizer))
-        seconds = time.perf_counter() - self._idle_since
+        seconds = self._since_idle()
         with self._aside():
             inventory = self.inventories.of(optimizer)
             step = replace(
@@ -212,7 +212,14 @@ class Recorder:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(tensors, path)
 
+    def _since_idle(self) -> float:
+        """Seconds since the recorder did something itself."""
+        if self.device != "rehearsal":
+            torch.cuda.synchronize()
+        return time.perf_counter() - self._idle_since
+
     def _peak(self) -> int | None:
+        """The program's own peak so far; its statistics are not reset."""
         return torch.cuda.max_memory_allocated() if self.device != "rehearsal" else None
 
     def _rank(self) -> int:

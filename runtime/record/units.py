@@ -111,6 +111,8 @@ class FlatUnit:
     def _cut(self, local: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Gather the shards and cut the flat tensor into the original parameters."""
         if self.sharded and self.group is not None:
+            if local.device != self.handle.device:  # offloaded
+                local = local.to(self.handle.device)
             whole = local.new_empty(local.numel() * dist.get_world_size(self.group))
             dist.all_gather_into_tensor(whole, local.contiguous(), group=self.group)
             local = whole
@@ -157,8 +159,23 @@ def whole(tensor: Tensor) -> Tensor:
     """The full tensor, detached."""
     tensor = tensor.detach()
     if isinstance(tensor, DTensor):
-        tensor = tensor.full_tensor()
+        tensor = _on_its_mesh(tensor).full_tensor()
     return tensor
+
+
+def _on_its_mesh(tensor: DTensor) -> DTensor:
+    """An offloaded tensor moved to where it can be gathered."""
+    local, device = tensor.to_local(), tensor.device_mesh.device_type
+    if local.device.type == device:
+        return tensor
+    return DTensor.from_local(
+        local.to(device),
+        tensor.device_mesh,
+        tensor.placements,
+        run_check=False,
+        shape=tensor.shape,
+        stride=tensor.stride(),
+    )
 
 
 def clean(name: str) -> str:
