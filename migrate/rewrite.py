@@ -13,6 +13,7 @@ from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Span,
 from fsdp_migrate.names import FSDP1, ROOT, STAR, is_fsdp1, short
 from fsdp_migrate.rule import RUNTIME, Facts
 from fsdp_migrate.uses import symbol_of
+from fsdp_migrate.values import symbols
 
 # What the runtime shim offers under FSDP1's own names.
 OFFERED = frozenset(
@@ -25,6 +26,12 @@ OFFERED = frozenset(
         "size_based_auto_wrap_policy", "transformer_auto_wrap_policy", "wrap",
     }
 )  # fmt: skip
+# Library functions that the shim has its own of, under the same name.
+REPLACED = {
+    "torch.distributed.checkpoint.optimizer.load_sharded_optimizer_state_dict": (
+        "load_sharded_optimizer_state_dict"
+    )
+}
 RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
 
 
@@ -156,6 +163,10 @@ def _with_imports(
         for alias in node.names:
             bound = alias.asname or alias.name.partition(".")[0]
             name = _symbol(facts, node, alias)
+            if symbols(facts.value(alias)) & set(REPLACED) and bound in after:
+                (old,) = symbols(facts.value(alias))
+                moved[bound] = Import(RUNTIME, REPLACED[old], alias.asname)
+                continue
             if name is None:
                 if bound in before and bound not in after and not is_package:
                     gone.add(bound)

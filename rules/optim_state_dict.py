@@ -39,6 +39,7 @@ NAMES = (
     "flatten_sharded_optim_state_dict",
     "rekey_optim_state_dict",
 )
+SHARDED_LOADER = "torch.distributed.checkpoint.optimizer.load_sharded_optimizer_state_dict"
 STATEFUL = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"}
 )
@@ -68,6 +69,9 @@ def lowerable(use: Use, facts: Facts) -> bool:
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one call."""
     name = short(use.name)
+    if use.name == SHARDED_LOADER:
+        yield _sharded_loader(use)
+        return
     model = _model(use, facts)
     units = facts.units(facts.solver.wrapped(facts.value(model))) if model else frozenset()
     if use.call is not None and facts.contexts.is_native(facts.solver.ambient[use.call]):
@@ -100,6 +104,20 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edits=[ReplaceExpression(use.module.span(use.node), name)],
         imports=[runtime(name)],
         units=units,
+    )
+
+
+def _sharded_loader(use: Use) -> Finding:
+    """The loader makes ShardedTensors, which FSDP2's optimizers can't use."""
+    name = short(SHARDED_LOADER)
+    dotted = isinstance(use.node, ast.Attribute)
+    return finding(
+        RULE,
+        use,
+        f"{name} goes through the shim",
+        tier=Tier.SHIM,
+        edits=[ReplaceExpression(use.module.span(use.node), name)] if dotted else [],
+        imports=[runtime(name)] if dotted else [],
     )
 
 
@@ -304,6 +322,6 @@ RULE = Rule(
     fix_safety="Safe: the same content under the same names; training goes on identically.",
     check=check,
     lowerable=lowerable,
-    symbols=tuple(f"{FSDP1}.{name}" for name in NAMES),
+    symbols=(*(f"{FSDP1}.{name}" for name in NAMES), SHARDED_LOADER),
     methods=NAMES,
 )
