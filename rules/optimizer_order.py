@@ -33,7 +33,7 @@ from fsdp_migrate.values import Unknown, Wrapped, constants
 SWITCH = """\
 {sharded} = dict(zip({unsharded}, {model}.parameters()))
 for {group} in {optimizer}.param_groups:
-    {group}["params"] = [{sharded}[p] for p in {group}["params"]]"""
+    {group}["params"] = [{sharded}.get(p, p) for p in {group}["params"]]"""
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
