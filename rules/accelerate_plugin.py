@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsdp_migrate import frameworks
 from fsdp_migrate.arguments import Arguments
 from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Edit, Finding, Fix, Import, ReplaceStatement, Safety, Tier
+from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Safety, Tier
 from fsdp_migrate.frameworks import sentences
 from fsdp_migrate.names import ROOT, is_fsdp1, short
 from fsdp_migrate.policy import Definition, lower_policy
@@ -86,20 +86,34 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         units = frozenset(f"file {path}" for path in reason.paths)
         yield finding(RULE, use, str(reason), tier=Tier.MANUAL, units=units)
         return
-    edits: dict[Path, tuple[Edit, ...]] = {
-        use.module.path: (
-            plan.arguments.edit(),
-            *(ReplaceStatement(use.module.span(s), "") for s in plan.absorbed),
-        )
-    }
-    imports = {use.module.path: frozenset(plan.imports)}
-    if accelerator is not None:
-        path = accelerator.module.path
-        edits[path] = (*edits.get(path, ()), accelerator.edit())
-        imports[path] = imports.get(path, frozenset()) | frozenset(frameworks.HYBRID_IMPORTS)
     message = sentences("FullyShardedDataParallelPlugin(...) gets fsdp_version=2", *plan.notes)
-    said = finding(RULE, use, message, tier=Tier.NATIVE, safety=plan.safety)
-    yield replace(said, fix=Fix(edits, imports, plan.safety))
+    edits: list[Edit] = [
+        plan.arguments.edit(),
+        *(ReplaceStatement(use.module.span(s), "") for s in plan.absorbed),
+    ]
+    units = frozenset[str]()
+    if accelerator is not None:
+        units = frozenset({f"file {use.module.path}", f"file {accelerator.module.path}"})
+        yield finding_at(
+            RULE,
+            accelerator.module,
+            accelerator.node,
+            "hybrid sharding becomes a ParallelismConfig of the Accelerator (1.10 or newer)",
+            tier=Tier.NATIVE,
+            edits=[accelerator.edit()],
+            imports=frameworks.HYBRID_IMPORTS,
+            units=units,
+        )
+    yield finding(
+        RULE,
+        use,
+        message,
+        tier=Tier.NATIVE,
+        edits=edits,
+        imports=plan.imports,
+        safety=plan.safety,
+        units=units,
+    )
     yield from _prepared(facts)
 
 
@@ -220,10 +234,6 @@ class _Planner:
         if len(given) == 2 and given[0] in self.arguments:
             self.arguments.drop(given[0])
         self.result.hybrid = member in frameworks.HYBRID
-        if self.result.hybrid:
-            self.result.notes.append(
-                "hybrid sharding becomes a ParallelismConfig of the Accelerator (1.10 or newer)"
-            )
 
     def _member(self, name: str) -> str:
         value = self.facts.value(self.arguments.value(name)) - NONE

@@ -207,7 +207,7 @@ def apply(text: str, edits: list[Edit]) -> str:
     for start, end, new in sorted(edits, reverse=True):
         result = result[:start] + new + result[end:]
     if edits and not text.endswith("\n"):
-        return result.removesuffix("\n").removesuffix("\r")
+        return result.rstrip("\r\n")
     return result
 
 
