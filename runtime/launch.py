@@ -80,7 +80,7 @@ def launch(program: Program, out: Path, how: Launch) -> Finished:
     process = subprocess.Popen(
         command(program, out, how),
         cwd=program.folder,
-        env=_environment(program, how, mark),
+        env=_environment(how, mark),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -107,18 +107,20 @@ def command(program: Program, out: Path, how: Launch) -> list[str]:
     options += ["--keep-tensors", f"{how.keep[0]}-{how.keep[1]}"] if how.keep else []
     options += ["--gpus", str(how.gpus or how.nproc)]
     options += ["--seed", str(how.seed)]
+    options += [word for path in _paths(program) for word in ("--path", str(path))]
     options += ["--forbid", str(how.forbidden)] if how.forbidden else []
     options += ["--dump-at", str(time.time() + how.timeout - DUMP)]
     record = ["-m", "fsdp_migrate.runtime.record", *options, *program.words()]
     return [sys.executable, *(torchrun if how.launcher == "torchrun" else []), *record]
 
 
-def _environment(program: Program, how: Launch, mark: str) -> dict[str, str]:
-    """The program's folder comes before an installed version of the same project."""
+def _paths(program: Program) -> list[Path]:
+    """What comes before an installed version of the same project."""
     root = program.root or program.folder
-    folders = [program.folder, root, root / "src"]
-    paths = dict.fromkeys(str(folder) for folder in folders if folder.is_dir())
-    inherited = os.environ.get("PYTHONPATH")
+    return [folder for folder in (root, root / "src") if folder.is_dir()]
+
+
+def _environment(how: Launch, mark: str) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONHASHSEED": "0",
@@ -126,7 +128,6 @@ def _environment(program: Program, how: Launch, mark: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         **how.environment,
-        "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])]),
         MARK: mark,
     }
 

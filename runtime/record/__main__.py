@@ -36,6 +36,9 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
     parser.add_argument(
         "--seed", type=int, help="seed the generators before the program does: N + rank"
     )
+    parser.add_argument(
+        "--path", type=Path, action="append", default=[], help="look for modules there first"
+    )
     parser.add_argument("--forbid", type=Path, help="fail if a module is imported from there")
     parser.add_argument(
         "--dump-at", type=float, metavar="TIME", help="say where the program is, if it still runs"
@@ -51,6 +54,7 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
         keep=options.keep_tensors,
         gpus=options.gpus,
         seed=options.seed,
+        paths=tuple(path.resolve() for path in options.path),
         forbidden=options.forbid.resolve() if options.forbid else None,
         dump_at=options.dump_at,
     )

@@ -38,6 +38,7 @@ def run(settings: Settings, program: Sequence[str]) -> None:
     recorder = start(settings, (*program[: len(program) - len(arguments)], *arguments))
     sys.argv = [target, *arguments]
     sys.path[0] = os.getcwd() if as_module else str(Path(target).resolve().parent)
+    sys.path[1:1] = map(str, settings.paths)
     try:
         if as_module:
             runpy.run_module(target, run_name="__main__", alter_sys=True)

@@ -28,6 +28,7 @@ class Settings:
     budget: int = BUDGET
     gpus: int | None = None  # what torch.cuda.device_count() says in a rehearsal
     seed: int | None = None  # for programs that do not seed; every rank gets one of its own
+    paths: tuple[Path, ...] = ()  # where modules are looked for, after the program's own folder
     forbidden: Path | None = None  # nothing may be imported from below this folder
     dump_at: float | None = None  # the time at which a rank that still runs says where it is
 
@@ -41,6 +42,7 @@ class Settings:
         data = json.loads(os.environ[VARIABLE])
         keep, forbidden = data["keep"], data["forbidden"]
         data["out"] = Path(data["out"])
+        data["paths"] = tuple(map(Path, data["paths"]))
         data["keep"] = tuple(keep) if keep else None
         data["forbidden"] = Path(forbidden) if forbidden else None
         return cls(**data)

@@ -78,7 +78,10 @@ class FlatUnit:
         if whole is not None:
             return dict.fromkeys(self.names, whole)
         parts = self.flat._params or ()
-        return {n: describe(look(p)) for n, p in zip(self.names, parts, strict=False)}
+        return {  # a rank without a part of a parameter may have state all the same: not its own
+            name: describe(look(part)) if part.numel() else None
+            for name, part in zip(self.names, parts, strict=False)
+        }
 
     def full(self, look: Look, dtype: torch.dtype | None) -> Iterator[tuple[str, Tensor]]:
         local = look(self.flat)
