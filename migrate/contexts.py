@@ -61,18 +61,22 @@ class Contexts:
 
     plans: Mapping[Site, ContextPlan]
     has_setter: bool
+    default: Setting | None = Setting()  # outside all contexts; None if only the run knows
 
     def setting(self, ambient: frozenset[Site | None]) -> Setting | None:
         """The one setting that holds in all of `ambient`, or None if only the run knows."""
-        if self.has_setter and None in ambient:
-            return None
-        found = {self.plans[s].setting if s is not None else Setting() for s in ambient}
+        found = {self.plans[s].setting if s is not None else self.default for s in ambient}
         return found.pop() if len(found) == 1 else None
+
+    def setters(self) -> list[ContextPlan]:
+        """The calls that set the mode for good."""
+        return [plan for plan in self.plans.values() if isinstance(plan.statement, ast.Expr)]
 
     def is_native(self, ambient: frozenset[Site | None]) -> bool:
         """Whether calls made in `ambient` have their options written out."""
         if self.has_setter and None in ambient:
-            return False
+            if self.default is None or not all(plan.native for plan in self.setters()):
+                return False
         return all(site is None or self.plans[site].native for site in ambient)
 
 
@@ -88,7 +92,28 @@ def find_contexts(solver: Solver) -> Contexts:
             plan = ContextPlan(module, call, None, _statement_of(module, call))
             plan.setting = _setting(solver, plan)
             plans[site] = plan
-    return Contexts(plans, has_setter)
+    contexts = Contexts(plans, has_setter)
+    if has_setter:
+        contexts.default = _set_at_once(solver, contexts)
+    return contexts
+
+
+def _set_at_once(solver: Solver, contexts: Contexts) -> Setting | None:
+    """The mode that every model gets right where it is wrapped, or None."""
+    setters = contexts.setters()
+    found = {plan.setting for plan in setters}
+    for fact in solver.wraps.values():
+        statement = fact.module.statement(fact.node)
+        block = fact.module.block(statement)
+        below = block[block.index(statement) + 1 :] if statement in block else []
+        name = ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
+        if not any(
+            plan.statement in below and ast.unparse(plan.call.args[0]) == name
+            for plan in setters
+            if plan.module is fact.module and plan.call.args
+        ):
+            return None
+    return found.pop() if len(found) == 1 else None
 
 
 def short_context(atom: object) -> str:
@@ -106,18 +131,20 @@ def settle(contexts: Contexts, uses: Iterable[tuple[frozenset[Site | None], bool
     setters = {p.setting for p in contexts.plans.values() if isinstance(p.statement, ast.Expr)}
     for plan in contexts.plans.values():
         plan.native = plan.setting is not None and plan.statement is not None
-        if isinstance(plan.statement, ast.Expr) and (outside or len(setters) > 1):
-            plan.native = False  # a mode that calls elsewhere may depend on
+        if isinstance(plan.statement, ast.Expr) and contexts.default is None:
+            if outside or len(setters) > 1:
+                plan.native = False  # a mode that calls elsewhere may depend on
     changed = True
     while changed:
         changed = False
         for ambient, lowerable in calls:
             if lowerable and contexts.is_native(ambient):
                 continue
-            for site in ambient:
-                if site is not None and contexts.plans[site].native:
-                    contexts.plans[site].native = False
-                    changed = True
+            held = [contexts.plans[site] for site in ambient if site is not None]
+            held += contexts.setters() if None in ambient else []
+            for plan in held:
+                changed = changed or plan.native
+                plan.native = False
 
 
 def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:

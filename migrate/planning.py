@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -114,7 +114,12 @@ def _ask(use: Use, facts: Facts) -> Iterable[Finding]:
         message = f"`{use.name}` went with torch 1.11 and this code can't run; remove it"
         return [
             Finding(
-                use.module.path, span.line, span.col + 1, UNOWNED, message, Tier.MANUAL,
+                use.module.path,
+                span.line,
+                span.col + 1,
+                UNOWNED,
+                message,
+                Tier.MANUAL,
                 blocking=False,
             )
         ]

@@ -6,8 +6,8 @@ import ast
 
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import ReplaceStatement
-from fsdp_migrate.rule import Facts
 from fsdp_migrate.policy import Definition
+from fsdp_migrate.rule import Facts
 from fsdp_migrate.wraps import removable
 
 

@@ -31,6 +31,8 @@ class Site:
     end_line: int
     end_col: int
 
+    __hash__ = cached_hash
+
     @classmethod
     def of(cls, module: str, node: ast.AST) -> Site:
         """The place of `node`, which must be an expression, a statement or an argument."""
@@ -50,6 +52,8 @@ class Const:
     value: bool | int | float | complex | str | bytes | None
     kind: str
 
+    __hash__ = cached_hash
+
     @classmethod
     def of(cls, value: bool | int | float | complex | str | bytes | None) -> Const:
         """The constant `value`."""
@@ -62,12 +66,16 @@ class Symbol:
 
     name: str
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class ModuleRef:
     """A module or package of the project."""
 
     module: str
+
+    __hash__ = cached_hash
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ class Func:
 
     site: Site
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Cls:
@@ -83,12 +93,16 @@ class Cls:
 
     site: Site
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Instance:
     """An object of a class of the project."""
 
     cls: Site
+
+    __hash__ = cached_hash
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,8 @@ class Bound:
     func: Func
     receiver: Atom
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Super:
@@ -105,6 +121,8 @@ class Super:
 
     cls: Site
     receiver: Atom
+
+    __hash__ = cached_hash
 
 
 @dataclass(frozen=True)
@@ -114,12 +132,16 @@ class Result:
     symbol: str
     site: Site
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Partial:
     """A `functools.partial` made at `site`."""
 
     site: Site
+
+    __hash__ = cached_hash
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,8 @@ class Method:
     receiver: Atom
     name: str
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Wrapped:
@@ -136,12 +160,16 @@ class Wrapped:
 
     site: Site | None
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Params:
     """Parameters (or named parameters, or a list of them) of a module."""
 
     owner: Atom
+
+    __hash__ = cached_hash
 
 
 @dataclass(frozen=True)
@@ -151,12 +179,16 @@ class Container:
     site: Site
     kind: str
 
+    __hash__ = cached_hash
+
 
 @dataclass(frozen=True)
 class Unknown:
     """What the analysis can't know, and why."""
 
     reason: str
+
+    __hash__ = cached_hash
 
 
 Atom = (
@@ -245,35 +277,3 @@ def is_symbol(value: Value, name: str) -> bool:
     return symbols(value) == {name} and all(
         isinstance(atom, Symbol) or atom == Const.of(None) for atom in value
     )
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash
-
-    __hash__ = cached_hash

@@ -22,7 +22,7 @@ from fsdp_migrate.findings import (
 )
 from fsdp_migrate.imports import all_annotations
 from fsdp_migrate.names import FSDP1, ROOT
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
 from fsdp_migrate.uses import symbol_of, unwrapping
 from fsdp_migrate.values import Symbol
 
@@ -214,4 +214,20 @@ RULE = Rule(
     check=check,
     symbols=(FSDP1,),
     survey=survey,
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def is_sharded(model):
+    return isinstance(model, FSDP)
+""",
+            after="""\
+from torch.distributed.fsdp import FSDPModule
+
+def is_sharded(model):
+    return isinstance(model, FSDPModule)
+""",
+        ),
+    ),
 )

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, Span, Tier
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
 from fsdp_migrate.values import constants
 
 
@@ -106,4 +106,26 @@ RULE = Rule(
     ),
     check=check,
     methods=("clip_grad_norm_",),
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def step(model: FSDP, optimizer):
+    norm = model.clip_grad_norm_(1.0)
+    optimizer.step()
+    return norm
+""",
+            after="""\
+import torch
+from torch.distributed.fsdp import FSDPModule
+
+def step(model: FSDPModule, optimizer):
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).full_tensor()
+    optimizer.step()
+    return norm
+""",
+        ),
+    ),
 )

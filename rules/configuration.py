@@ -22,7 +22,7 @@ from fsdp_migrate.carried import (
 )
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Facts, Rule, Use, finding
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
 from fsdp_migrate.wraps import MIXED_PRECISION_FIELDS
 
 
@@ -96,4 +96,26 @@ RULE = Rule(
     fix_safety="Safe: the shim's types have the same members, fields and defaults.",
     check=check,
     symbols=SYMBOLS,
+    examples=(
+        Example(
+            before="""\
+from dataclasses import dataclass
+
+from torch.distributed.fsdp import ShardingStrategy
+
+@dataclass
+class Config:
+    strategy: ShardingStrategy = ShardingStrategy.FULL_SHARD
+""",
+            after="""\
+from dataclasses import dataclass
+
+from fsdp_migrate.runtime import ShardingStrategy
+
+@dataclass
+class Config:
+    strategy: ShardingStrategy = ShardingStrategy.FULL_SHARD
+""",
+        ),
+    ),
 )

@@ -23,7 +23,7 @@ from fsdp_migrate.findings import (
 )
 from fsdp_migrate.names import FSDP1, ROOT
 from fsdp_migrate.removal import removals
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
 from fsdp_migrate.values import Wrapped
 from fsdp_migrate.wraps import WrapPlan, is_path
 
@@ -300,4 +300,45 @@ RULE = Rule(
     check=check,
     symbols=(FSDP1,),
     references=("https://docs.pytorch.org/tutorials/intermediate/FSDP_tutorial.html",),
+    examples=(
+        Example(
+            before="""\
+import torch
+from model import Block, Transformer
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+
+model = FSDP(
+    Transformer(),
+    auto_wrap_policy=ModuleWrapPolicy({Block}),
+    device_id=torch.cuda.current_device(),
+    limit_all_gathers=True,
+)
+""",
+            after="""\
+from model import Block, Transformer
+from torch.distributed.fsdp import fully_shard
+
+model = Transformer()
+for module in model.modules():
+    if isinstance(module, Block):
+        fully_shard(module)
+fully_shard(model)
+""",
+        ),
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def shard(model, config):
+    return FSDP(model, **config.fsdp)
+""",
+            after="""\
+from fsdp_migrate.runtime import fully_shard_from_fsdp1
+
+def shard(model, config):
+    return fully_shard_from_fsdp1(model, **config.fsdp)
+""",
+        ),
+    ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import FSDP1, ROOT, short
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -77,4 +77,39 @@ RULE = Rule(
     check=check,
     symbols=(f"{FSDP1}.summon_full_params", f"{FSDP1}.fsdp_modules"),
     methods=("summon_full_params",),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def units(net):
+    model = FSDP(net)
+    return FSDP.fsdp_modules(model)
+""",
+            after="""\
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+def units(net):
+    model = fully_shard(net)
+    return [unit for unit in model.modules() if isinstance(unit, FSDPModule)]
+""",
+        ),
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def norm(model: FSDP):
+    with FSDP.summon_full_params(model, writeback=False):
+        return model.head.weight.norm()
+""",
+            after="""\
+from fsdp_migrate.runtime import summon_full_params
+from torch.distributed.fsdp import FSDPModule
+
+def norm(model: FSDPModule):
+    with summon_full_params(model, writeback=False):
+        return model.head.weight.norm()
+""",
+        ),
+    ),
 )

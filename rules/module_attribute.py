@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
-from fsdp_migrate.rule import Facts, Rule, Use, finding
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
 from fsdp_migrate.uses import unwrapping
 
 
@@ -74,4 +74,22 @@ RULE = Rule(
     fix_safety="Safe: it is the same object.",
     check=check,
     methods=("module", "_fsdp_wrapped_module"),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def config_of(net):
+    model = FSDP(net)
+    return model.module.config
+""",
+            after="""\
+from torch.distributed.fsdp import fully_shard
+
+def config_of(net):
+    model = fully_shard(net)
+    return model.config
+""",
+        ),
+    ),
 )

@@ -21,7 +21,7 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
 from fsdp_migrate.values import Symbol
 
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
@@ -193,4 +193,31 @@ RULE = Rule(
     ),
     check=check,
     methods=("no_sync",),
+    examples=(
+        Example(
+            before="""\
+from contextlib import nullcontext
+
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def train(net, batches, every):
+    model = FSDP(net)
+    for i, batch in enumerate(batches):
+        with model.no_sync() if (i + 1) % every != 0 else nullcontext():
+            model(batch).sum().backward()
+""",
+            after="""\
+from torch.distributed.fsdp import fully_shard
+
+def train(net, batches, every):
+    model = fully_shard(net)
+    for i, batch in enumerate(batches):
+        model.set_requires_gradient_sync((i + 1) % every == 0)
+        try:
+            model(batch).sum().backward()
+        finally:
+            model.set_requires_gradient_sync(True)
+""",
+        ),
+    ),
 )

@@ -24,7 +24,7 @@ from fsdp_migrate.findings import (
     Tier,
 )
 from fsdp_migrate.names import FSDP1, short
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
 from fsdp_migrate.uses import split
 from fsdp_migrate.values import Result
 
@@ -324,4 +324,29 @@ RULE = Rule(
     lowerable=lowerable,
     symbols=(*(f"{FSDP1}.{name}" for name in NAMES), SHARDED_LOADER),
     methods=NAMES,
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, StateDictType
+
+def load(net, state):
+    model = FSDP(net, use_orig_params=True)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with FSDP.state_dict_type(model, StateDictType.SHARDED_STATE_DICT):
+        flat = FSDP.optim_state_dict_to_load(model, optimizer, state)
+    optimizer.load_state_dict(flat)
+""",
+            after="""\
+import torch
+from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
+from torch.distributed.fsdp import fully_shard
+
+def load(net, state):
+    model = fully_shard(net)
+    optimizer = torch.optim.AdamW(model.parameters())
+    set_optimizer_state_dict(model, optimizer, state)
+""",
+        ),
+    ),
 )

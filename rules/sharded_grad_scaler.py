@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import SHARDED_GRAD_SCALER
-from fsdp_migrate.rule import Facts, Rule, Use, finding, torch_path
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, torch_path
 
 PARAMETERS = (
     "device",
@@ -69,4 +69,18 @@ RULE = Rule(
     fix_safety="Safe: skipped steps, growth and back-off are the same on every rank.",
     check=check,
     symbols=(SHARDED_GRAD_SCALER,),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+scaler = ShardedGradScaler(init_scale=2.0**12)
+""",
+            after="""\
+import torch
+
+scaler = torch.amp.GradScaler("cuda", init_scale=2.0**12)
+""",
+        ),
+    ),
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.contexts import Setting
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
 
 DSD = "torch.distributed.checkpoint.state_dict"
 SHIMS = {"state_dict": "model_state_dict", "load_state_dict": "load_model_state_dict"}
@@ -160,4 +160,29 @@ RULE = Rule(
     check=check,
     lowerable=lowerable,
     methods=("state_dict", "load_state_dict"),
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def resume(net, path):
+    model = FSDP(net)
+    model.load_state_dict(torch.load(path))
+    return model
+""",
+            after="""\
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.fsdp import fully_shard
+
+def resume(net, path):
+    model = fully_shard(net)
+    set_model_state_dict(
+        model, torch.load(path), options=StateDictOptions(full_state_dict=True)
+    )
+    return model
+""",
+        ),
+    ),
 )

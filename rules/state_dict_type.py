@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Span, Tier
 from fsdp_migrate.names import FSDP1, short
 from fsdp_migrate.removal import removals
-from fsdp_migrate.rule import Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")
 
@@ -83,4 +83,34 @@ RULE = Rule(
     check=check,
     symbols=tuple(f"{FSDP1}.{name}" for name in NAMES),
     methods=NAMES,
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FullStateDictConfig, StateDictType
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def save(net, path, rank):
+    model = FSDP(net)
+    config = FullStateDictConfig(offload_to_cpu=True, rank0_only=True)
+    with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config):
+        state = model.state_dict()
+    if rank == 0:
+        torch.save(state, path)
+""",
+            after="""\
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import fully_shard
+
+def save(net, path, rank):
+    model = fully_shard(net)
+    state = get_model_state_dict(
+        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+    if rank == 0:
+        torch.save(state, path)
+""",
+        ),
+    ),
 )

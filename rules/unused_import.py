@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Finding, Tier
 from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Facts, Rule, Use, finding_at
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding_at
 from fsdp_migrate.uses import symbol_of
 
 
@@ -58,4 +58,19 @@ RULE = Rule(
     fix_safety="Safe: nothing reads the name, or whoever does gets the shim's type of that name.",
     check=check,
     survey=survey,
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import CPUOffload
+
+print(torch.__version__)
+""",
+            after="""\
+import torch
+
+print(torch.__version__)
+""",
+        ),
+    ),
 )
