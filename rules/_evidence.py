@@ -16,10 +16,13 @@ MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 DEPTH = 4
 
 
-def modules(facts: Facts) -> Iterator[Module]:
-    """The files that may be rewritten, if the program makes FSDP1 models at all."""
+def modules(facts: Facts, *words: str) -> Iterator[Module]:
+    """The files that may be rewritten and have one of `words`, if the program has FSDP1 models."""
     if facts.solver.wraps:
-        yield from (m for m in facts.solver.project.modules.values() if m.rewrite)
+        for module in facts.solver.project.modules.values():
+            text = module.source.text
+            if module.rewrite and (not words or any(word in text for word in words)):
+                yield module
 
 
 def calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:

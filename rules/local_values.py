@@ -26,7 +26,7 @@ OVER_RANKS = frozenset({"all_reduce", "reduce", "all_gather", "all_gather_into_t
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at reductions of sharded tensors, function by function."""
-    for module in modules(facts):
+    for module in modules(facts, "parameters(", ".grad"):
         scopes: dict[ast.AST, list[ast.Call]] = {}
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and _name(node) in REDUCING:

@@ -24,8 +24,8 @@ REFUSED = {
 }
 LAYER_WISE = ("lamb", "lars", "shampoo", "muon", "soap", "novograd", "adafactor", "came")
 MESSAGE = (
-    "it looks at whole parameters: under FSDP1 those were this rank's flat shards, under FSDP2 they "
-    "are the parameters (a LAMB of tensors: 1e-3 apart after three steps, FSDP2 right)"
+    "it looks at whole parameters: under FSDP1 those were this rank's flat shards, under FSDP2 "
+    "they are the parameters (a LAMB of tensors: 1e-3 apart after three steps, FSDP2 right)"
 )
 
 

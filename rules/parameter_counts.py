@@ -32,7 +32,7 @@ ADDING = frozenset({"int", "float", "sum", "tensor", "numel", "nelement", "as_te
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at what is asked of parameters, function by function."""
-    for module in modules(facts):
+    for module in modules(facts, "numel(", "nelement(", "dim", "len("):
         counts: dict[ast.AST, list[ast.AST]] = {}
         for node in ast.walk(module.tree):
             if not isinstance(node, ast.Attribute) or not owners(facts, node.value):

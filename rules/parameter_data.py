@@ -28,7 +28,7 @@ COPIES = frozenset(
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at assignments to `.data`, of parameters and of a model's attributes."""
-    for module in modules(facts):
+    for module in modules(facts, ".data = ", ".data="):
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Assign):
                 for target in node.targets:

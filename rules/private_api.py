@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.names import ROOT, short
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rules._evidence import modules
 from fsdp_migrate.values import Params, Wrapped
 
 MODULES = (
@@ -148,9 +149,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 
 def survey(facts: Facts) -> Iterator[Finding]:
     """What flat parameters have and other tensors don't, asked of a model's parameters."""
-    for module in facts.solver.project.modules.values():
-        if not module.rewrite or not facts.solver.wraps:
-            continue
+    for module in modules(facts, *OF_PARAMETERS):
         for node in ast.walk(module.tree):
             if not isinstance(node, ast.Attribute) or node.attr not in OF_PARAMETERS:
                 continue

@@ -10,7 +10,7 @@ from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Finding, Tier
 from fsdp_migrate.names import FSDP1
 from fsdp_migrate.rule import Facts, Rule, Use, finding_at, no_uses
-from fsdp_migrate.rules._evidence import modules
+from fsdp_migrate.rules._evidence import calls
 from fsdp_migrate.values import Const, Result, Wrapped
 
 METHODS = frozenset({"state_dict", "clip_grad_norm_", "summon_full_params"})
@@ -34,12 +34,10 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for use in facts.uses:
         if use.call is not None and _is_collective(use, facts):
             yield from _guarded(facts, use.module, use.call, facts.units(use.wraps))
-    for module in modules(facts):
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-                value = facts.value(node.func)
-                if value and all(isinstance(a, Wrapped) for a in value):
-                    yield from _guarded(facts, module, node, frozenset())
+    for module, call in calls(facts):
+        value = facts.value(call.func)
+        if value and all(isinstance(a, Wrapped) for a in value):
+            yield from _guarded(facts, module, call, frozenset())
 
 
 def _is_collective(use: Use, facts: Facts) -> bool:

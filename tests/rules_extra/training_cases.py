@@ -215,6 +215,31 @@ def main():
         optimizer.zero_grad()
 """
 
+ENCODED = """
+
+class Encoder(Net):
+    def encode(self, x):
+        return self.blocks[0](self.first(x))
+
+
+def main():
+    from torch.distributed.fsdp import ShardingStrategy
+
+    start()
+    model = Encoder().cuda()
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(), sharding_strategy=ShardingStrategy.NO_SHARD,
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            print(round(model.encode(x).sum().item(), 5))
+"""
+
 PROGRAMS = {
     "moved": MOVED,
     "switched": SWITCHED,
@@ -223,6 +248,7 @@ PROGRAMS = {
     "norm_by_hand": NORM_BY_HAND,
     "compressed": COMPRESSED,
     "initialised": INITIALISED,
+    "encoded": ENCODED,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
