@@ -14,7 +14,7 @@ from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Finding, ReplaceStatement, Safety, Tier
 from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.rules._evidence import is_summoned, modules, own_path, owners
-from fsdp_migrate.values import Const, Wrapped, constants
+from fsdp_migrate.values import Const, Result, Wrapped, constants
 
 SAME = frozenset({"data", "detach"})  # what gives the parameter's own storage
 COPIES = frozenset(
@@ -28,14 +28,38 @@ COPIES = frozenset(
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at assignments to `.data`, of parameters and of a model's attributes."""
-    for module in modules(facts, ".data = ", ".data="):
+    for module in modules(facts, ".data = ", ".data=", "Parameter("):
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    if isinstance(target, ast.Attribute) and target.attr == "data":
+                    if not isinstance(target, ast.Attribute):
+                        continue
+                    if target.attr == "data":
                         model = owners(facts, target.value) or _model_of(facts, target.value)
                         if model and not is_summoned(facts, module, node):
                             yield _settle(facts, module, node, target, model)
+                    elif _is_parameter(facts, node.value):
+                        model = _model_of(facts, target)
+                        if model and not is_summoned(facts, module, node):
+                            yield _replaced(facts, module, node, model)
+
+
+def _is_parameter(facts: Facts, node: ast.expr) -> bool:
+    return any(
+        isinstance(a, Result) and a.symbol == "torch.nn.Parameter" for a in facts.value(node)
+    )
+
+
+def _replaced(facts: Facts, module: Module, node: ast.Assign, model: frozenset[Wrapped]) -> Finding:
+    return finding_at(
+        RULE,
+        module,
+        node,
+        "FSDP2 goes on using the shard that it has, and ignores a parameter put in its place: do "
+        "it before fully_shard, or write into the parameter that is there",
+        tier=Tier.MANUAL,
+        units=facts.units(model),
+    )
 
 
 def _model_of(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:

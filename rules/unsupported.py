@@ -10,11 +10,11 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, Tier
+from fsdp_migrate.findings import Finding, Safety, Tier
 from fsdp_migrate.library import DDP
 from fsdp_migrate.names import ROOT
 from fsdp_migrate.rule import Facts, Rule, finding_at, no_uses
-from fsdp_migrate.rules._evidence import called, calls, is_summoned, owners
+from fsdp_migrate.rules._evidence import called, calls, is_summoned, modules, owners
 from fsdp_migrate.values import Const, Result, Wrapped
 
 COPYING = {
@@ -29,10 +29,12 @@ IN_BACKWARD = frozenset(
 )
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 KEEP = "keep_low_precision_grads"
+FULL_PRECISION = "FSDP_USE_FULL_PREC_IN_EVAL"
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
-    """Look at every call."""
+    """Look at every call, and at one variable of the environment."""
+    yield from _full_precision(facts)
     for module, call in calls(facts):
         names = called(facts, call)
         yield from _copies(facts, module, call, names)
@@ -97,6 +99,23 @@ def _low_precision(facts: Facts, module: Module, call: ast.Call) -> Iterator[Fin
             tier=Tier.MANUAL,
             units=facts.units(used),
         )
+
+
+def _full_precision(facts: Facts) -> Iterator[Finding]:
+    """FSDP1 evaluates in float32 if a variable of the environment says so."""
+    for module in modules(facts, FULL_PRECISION):
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Constant) and node.value == FULL_PRECISION:
+                yield finding_at(
+                    RULE,
+                    module,
+                    node,
+                    "FSDP2 does not know the variable, and evaluates in the dtype that it trains "
+                    "in.  To evaluate in float32, fill a plain float32 copy of the model from "
+                    "`full_tensor()`",
+                    tier=Tier.NOTE,
+                    safety=Safety.UNSAFE,
+                )
 
 
 def _in_backward(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:

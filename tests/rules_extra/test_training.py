@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from engine import contract
 from engine.programs import migrate
 from fsdp_migrate.findings import Tier

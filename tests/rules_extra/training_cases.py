@@ -240,6 +240,23 @@ def main():
             print(round(model.encode(x).sum().item(), 5))
 """
 
+LATE = """
+
+def main():
+    model = start()
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    with torch.no_grad():
+        print(round(model(torch.ones(2, 5, device="cuda")).sum().item(), 5))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
 PROGRAMS = {
     "moved": MOVED,
     "switched": SWITCHED,
@@ -249,6 +266,7 @@ PROGRAMS = {
     "compressed": COMPRESSED,
     "initialised": INITIALISED,
     "encoded": ENCODED,
+    "late": LATE,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
