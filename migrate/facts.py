@@ -132,6 +132,17 @@ class Module:
         return len(text.encode()[:col].decode(errors="ignore"))
 
 
+def all_annotations(tree: ast.Module) -> list[ast.expr]:
+    """The annotations of all variables, parameters and results."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign | ast.arg):
+            found.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(node.returns)
+    return [annotation for annotation in found if annotation is not None]
+
+
 def scope_nodes(scope: Scope) -> Iterator[ast.AST]:
     """The nodes of `scope` itself, nested functions and classes as single nodes."""
     todo: list[ast.AST] = list(ast.iter_child_nodes(scope))

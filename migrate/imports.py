@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fsdp_migrate.apply import apply_edits
+from fsdp_migrate.facts import all_annotations as all_annotations
 from fsdp_migrate.findings import Edit, Import, InsertStatements, ReplaceStatement, Span
 
 LINE = 100
@@ -53,17 +53,6 @@ def used_names(tree: ast.Module) -> set[str]:
     return names | exported_names(tree)
 
 
-def all_annotations(tree: ast.Module) -> list[ast.expr]:
-    """The annotations of all variables, parameters and results."""
-    found: list[ast.expr | None] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign | ast.arg):
-            found.append(node.annotation)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found.append(node.returns)
-    return [annotation for annotation in found if annotation is not None]
-
-
 def exported_names(tree: ast.Module) -> set[str]:
     """The strings of `__all__`."""
     names: set[str] = set()
@@ -81,6 +70,8 @@ def exported_names(tree: ast.Module) -> set[str]:
 
 def fix_imports(text: str, plan: ImportPlan) -> str:
     """`text` with its imports brought in line with what it now uses."""
+    from fsdp_migrate.apply import apply_edits
+
     tree = ast.parse(text)
     used = used_names(tree) | plan.keep
     editor = _Editor(tree, text, plan, used)
