@@ -16,18 +16,17 @@ from pathlib import Path
 
 from fsdp_migrate import frameworks
 from fsdp_migrate.arguments import Arguments
-from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Safety, Tier
 from fsdp_migrate.frameworks import sentences
 from fsdp_migrate.names import ROOT, is_fsdp1, short
 from fsdp_migrate.policy import Definition, lower_policy
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rules._accelerator import is_mixed, lonely_prepares, takers
 from fsdp_migrate.values import (
     NONE,
     Const,
     Result,
     Symbol,
-    Unknown,
     Value,
     constant,
     constants,
@@ -39,7 +38,6 @@ PLUGIN = tuple(
     f"accelerate{home}.FullyShardedDataParallelPlugin"
     for home in ("", ".utils", ".utils.dataclasses", ".accelerator")
 )
-ACCELERATOR = frozenset({"accelerate.Accelerator", "accelerate.accelerator.Accelerator"})
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 CONFIGS = ("state_dict_config", "optim_state_dict_config")
 AS_THEY_ARE = frozenset(
@@ -386,7 +384,7 @@ class _Planner:
     def _caveats(self) -> None:
         if self._flag("activation_checkpointing") is not False:
             self._unsafe(frameworks.RANDOM_STATE)
-        if any(_is_mixed(self.facts, taker) for taker in _takers(self.use, self.facts)):
+        if any(is_mixed(self.facts, taker) for taker in takers(self.use, self.facts)):
             self._lower_precision()
 
     def _unsynchronised(self) -> None:
@@ -468,7 +466,7 @@ def _accelerator(use: Use, facts: Facts) -> Arguments:
     Raises:
         _Manual: there isn't just one such call.
     """
-    found = list(_takers(use, facts))
+    found = list(takers(use, facts))
     if len(found) == 1:
         (taker,) = found
         certain = len(facts.value(taker.value("fsdp_plugin"))) == 1
@@ -483,72 +481,18 @@ def _accelerator(use: Use, facts: Facts) -> Arguments:
     )
 
 
-def _takers(use: Use, facts: Facts) -> Iterator[Arguments]:
-    """The calls of `Accelerator` that the plugin may go into."""
-    assert use.call is not None
-    made = Result(use.name, use.module.site(use.call))
-    for module, call in _calls(facts):
-        if symbols(facts.value(call.func)) & ACCELERATOR:
-            if any(k.arg == "fsdp_plugin" and made in facts.value(k.value) for k in call.keywords):
-                yield Arguments(module, call)
-
-
-def _is_mixed(facts: Facts, taker: Arguments) -> bool:
-    """Whether an `Accelerator` may compute in low precision."""
-    known = constants(facts.value(taker.value("mixed_precision")))
-    return "mixed_precision" in taker and (known is None or not set(known) <= {None, "no"})
-
-
-def _calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
-    for module in facts.solver.project.modules.values():
-        if module.rewrite:
-            yield from ((module, n) for n in ast.walk(module.tree) if isinstance(n, ast.Call))
-
-
 def _prepared(facts: Facts) -> Iterator[Finding]:
-    """Calls of `prepare` that Accelerate's FSDP2 refuses."""
-    for module, call in _calls(facts):
-        if not isinstance(call.func, ast.Attribute) or call.func.attr != "prepare":
-            continue
-        base = facts.value(call.func.value)
-        if not any(isinstance(a, Result) and a.symbol in ACCELERATOR for a in base):
-            continue
-        kinds = [_kind(facts, argument) for argument in call.args]
-        models, optimizers = kinds.count("model"), kinds.count("optimizer")
-        if None in kinds and len(kinds) > 1:
-            continue
-        if models > 1 or (models > 0) != (optimizers > 0):
-            yield finding_at(
-                RULE,
-                module,
-                call,
-                "Accelerate's FSDP2 prepares one model, together with its optimizer; "
-                "give both to the same prepare()",
-                tier=Tier.MANUAL,
-            )
-        elif kinds == [None]:
-            yield finding_at(
-                RULE,
-                module,
-                call,
-                "if this is the model or the optimizer: Accelerate's FSDP2 wants both in the same "
-                "prepare()",
-                tier=Tier.NOTE,
-            )
-
-
-def _kind(facts: Facts, node: ast.expr) -> str | None:
-    """Whether an argument is a model, an optimizer, or something else; None if it isn't known."""
-    value = facts.value(node) - NONE
-    if any(facts.solver.is_module(a) for a in value):
-        return "model"
-    names = {a.symbol for a in value if isinstance(a, Result)}
-    if any(name.startswith("torch.optim.") and "lr_scheduler" not in name for name in names):
-        return "optimizer"
-    if any(name.startswith(("torch.nn.", "transformers.Auto")) for name in names):
-        return "model"
-    unknown = not value or any(isinstance(a, Unknown) for a in value)
-    return None if unknown or isinstance(node, ast.Starred) else "other"
+    """Calls of `prepare` that Accelerate's FSDP2 refuses, or may refuse."""
+    for module, call, certain in lonely_prepares(facts):
+        message = (
+            "Accelerate's FSDP2 prepares one model, together with its optimizer; give both to the "
+            "same prepare()"
+            if certain
+            else "if this is the model or the optimizer: Accelerate's FSDP2 wants both in the same "
+            "prepare()"
+        )
+        tier = Tier.MANUAL if certain else Tier.NOTE
+        yield finding_at(RULE, module, call, message, tier=tier)
 
 
 RULE = Rule(
