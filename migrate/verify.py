@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 IDENTICAL, DIFFERENT, FAILED = 0, 1, 2
+SUSPECTS = 8  # sites that are named for a divergence
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -170,6 +171,8 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
         say=lambda text: click.echo(text, err=True),
     )
     click.echo(str(proof.verdict))
+    for site in _suspects(sides.migrated, proof.verdict):
+        click.echo(f"  migrated there: {site}")
     if chosen["report"] is not None:
         _report(chosen["report"], proof.verdict, (proof.old, proof.new), sides)
     if chosen["keep"] is not None:
@@ -233,6 +236,17 @@ def _migrate(copy: Path) -> Migrated:
         place = f"{finding['path']}:{finding['line']}"
         click.echo(f"left to you: {place} {finding['code']} {finding['message']}", err=True)
     return migrated
+
+
+def _suspects(migrated: Migrated | None, verdict: Verdict) -> list[str]:
+    """The sites that the likely cause points to."""
+    if migrated is None or verdict.cause is None:
+        return []
+    return [
+        f"{finding['path']}:{finding['line']} {finding['code']} {finding['message']}"
+        for finding in migrated.findings
+        if finding["code"] in verdict.cause.codes
+    ][:SUSPECTS]
 
 
 def _launch(chosen: dict[str, Any], project: Path) -> Launch:

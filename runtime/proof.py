@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsdp_migrate.runtime import recording
-from fsdp_migrate.runtime.compare import Outcome, Tolerance, Verdict, compare, failed
+from fsdp_migrate.runtime.compare import Tolerance, Verdict, compare, failed
 from fsdp_migrate.runtime.launch import Finished, Launch, Program, launch
 from fsdp_migrate.runtime.recording import NoRecording
 from fsdp_migrate.runtime.scratch import collect, snapshot
@@ -134,6 +134,3 @@ def _ranks(out: Path) -> dict[int, recording.Rank]:
         return recording.read(out).ranks
     except NoRecording:
         return {}
-
-
-__all__ = ["Outcome", "Proof", "prove"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from fsdp_migrate.runtime.compare import Aspect, Kind, Outcome, Tolerance, Verdict, compare
+from fsdp_migrate.runtime.compare import Aspect, Kind, Outcome, Tolerance, Verdict, cause, compare
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
 from fsdp_migrate.runtime.recording import NO_MODEL, End, Loss
 from harness import synthetic
@@ -265,6 +266,13 @@ def test_a_line_that_was_cut_off_is_ignored(tmp_path: Path) -> None:
     path = folder / "rank00000.jsonl"
     path.write_text(path.read_text() + '{"event":"st')
     assert "did not end" in str(compare(folder, folder))
+
+
+def test_causes_name_rules_that_exist() -> None:
+    from fsdp_migrate.registry import all_rules
+
+    named = set(re.findall(r"FSDP\d{3}", Path(cause.__file__).read_text()))
+    assert named <= {rule.code for rule in all_rules()}
 
 
 def test_paths_of_the_runs_are_not_compared(tmp_path: Path) -> None:

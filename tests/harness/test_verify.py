@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fsdp_migrate.copies import LARGE, copy_project, migrate_copy
+from fsdp_migrate.copies import LARGE, Migrated, copy_project, migrate_copy
 from fsdp_migrate.runtime.launch import Launch
 from fsdp_migrate.runtime.testing import assert_trains_identically
 from fsdp_migrate.verify import compare, verify
@@ -74,6 +74,22 @@ def test_a_new_version_that_differs(project: Path) -> None:
     result = run("train.py", "--new", "other.py", "--device", "cpu", "--", "{out}", "1e-2")
     assert result.exit_code == 1, result.output
     assert "Adam steps instead of AdamW" in result.output
+
+
+@pytest.mark.usefixtures("warm")
+def test_sites_behind_a_divergence_are_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def badly(copy: Path) -> Migrated:
+        migrated = migrate_copy(copy)
+        text = (copy / "train.py").read_text().replace("fully_shard(", "(lambda m, **k: m)(")
+        (copy / "train.py").write_text(text)
+        return migrated
+
+    monkeypatch.setattr("fsdp_migrate.verify.migrate_copy", badly)
+    result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
+    assert result.exit_code == 1, result.output
+    assert "migrated there: train.py:11 FSDP101" in result.output
 
 
 @pytest.mark.usefixtures("warm")
