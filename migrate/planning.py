@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fsdp_migrate.contexts import find_contexts, settle
 from fsdp_migrate.findings import Finding, Tier
+from fsdp_migrate.names import FSDP1
 from fsdp_migrate.options import Options
 from fsdp_migrate.project import Project
 from fsdp_migrate.registry import (
@@ -108,7 +109,10 @@ def _ask(use: Use, facts: Facts) -> Iterable[Finding]:
         return owners_of_methods()[use.name].check(use, facts)
     owners = owners_of_symbol(use.name)
     if owners:
-        return [item for rule in owners for item in rule.check(use, facts)]
+        found = [item for rule in owners for item in rule.check(use, facts)]
+        exact = any(use.name in rule.symbols for rule in owners)
+        if found or exact or not use.name.startswith(f"{FSDP1}."):
+            return found
     span = use.module.span(use.node)
     if use.name in STALE:
         message = f"`{use.name}` went with torch 1.11 and this code can't run; remove it"

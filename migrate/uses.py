@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.facts import Module
 from fsdp_migrate.library import DDP
-from fsdp_migrate.names import is_fsdp1
+from fsdp_migrate.names import FSDP1, is_fsdp1
 from fsdp_migrate.rule import Use
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.values import (
@@ -23,9 +23,16 @@ from fsdp_migrate.values import (
     Wrapped,
 )
 
-# Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
 # Methods of a plain module that reach the FSDP models inside it.
 HOLDER_METHODS = frozenset({"load_state_dict", "state_dict"})
+# Methods that are sometimes called through the class, with the model as the first argument.
+INSTANCE_METHODS = frozenset(
+    {
+        "apply", "check_is_root", "clip_grad_norm_", "forward", "load_state_dict", "no_sync",
+        "register_comm_hook", "state_dict",
+    }
+)  # fmt: skip
+# Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
 TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
 
 
@@ -55,7 +62,9 @@ def _uses_in(
             parent = module.parents.get(node)
             if isinstance(parent, ast.Attribute) and _name_of(solver.value(parent), symbols):
                 continue  # the longer name is the reference
-            yield Use(module, node, name, call=_call_of(module, node))
+            yield _unbound(solver, module, node, name) or Use(
+                module, node, name, call=_call_of(module, node)
+            )
         elif isinstance(node, ast.Attribute) and node.attr in methods:
             use = _method_use(solver, module, node)
             if use is not None:
@@ -85,6 +94,21 @@ def symbol_of(value: Value) -> str | None:
     if len(names) == 1 and not rest:
         return names.pop()
     return None
+
+
+def _unbound(
+    solver: Solver, module: Module, node: ast.Name | ast.Attribute, name: str
+) -> Use | None:
+    """`FSDP.no_sync(model)` as the use of a method of `model`, which must be FSDP's then."""
+    call = _call_of(module, node)
+    owner, _, method = name.rpartition(".")
+    if owner != FSDP1 or method not in INSTANCE_METHODS or call is None or not call.args:
+        return None
+    if isinstance(call.args[0], ast.Starred):
+        return None
+    receiver = call.args.pop(0)  # what is left are the arguments of the method
+    wraps, _ = split(solver, solver.value(receiver))
+    return Use(module, node, method, call, receiver, wraps or frozenset({Wrapped(None)}))
 
 
 def _call_of(module: Module, node: ast.AST) -> ast.Call | None:

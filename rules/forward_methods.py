@@ -49,14 +49,22 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             units=units,
         )
         return
+    span, text, holes = use.module.span(use.node), "{0}", [use.module.span(use.receiver)]
+    if not isinstance(use.node, ast.Attribute) or use.node.value is not use.receiver:
+        parts = []  # FSDP.forward(model, ...)
+        for argument in use.call.args:
+            parts.append(f"{{{len(holes)}}}")
+            holes.append(use.module.span(argument))
+        for keyword in use.call.keywords:
+            parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
+            holes.append(use.module.span(keyword.value))
+        span, text = use.module.span(use.call), f"{{0}}({', '.join(parts)})"
     yield finding(
         RULE,
         use,
         "model.forward(...) becomes model(...), which gathers the parameters",
         tier=Tier.NATIVE,
-        edits=[
-            ReplaceExpression(use.module.span(use.node), "{0}", (use.module.span(use.receiver),))
-        ],
+        edits=[ReplaceExpression(span, text, tuple(holes))],
         units=units,
     )
 
