@@ -336,7 +336,7 @@ def _checkpoint(draw: st.DrawFn, program: Program) -> list[str]:
             body.append('torch.save(state, "model.pt")')
             if kind == "optimizer":
                 body.append('torch.save(optim_state, "optim.pt")')
-    if n.form == "function":
+    if n.form == "function" and kind != "plain":
         body = [*n.imports(), *body]
     return ["def save(model, optimizer):", *_indented(body)]
 
