@@ -344,6 +344,7 @@ class _Lowering:
             body, orelse = self._offload(node.body), self._offload(node.orelse)
             if body == orelse:
                 return body
+            body, orelse = (t.replace("None", "OffloadPolicy()") for t in (body, orelse))
             return f"{body} if {self.module.text(node.test)} else {orelse}"
         if isinstance(node, ast.Call) and self.solver.value(node.func) == {Symbol(CPU_OFFLOAD)}:
             flags = [*node.args, *(k.value for k in node.keywords if k.arg)]
@@ -351,7 +352,7 @@ class _Lowering:
                 return "None"
             if isinstance(flags[0], ast.Constant):
                 return "CPUOffloadPolicy()" if flags[0].value else "None"
-            return f"CPUOffloadPolicy() if {self.module.text(flags[0])} else None"
+            return f"CPUOffloadPolicy() if {self.module.text(flags[0])} else OffloadPolicy()"
         raise NotNative("the CPU offload is known only at run time")
 
     def _auto_wrap_policy(self, argument: Argument) -> None:

@@ -186,6 +186,8 @@ class _Writer:
         if plan.offload is not None:
             self.imports.add(Import(ROOT, "CPUOffloadPolicy"))
             mesh = shared[0].partition("=")[2]
+            if "OffloadPolicy()" in plan.offload.replace("CPUOffloadPolicy()", ""):
+                self.imports.add(Import(ROOT, "OffloadPolicy"))
             pinned = f'CPUOffloadPolicy(pin_memory={mesh}.device_type != "cpu")'
             offload = plan.offload.replace("CPUOffloadPolicy()", pinned)
             shared.append(f"offload_policy={offload}")
@@ -202,6 +204,10 @@ class _Writer:
         if not self.plan.mesh_imports:
             return text
         text = text.replace("dist.get_world_size()", f"{self._dist()}.get_world_size()")
+        if "torch.cuda" in text:
+            path, need = torch_path(self.module, "torch.cuda")
+            text = text.replace("torch.cuda", path)
+            self.imports |= {need} if need is not None else set()
         return self._named("mesh", text)
 
     def _dist(self) -> str:

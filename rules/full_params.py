@@ -15,7 +15,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     span = use.module.span(use.node)
     if use.receiver is not None:
         hole = (use.module.span(use.receiver),)
-        if use.call is None:
+        if use.call is not None and use.call.args:  # a static method: the model is passed too
+            edit, extra = ReplaceExpression(span, name), []
+        elif use.call is None:
             text, extra = f"partial({name}, {{0}})", [Import("functools", "partial")]
             edit = ReplaceExpression(span, text, hole)
         else:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
+from fsdp_migrate.runtime.record.gather import whole_tensors
 from fsdp_migrate.runtime.record.inventory import Inventory
 from fsdp_migrate.runtime.record.units import Look, Seen, Unit, describe
 
@@ -28,29 +29,36 @@ def gradients(inventory: Inventory, optimizer: Optimizer) -> Named:
     ids = {id(p) for group in optimizer.param_groups for p in group["params"]}
     chosen = [unit for unit in inventory.units if unit.held(ids)]
     everywhere = _agree(chosen, [lambda p: p.grad], "gradients")
-    for unit, (seen,) in zip(chosen, everywhere, strict=True):
-        held = set(unit.held(ids))
-        yield from ((n, t) for n, t in _full(unit, lambda p: p.grad, seen) if n in held)
+
+    def parts() -> Named:
+        for unit, (seen,) in zip(chosen, everywhere, strict=True):
+            held = set(unit.held(ids))
+            yield from ((n, t) for n, t in _full(unit, lambda p: p.grad, seen) if n in held)
+
+    yield from whole_tensors(parts())
 
 
-def parameters(inventory: Inventory) -> Iterator[tuple[str, Tensor]]:
+def parameters(inventory: Inventory) -> Named:
     """The full parameters, those that the optimizer does not train included."""
-    for unit in inventory.units:
-        yield from unit.values()
+    yield from whole_tensors(part for unit in inventory.units for part in unit.values())
 
 
-def state(inventory: Inventory, optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+def state(inventory: Inventory, optimizer: Optimizer) -> Named:
     """The full optimizer state, as `parameter: key`."""
     keys = sorted({key for entry in optimizer.state.values() for key in entry if type(key) is str})
     keys = _union(inventory.units, keys)
     looks = [_state_value(optimizer, key) for key in keys]
     everywhere = _agree(inventory.units, looks, "optimizer state")
-    for unit, columns in zip(inventory.units, everywhere, strict=True):
-        for key, look, seen in zip(keys, looks, columns, strict=True):
-            if any(value is not None for value in seen.values()):
-                for name, value in _full(unit, look, seen):
-                    if value is not None:
-                        yield f"{name}: {key}", value
+
+    def parts() -> Named:
+        for unit, columns in zip(inventory.units, everywhere, strict=True):
+            for key, look, seen in zip(keys, looks, columns, strict=True):
+                if any(value is not None for value in seen.values()):
+                    for name, value in _full(unit, look, seen):
+                        if value is not None:
+                            yield f"{name}: {key}", value
+
+    yield from whole_tensors(parts())
 
 
 def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -79,7 +87,7 @@ def random_states() -> dict[str, str]:
 
 
 def _full(unit: Unit, look: Look, seen: Seen) -> Named:
-    """The full tensors of one quantity, given what the ranks have together."""
+    """The tensors of one quantity, given what the ranks have together."""
     dtypes = [value for value in seen.values() if isinstance(value, torch.dtype)]
     if not dtypes:
         for name, value in seen.items():

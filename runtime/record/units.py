@@ -41,10 +41,10 @@ class Unit(Protocol):
         """What this rank has for each name."""
 
     def full(self, look: Look, dtype: torch.dtype | None) -> Iterator[tuple[str, Tensor]]:
-        """The full tensors; every rank of the group has to ask.  Without a dtype: as it comes."""
+        """The tensors, full or as a DTensor; every rank of the group has to ask."""
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        """The full parameters."""
+        """The parameters, full or as a DTensor."""
 
 
 class FlatUnit:
@@ -145,10 +145,10 @@ class SingleUnit:
         value = look(self.param)
         if value is None:  # another rank has it
             value = torch.zeros_like(self.param, dtype=dtype)
-        yield self.names[0], whole(value)
+        yield self.names[0], value
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        yield self.names[0], whole(self.param)
+        yield self.names[0], self.param
 
 
 def describe(value: Any) -> Any:
@@ -156,29 +156,6 @@ def describe(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.item() if value.ndim == 0 and not isinstance(value, DTensor) else value.dtype
     return value
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """The full tensor, detached."""
-    tensor = tensor.detach()
-    if isinstance(tensor, DTensor):
-        tensor = _on_its_mesh(tensor).full_tensor()
-    return tensor
-
-
-def _on_its_mesh(tensor: DTensor) -> DTensor:
-    """An offloaded tensor moved to where it can be gathered."""
-    local, device = tensor.to_local(), tensor.device_mesh.device_type
-    if local.device.type == device:
-        return tensor
-    return DTensor.from_local(
-        local.to(device),
-        tensor.device_mesh,
-        tensor.placements,
-        run_check=False,
-        shape=tensor.shape,
-        stride=tensor.stride(),
-    )
 
 
 def clean(name: str) -> str:

@@ -93,9 +93,7 @@ def test_encodings_are_kept(mark: bytes) -> None:
 
 
 # ---------------------------------------------------------------------- whole programs
-NOT_YET = {
-    "unbound_calls_and_forward": "`FSDP.no_sync(model)` is left, and no finding says so",
-}
+NOT_YET: dict[str, str] = {}
 
 
 @pytest.mark.parametrize(
