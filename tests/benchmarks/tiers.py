@@ -1,6 +1,6 @@
 """The share of sites that come out native, through the shim and manual, over whole programs.
 
-    python tests/benchmarks/tiers.py fixtures/programs/* fixtures/exam/* ../shared/exam/visible/*
+python tests/benchmarks/tiers.py fixtures/programs/* fixtures/exam/* ../shared/exam/visible/*
 """
 
 from __future__ import annotations

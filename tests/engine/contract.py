@@ -259,11 +259,29 @@ def binds_names(run: Run) -> None:
         old, new = _imports(before), _imports(after)
         twice = [word for word, count in new.items() if count > max(1, old[word])]
         assert not twice, f"{name}: {twice} is imported twice"
+        taken = {w for w in new - old if w.rpartition(".")[2] in _assigned(after)}
+        assert not taken, f"{name}: {taken} is imported, and is something else in places"
         read = _read(after)
         useless = [w for w in new - old if w.rpartition(".")[2] not in read and w != "*"]
         useless = [w for w in useless if w.split(".")[0] not in read]
         exported = {w for w in useless if _imported_elsewhere(run, w)}
         assert set(useless) <= exported, f"{name}: {useless} is imported for nothing"
+
+
+def _assigned(text: str) -> set[str]:
+    """The names that something else than an import binds, outside of handlers of its failure."""
+    tree = ast.parse(text)
+    handlers = [n for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler)]
+    guarded = {inner for handler in handlers for inner in ast.walk(handler)}
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not _loads(node) and node not in guarded:
+            names.add(node.id)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+    return names
 
 
 def _read(text: str) -> set[str]:
