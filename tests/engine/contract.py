@@ -271,11 +271,18 @@ def binds_names(run: Run) -> None:
 def _assigned(text: str) -> set[str]:
     """The names that something else than an import binds, outside of handlers of its failure."""
     tree = ast.parse(text)
-    handlers = [n for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler)]
-    guarded = {inner for handler in handlers for inner in ast.walk(handler)}
+    apart: set[ast.AST] = set()  # handlers, and what is of a class and not of its methods
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            apart |= set(ast.walk(node))
+        elif isinstance(node, ast.ClassDef):
+            apart |= set(node.body)
+            apart |= {t for n in node.body if isinstance(n, ast.Assign) for t in n.targets}
     names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not _loads(node) and node not in guarded:
+        if node in apart:
+            continue
+        if isinstance(node, ast.Name) and not _loads(node):
             names.add(node.id)
         elif isinstance(node, ast.arg):
             names.add(node.arg)
