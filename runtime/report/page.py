@@ -175,7 +175,8 @@ def _heat(old: Recording, new: Recording) -> Iterator[str]:
         heat.cells,
     )
     keys = "".join(
-        f'<span class="key k{n}"></span>{escape(name)}' for n, name in enumerate(charts.LEVELS)
+        f'<span class="entry"><span class="key k{n}"></span>{escape(name)}</span> '
+        for n, name in enumerate(charts.LEVELS)
     )
     hidden = f" {heat.hidden} rows that differ less are left out." if heat.hidden else ""
     rows = [
@@ -187,7 +188,7 @@ def _heat(old: Recording, new: Recording) -> Iterator[str]:
     yield _section(
         "Parameters by step",
         f'<figure><div class="scroll">{chart}</div><figcaption>Relative difference of norms: '
-        f"{keys}.{escape(hidden)}</figcaption></figure>"
+        f"{keys}{escape(hidden)}</figcaption></figure>"
         f"<details><summary>The numbers</summary>{table}</details>",
     )
 

@@ -57,6 +57,7 @@ svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 .heat0 { fill: var(--h0); } .heat1 { fill: var(--h1); } .heat2 { fill: var(--h2); }
 .heat3 { fill: var(--h3); } .heat4 { fill: var(--h4); } .heat5 { fill: var(--h5); }
 .heat6 { fill: var(--h6); }
+.entry { white-space: nowrap; }
 .key { display: inline-block; width: 1.6rem; height: .7rem; margin: 0 .35rem 0 .9rem; }
 .key.k-old { background: var(--old); opacity: .55; }
 .key.k-new { background: repeating-linear-gradient(90deg, var(--new) 0 6px, transparent 6px 10px);
