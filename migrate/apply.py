@@ -252,8 +252,8 @@ class _Renderer(cst.CSTTransformer):
             if pieces and pending:
                 first = cast(Statement, pieces[0])
                 own = list(first.leading_lines)
-                if own and own[0].comment is None:
-                    pending = _comments_only(pending)
+                if own and own[0].comment is None and not _comments_only(pending):
+                    pending = []
                 lines = [*pending, *own]
                 pieces = [first.with_changes(leading_lines=lines), *pieces[1:]]
                 pending = []
