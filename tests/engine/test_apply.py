@@ -225,6 +225,14 @@ def test_comments_outlive_what_is_removed() -> None:
     assert statement(text, text[text.index("a = f(") : text.index("  # four")], "") == expected
 
 
+def test_blank_lines_above_a_comment_that_stays() -> None:
+    text = "x = 1\n\n\n# about a\na = 1\n\n\nb = 2\n"
+    assert statement(text, "a = 1", "") == "x = 1\n\n\n# about a\n\n\nb = 2\n"
+    assert statement(text, "b = 2", "") == "x = 1\n\n\n# about a\na = 1\n\n\n"
+    text = "x = 1\n\n\na = 1\n\n\nb = 2\n"
+    assert statement(text, "a = 1", "") == "x = 1\n\n\nb = 2\n"
+
+
 def test_comments_at_the_end_of_a_block() -> None:
     text = "def f():\n    a = 1  # one\n    # two\n\n\nb = 2\n"
     assert statement(text, "a = 1", "") == ("def f():\n    # one\n    pass\n    # two\n\n\nb = 2\n")

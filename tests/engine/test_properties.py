@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 
 from engine import contract
 from engine.generator import programs
@@ -18,9 +18,10 @@ QUICK = settings(
     derandomize=True,
     deadline=None,
     database=None,
+    phases=[Phase.generate],  # shrinking a program takes minutes: `-m slow` does it
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(QUICK, max_examples=2000, derandomize=False)
+LONG = settings(QUICK, max_examples=2000, derandomize=False, phases=[Phase.generate, Phase.shrink])
 
 
 def holds(files: Files) -> None:
