@@ -15,8 +15,13 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # name -> (where the command is, what it does)
 SUBCOMMANDS = {
+    "compare": ("fsdp_migrate.verify:compare", "Compare two recordings."),
     "explain": ("fsdp_migrate.handbook:explain", "Say what a rule does and why."),
     "rules": ("fsdp_migrate.handbook:rules", "List the rules."),
+    "verify": (
+        "fsdp_migrate.verify:verify",
+        "Prove that the migrated program trains identically.",
+    ),
 }
 
 

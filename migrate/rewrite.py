@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from fsdp_migrate.collisions import apart
 from fsdp_migrate.facts import BUILTINS, Module
 from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Span, Tier
 from fsdp_migrate.names import FSDP1, ROOT, STAR, is_fsdp1, short
@@ -55,6 +56,7 @@ def rewrite(
     texts: dict[Path, str] = {}
     modules = {m.path: m for m in facts.solver.project.modules.values() if m.rewrite}
     for path in sorted(touched):
+        edits[path], needs[path] = apart(modules[path], edits[path], needs[path])
         try:
             text = _edited(modules[path], edits[path])
             ast.parse(text)

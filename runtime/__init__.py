@@ -102,3 +102,12 @@ __all__ = [
     "transformer_auto_wrap_policy",
     "wrap",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`assert_trains_identically`, loaded when it is asked for: jobs don't need the harness."""
+    if name == "assert_trains_identically":
+        from fsdp_migrate.runtime.testing import assert_trains_identically
+
+        return assert_trains_identically
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
