@@ -81,19 +81,12 @@ class Migration(click.Command):
 @click.option("--write", is_flag=True, help="Make the changes.")
 @click.option("--check", is_flag=True, help="Only report, without advice; for CI.")
 @click.option(
-    "--state-dict",
-    type=click.Choice(["dcp", "dtensor"]),
-    default="dcp",
-    show_default=True,
-    help="What state dicts become: torch.distributed.checkpoint.state_dict, or plain DTensors.",
-)
-@click.option(
     "--runtime",
-    type=click.Choice(["import", "vendor", "never"]),
+    type=click.Choice(["import", "never"]),
     default="import",
     show_default=True,
-    help="Where values are known only at run time: import fsdp_migrate.runtime, put a copy of "
-    "it into the project, or leave the place to you.",
+    help="Where values are known only at run time: import fsdp_migrate.runtime, or leave the "
+    "place to you.",
 )
 @click.option("--mark", is_flag=True, help="Put a TODO comment above what is left to you.")
 @click.option(

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-StateDictStyle = Literal["dcp", "dtensor"]
-RuntimeMode = Literal["import", "vendor", "never"]
+RuntimeMode = Literal["import", "never"]
 
 
 @dataclass(frozen=True)
 class Options:
     """The choices that change what is emitted."""
 
-    state_dict: StateDictStyle = "dcp"
     runtime: RuntimeMode = "import"
     mark: bool = False  # put a TODO comment above what is left for a person

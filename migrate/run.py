@@ -15,7 +15,7 @@ from fsdp_migrate.config_files import is_config
 from fsdp_migrate.diff import unified_diff
 from fsdp_migrate.discover import Discovered, File, context_of, discover, uses_fsdp1, uses_fsdp2
 from fsdp_migrate.findings import Finding, Tier
-from fsdp_migrate.options import Options, RuntimeMode, StateDictStyle
+from fsdp_migrate.options import Options, RuntimeMode
 from fsdp_migrate.source import Source, SourceError, decode, read, stage
 
 DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -29,7 +29,6 @@ class Request:
     diff: bool = False
     write: bool = False
     check: bool = False
-    state_dict: StateDictStyle = "dcp"
     runtime: RuntimeMode = "import"
     mark: bool = False
     exclude: tuple[str, ...] = ()
@@ -51,7 +50,7 @@ class Request:
     @property
     def options(self) -> Options:
         """The choices that the engine has to know."""
-        return Options(self.state_dict, self.runtime, self.mark)
+        return Options(self.runtime, self.mark)
 
 
 @dataclass
