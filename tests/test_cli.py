@@ -219,7 +219,7 @@ class TestStandardInput:
     [
         (["nowhere.py"], "does not exist"),
         (["--no-such-option"], "No such option"),
-        (["--state-dict", "other"], "is not one of"),
+        (["--runtime", "other"], "is not one of"),
         (["--write", "--diff"], "--write excludes"),
         (["--write", "--check"], "--write excludes"),
         (["-", "."], "can't be combined"),
