@@ -44,9 +44,10 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             RULE,
             use,
             f"this FSDP call has {words} and can't run under FSDP1 either; correct or remove it",
-            tier=Tier.MANUAL,
+            tier=Tier.SHIM,  # whose function refuses the call just as FSDP1 does
             units=unit,
-            blocking=False,
+            edits=[ReplaceExpression(use.module.span(use.node), "fully_shard_from_fsdp1")],
+            imports=[runtime("fully_shard_from_fsdp1")],
         )
         return
     if plan.native:

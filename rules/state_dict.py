@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from fsdp_migrate.contexts import Setting
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.values import is_symbol
+from fsdp_migrate.wraps import definition
 
 DSD = "torch.distributed.checkpoint.state_dict"
 SHIMS = {"state_dict": "model_state_dict", "load_state_dict": "load_model_state_dict"}
@@ -61,7 +63,10 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if setting is None or not lowerable(use, facts) or not facts.contexts.is_native(ambient):
         yield _shim(use, call, units)
         return
-    edit, names = (_get if use.name == "state_dict" else _set)(use, call, setting)
+    if use.name == "state_dict":
+        edit, names = _get(use, call, setting)
+    else:
+        edit, names = _set(use, call, setting, facts)
     yield finding(
         RULE,
         use,
@@ -114,7 +119,9 @@ def _get(use: Use, call: ast.Call, setting: Setting) -> tuple[ReplaceExpression,
     return _edit(use, call, text, (use.module.span(use.receiver),)), names
 
 
-def _set(use: Use, call: ast.Call, setting: Setting) -> tuple[ReplaceExpression, set[str]]:
+def _set(
+    use: Use, call: ast.Call, setting: Setting, facts: Facts
+) -> tuple[ReplaceExpression, set[str]]:
     assert use.receiver is not None
     given = {k.arg: k.value for k in call.keywords}
     state = call.args[0] if call.args else given["state_dict"]
@@ -125,7 +132,7 @@ def _set(use: Use, call: ast.Call, setting: Setting) -> tuple[ReplaceExpression,
     if strict is not None:
         flags.append("strict={2}")
         holes.append(use.module.span(strict))
-    text = "dict({1})" if setting.kind == "FULL" and _read_later(use, state) else "{1}"
+    text = "{1}" if setting.kind == "SHARDED" or _is_fresh(use, state, facts) else "dict({1})"
     text = f"set_model_state_dict({{0}}, {text}"
     if flags:
         names.add("StateDictOptions")
@@ -137,15 +144,30 @@ def _edit(use: Use, call: ast.Call, text: str, holes: tuple[Span, ...]) -> Repla
     return ReplaceExpression(use.module.span(call), text, holes)
 
 
+def _is_fresh(use: Use, state: ast.expr, facts: Facts) -> bool:
+    """Whether the state dict was just loaded and nothing else holds it.
+
+    DCP's function puts DTensors into the dict that it is given, in the place of full tensors.
+    """
+    root = state
+    while isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant):
+        root = root.value
+    if isinstance(root, ast.Name):
+        found = definition(use.module, root)
+        made: ast.expr | None = found.value if found is not None else None
+    else:
+        made = root
+    loads = isinstance(made, ast.Call) and is_symbol(facts.value(made.func), "torch.load")
+    return loads and not _read_later(use, state)
+
+
 def _read_later(use: Use, state: ast.expr) -> bool:
-    """Whether the state dict is read again; loading puts DTensors into it."""
-    if not isinstance(state, ast.Name):
-        return False
+    """Whether the same expression is read again below."""
     scope = use.module.function(state) or use.module.tree
+    text = ast.dump(state)
     return any(
-        isinstance(node, ast.Name)
-        and node.id == state.id
-        and isinstance(node.ctx, ast.Load)
+        isinstance(node, type(state))
+        and ast.dump(node) == text
         and (node.lineno, node.col_offset) > (state.lineno, state.col_offset)
         for node in ast.walk(scope)
     )

@@ -241,9 +241,14 @@ def test_every_symbol_that_is_left_is_spoken_of(name: str) -> None:
 
 
 # ---------------------------------------------------------------------- what is emitted
+# Calls that no FSDP takes: they come out as broken as they went in, with a finding.
+CANNOT_RUN = {"constructor/an-argument-that-fsdp1-does-not-have"}
+
+
 def outputs() -> list[str]:
     """What comes out of the cases, and of the examples of the rules."""
-    after = [text for case in all_cases() for text in case.after.values()]
+    runnable = [case for case in all_cases() if case.name not in CANNOT_RUN]
+    after = [text for case in runnable for text in case.after.values()]
     return after + [e.after for rule in all_rules() for e in rule.examples if e.after]
 
 
