@@ -155,7 +155,8 @@ def test_an_interrupt_while_files_are_prepared_leaves_all_as_they_were(
 def test_control_c_ends_the_process_cleanly() -> None:
     Path("train.py").write_text(OLD)
     code = (
-        "import time, fsdp_migrate.engine as engine, fsdp_migrate.cli as cli\n"
+        "import signal, time, fsdp_migrate.engine as engine, fsdp_migrate.cli as cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it\n"
         "def slow(*_):\n"
         "    open('started', 'w').close()\n"
         "    time.sleep(30)\n"
