@@ -1,9 +1,9 @@
 """Whole FSDP1 programs: migrated by the command line, they train as they did.
 
 Every folder below `fixtures/programs` and `fixtures/exam` has a `case.toml` that says how it is
-run and what is expected of it.  By default the three programs are trained with a clip that never scales (whose norm alone is
-summed in another order), bit for bit, and a few of the cases as they are;
-`pytest -m slow tests/test_programs.py` trains the rest as they are.
+run and what is expected of it.  By default the three programs are trained with a clip that never
+scales (whose norm alone is summed in another order), bit for bit, and a few of the cases as they
+are; `pytest -m slow tests/test_programs.py` trains the rest as they are.
 """
 
 from __future__ import annotations
