@@ -62,6 +62,7 @@ import sys
 import torch
 import torch.distributed as dist
 dist.init_process_group("nccl")
+dist.barrier()  # gloo is still connecting: a rank that ends now takes the others with it
 model = torch.nn.Linear(3, 1).cuda()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(2):
