@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,10 @@ from fsdp_migrate.findings import (
     ReplaceStatement,
     Span,
 )
+from fsdp_migrate.source import line_length
 
 _NOWHERE = (0, 0)
-LINE = 88  # a new call that makes its line longer than this is broken up
+_INDENT = re.compile(r"^(?: {4})+", re.MULTILINE)  # as templates are indented
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _LOOSE = (
     cst.Await,
@@ -73,6 +75,7 @@ class _Renderer(cst.CSTTransformer):
         super().__init__()
         self.config = module.config_for_parsing
         self.indent = module.default_indent
+        self.width = line_length(module.code)  # a new call beyond it is broken up
         self.expressions: dict[Span, ReplaceExpression] = {}
         self.statements: dict[tuple[int, int], ReplaceStatement] = {}
         self.inserts: dict[tuple[int, int], list[InsertStatements]] = defaultdict(list)
@@ -306,10 +309,10 @@ class _Renderer(cst.CSTTransformer):
         bare = cast(Statement, updated).with_changes(leading_lines=[])
         column = self.columns.get(original, 0)
         old = self._code(original.with_changes(leading_lines=[]))
-        room = max(LINE, column + max(map(len, old.splitlines()), default=0))
+        room = max(self.width, column + max(map(len, old.splitlines()), default=0))
         if max(map(len, self._code(bare).splitlines())) + column <= room:
             return updated
-        breaker = _Break(self.generated, self.indent, column, self._outer(updated))
+        breaker = _Break(self.generated, self.indent, self.width - column, self._outer(updated))
         return cast(cst.BaseStatement, updated.visit(breaker))
 
     def _outer(self, statement: cst.BaseStatement) -> cst.Call | None:
@@ -393,6 +396,8 @@ class _Renderer(cst.CSTTransformer):
     ) -> list[cst.BaseStatement]:
         self.made.add(edit)
         template = textwrap.dedent(edit.template)
+        if self.indent != "    ":
+            template = _INDENT.sub(lambda m: self.indent * (len(m[0]) // 4), template)
         text = template.strip("\n")
         if not text:
             return []
@@ -417,13 +422,13 @@ class _Renderer(cst.CSTTransformer):
         if not isinstance(statement, cst.SimpleStatementLine):
             return statement
         bare = self._code(statement.with_changes(leading_lines=[]))
-        if max(map(len, bare.splitlines()), default=0) + column <= LINE:
+        if max(map(len, bare.splitlines()), default=0) + column <= self.width:
             return statement
         small = statement.body[0]
         value = getattr(small, "value", None)
         if not isinstance(value, cst.Call):
             return statement
-        breaker = _Break({value}, self.indent, column)
+        breaker = _Break({value}, self.indent, self.width - column)
         return cast(cst.BaseStatement, statement.visit(breaker))
 
 
@@ -454,14 +459,14 @@ class _Break(cst.CSTTransformer):
         self,
         generated: set[cst.CSTNode],
         indent: str,
-        column: int,
+        room: int,
         outer: cst.Call | None = None,
     ) -> None:
         super().__init__()
         self.generated = generated
         self.outer = outer
         self.indent = indent
-        self.column = column
+        self.room = room  # for characters in a line
         self.depth = 1
         self.broken: cst.Dict | None = None
 
@@ -494,7 +499,7 @@ class _Break(cst.CSTTransformer):
     def _breaks(self, node: cst.Dict) -> bool:
         inside = (e.value for e in node.elements if isinstance(e, cst.DictElement))
         code = cst.Module([]).code_for_node(node)
-        if self.depth > 1 and self.column + 4 * (self.depth - 1) + len(code) < LINE:
+        if self.depth > 1 and 4 * (self.depth - 1) + len(code) < self.room:
             return False
         flat = "\n" not in code
         return flat and self.broken is None and any(value in self.generated for value in inside)
@@ -520,10 +525,10 @@ class _Break(cst.CSTTransformer):
             self.depth -= 1
             return self._broken(updated_node, cst.Module([]).code_for_node(original_node))
         code = cst.Module([]).code_for_node(updated_node)
-        width = self.column + 4 * (self.depth - 1) + len(code) + (self.depth > 1)
-        if original_node not in self.generated or (self.depth > 1 and width <= LINE):
+        width = 4 * (self.depth - 1) + len(code) + (self.depth > 1)
+        if original_node not in self.generated or (self.depth > 1 and width <= self.room):
             return updated_node
-        if not updated_node.args or len(code) < LINE // 2 or "\n" in code:
+        if not updated_node.args or len(code) < self.room // 2 or "\n" in code:
             return updated_node
         return self._broken(updated_node, code)
 
@@ -531,7 +536,7 @@ class _Break(cst.CSTTransformer):
         """`call`, of which `code` is the text on one line, with its arguments on lines below."""
         last = len(call.args) - 1
         start = len(cst.Module([]).code_for_node(call.func)) + 2
-        one_line = self.column + 4 * self.depth + len(code) - start <= LINE
+        one_line = 4 * self.depth + len(code) - start <= self.room
         args = []
         for i, arg in enumerate(call.args):
             if i < last:

@@ -14,7 +14,6 @@ from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import ReplaceExpression, Span
 from fsdp_migrate.listing import Listing
 
-WIDTH = 88  # a call in an argument that makes its line longer is broken up
 _LINES = re.compile(r"\r\n|\r|\n")
 _HOLE = re.compile(r"\{(\d+|body)\}")
 
@@ -149,7 +148,7 @@ class Arguments(Listing[Item]):
         line = self.module.lines[self.node.lineno - 1]
         indent = line[: len(line) - len(line.lstrip())]
         column = self.module.span(self.node).col
-        if column + len(around) + sum(map(len, flat)) > WIDTH:
+        if column + len(around) + sum(map(len, flat)) > self.module.line_length:
             step = f"{self.newline}{indent}    "
             self.gaps[0] = self.gaps[0].rstrip() + step
             self.gaps[1:-1] = [f",{step}"] * (len(self.items) - 1)
@@ -163,7 +162,7 @@ class Arguments(Listing[Item]):
         opening, closing = item.text[:-1], item.text[-1]
         flat = f"{opening}{', '.join(item.parts)}{closing}"
         indent = gap[gap.rindex("\n") + 1 :] if "\n" in gap else ""
-        if "\n" not in gap or len(indent) + len(item.before) + len(flat) < WIDTH:
+        if "\n" not in gap or len(indent) + len(item.before) + len(flat) < self.module.line_length:
             return flat
         inner = f",{self.newline}{indent}    ".join(item.parts)
         return f"{opening}{self.newline}{indent}    {inner},{self.newline}{indent}{closing}"

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsdp_migrate.findings import Span
-from fsdp_migrate.source import Source
+from fsdp_migrate.source import Source, line_length
 from fsdp_migrate.values import Site
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -38,6 +38,11 @@ class Module:
     def lines(self) -> list[str]:
         """The lines as `ast` counts them, without their ends."""
         return self.source.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+    @cached_property
+    def line_length(self) -> int:
+        """How long a new line may become."""
+        return line_length(self.source.text)
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
@@ -92,7 +97,15 @@ class Module:
         )
 
     def text(self, node: ast.AST) -> str:
-        """The source of an expression or statement, as written."""
+        """The source of an expression or statement, as written.
+
+        An expression that only the brackets around it held together is put between its own.
+        """
+        text = self.segment(node)
+        return standing_alone(text) if isinstance(node, ast.expr) else text
+
+    def segment(self, node: ast.AST) -> str:
+        """The characters of the source that `node` spans."""
         return ast.get_source_segment(self.source.text, node) or ast.unparse(node)
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -130,6 +143,17 @@ class Module:
         if text.isascii():
             return col
         return len(text.encode()[:col].decode(errors="ignore"))
+
+
+def standing_alone(expression: str) -> str:
+    """`expression`, in parentheses if it goes on over lines that nothing else joins."""
+    if "\n" not in expression:
+        return expression
+    try:
+        ast.parse(expression, mode="eval")
+    except SyntaxError:
+        return f"({expression})"
+    return expression
 
 
 def all_annotations(tree: ast.Module) -> list[ast.expr]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from fsdp_migrate.facts import Module
+from fsdp_migrate.facts import Module, standing_alone
 from fsdp_migrate.names import ROOT
 from fsdp_migrate.solve import Solver
 from fsdp_migrate.values import Cls, Func, Site, Symbol, Value
@@ -70,7 +70,7 @@ def _any(
     known = [part for part in parts if part is not None]
     if len(known) != len(parts):
         return None
-    text = " or ".join(p.text if p.classes or p.libraries else f"({p.text})" for p in known)
+    text = " or ".join(_operand(part.text) for part in known)
     return Condition(
         text,
         known[0].variable,
@@ -78,6 +78,13 @@ def _any(
         classes=frozenset().union(*(p.classes for p in known)),
         libraries=frozenset().union(*(p.libraries for p in known)),
     )
+
+
+def _operand(text: str) -> str:
+    """A test as a part of a larger one: in parentheses, where it is more than a call."""
+    test = ast.parse(text, mode="eval").body
+    loose = isinstance(test, ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr)
+    return f"({text})" if loose else text
 
 
 def _made_by_function(
@@ -221,7 +228,7 @@ def loop_variable(module: Module) -> str:
 
 def _renamed(module: Module, body: ast.expr, name: str, variable: str) -> str:
     """The source of a lambda's body, its parameter called `variable`."""
-    text = module.text(body)
+    text = module.segment(body)
     start = module.span(body)
     spans = sorted(
         (module.span(n) for n in ast.walk(body) if isinstance(n, ast.Name) and n.id == name),
@@ -233,4 +240,16 @@ def _renamed(module: Module, body: ast.expr, name: str, variable: str) -> str:
         shift = start.col if row == 0 else 0
         line = lines[row]
         lines[row] = line[: span.col - shift] + variable + line[span.end_col - shift :]
-    return "\n".join(lines)
+    short = " ".join(line.strip() for line in lines)
+    fits = "#" not in short and len(short) < module.line_length - 8
+    joined = short if fits and _same(short, lines) else "\n".join(lines)
+    return standing_alone(joined)
+
+
+def _same(text: str, lines: list[str]) -> bool:
+    """Whether `text` says what the lines, put between parentheses, say."""
+    try:
+        old = ast.parse(f"({chr(10).join(lines)})", mode="eval")
+        return ast.dump(ast.parse(text, mode="eval")) == ast.dump(old)
+    except SyntaxError:
+        return False

@@ -11,6 +11,15 @@ from pathlib import Path
 _BOM = b"\xef\xbb\xbf"
 
 
+_SHORTEST, _LONGEST = 88, 120  # what black and most projects allow a line
+
+
+def line_length(text: str) -> int:
+    """How long a new line of the file may become: as long as its author lets lines be."""
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return min(max(_SHORTEST, *map(len, lines), 0), _LONGEST)
+
+
 class SourceError(Exception):
     """A file that cannot be read as Python source, or not be written; says which and why."""
 

@@ -511,9 +511,11 @@ class _Lowering:
         node = argument.node
         if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
             raise NotNative("the ignored modules are known only at run time")
-        items = ", ".join(self.module.text(item) for item in node.elts)
-        listed = f"({items},)" if len(node.elts) == 1 else f"({items})"
-        self.result.ignored = f"{{p for m in {listed} for p in m.parameters()}}"
+        items = [self.module.text(item) for item in node.elts]
+        if len(items) == 1 and not isinstance(node.elts[0], ast.Starred):
+            self.result.ignored = f"set({items[0]}.parameters())"
+        else:
+            self.result.ignored = f"{{p for m in ({', '.join(items)},) for p in m.parameters()}}"
 
     def _ignored_states(self, argument: Argument) -> None:
         if argument.value != NONE:

@@ -28,7 +28,6 @@ from fsdp_migrate.values import Wrapped
 from fsdp_migrate.wraps import WrapPlan, is_path
 
 DSD = "torch.distributed.checkpoint.state_dict"
-WIDTH = 88
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -130,7 +129,7 @@ class _Writer:
         hole: tuple[Span, ...] = (self.module.span(self.argument),)
         if self.plan.shape == "expression":
             shared, root, _ = self._keywords("{0}")
-            text = _call("fully_shard", ["{0}", *shared, *root])
+            text = f"fully_shard({', '.join(['{0}', *shared, *root])})"
             return ReplaceExpression(self.module.span(self.call), text, hole)
         statement = self.module.statement(self.call)
         lines = self._statements(statement)
@@ -149,7 +148,7 @@ class _Writer:
             names = [k.partition("=") for k in shared]
             items = ", ".join(f'"{n}": {v}' for n, _, v in names)
             line = f"fsdp_kwargs = {{{items}}}"
-            if len(line) > WIDTH - 8:
+            if len(line) > self.module.line_length - self.module.span(statement).col:
                 inner = "".join(f'    "{n}": {v},\n' for n, _, v in names)
                 line = f"fsdp_kwargs = {{\n{inner}}}"
             self.before.append(line)
@@ -166,8 +165,8 @@ class _Writer:
                 lines.append("# children before their parents")
             lines += [f"for {variable} in {modules}:"]
             lines += [f"    if {self.plan.condition.text}:"]
-            lines += _indented(_call("fully_shard", [variable, *shared, *child], 8), 8)
-        sharded = _call("fully_shard", [model, *shared, *root])
+            lines += _indented(self._call("fully_shard", [variable, *shared, *child], 8), 8)
+        sharded = self._call("fully_shard", [model, *shared, *root])
         if isinstance(statement, ast.Return):
             if self.after:
                 return [*lines, sharded, *self.after, f"return {model}"]
@@ -252,6 +251,19 @@ class _Writer:
         flag = mixed.children_cast
         return root, [f"mp_policy=replace({text}, cast_forward_inputs={flag})"]
 
+    def _call(self, name: str, arguments: list[str], inside: int = 0) -> str:
+        """A call on one line, or below it the arguments on one line, or on a line each."""
+        statement = self.module.statement(self.call)
+        room = self.module.line_length - self.module.span(statement).col - inside
+        words = ", ".join(arguments)
+        if "\n" not in words:
+            if len(name) + 2 + len(words) <= room:
+                return f"{name}({words})"
+            if 4 + len(words) <= room:
+                return f"{name}(\n    {words}\n)"
+        inner = "".join(f"    {argument},\n" for argument in arguments)
+        return f"{name}(\n{inner})"
+
     def _sync(self, model: str) -> None:
         dist = self._dist()
         state = self._fresh("full_state_dict")
@@ -259,7 +271,7 @@ class _Writer:
         for name in ("StateDictOptions", "set_model_state_dict"):
             self.imports.add(Import(DSD, name))
         options = "options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)"
-        self.after.append(_call("set_model_state_dict", [model, state, options]))
+        self.after.append(self._call("set_model_state_dict", [model, state, options]))
         self.after.append(f"del {state}")
         self.after.append(f"for buffer in {model}.buffers():")
         self.after.append(f"    {dist}.broadcast(buffer, src=0)")
@@ -280,15 +292,6 @@ class _Writer:
         if mixed.optional and "{mp}" not in mixed.buffer_dtype:
             lines = [f"    {line}" for line in self.after[-3:]]
             self.after[-3:] = [f"if {mixed.text} is not None:", *lines]
-
-
-def _call(name: str, arguments: list[str], indent: int = 0) -> str:
-    """A call on one line, or an argument a line where it would be too long."""
-    line = f"{name}({', '.join(arguments)})"
-    if indent + len(line) <= WIDTH and "\n" not in line:
-        return line
-    inner = "".join(f"    {argument},\n" for argument in arguments)
-    return f"{name}(\n{inner})"
 
 
 def _indented(text: str, by: int) -> list[str]:
