@@ -24,6 +24,7 @@ from fsdp_migrate.source import line_length
 
 _NOWHERE = (0, 0)
 _INDENT = re.compile(r"^(?: {4})+", re.MULTILINE)  # as templates are indented
+ORELSE = "{orelse}"  # the template that leaves what a statement does otherwise
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _LOOSE = (
     cst.Await,
@@ -220,6 +221,15 @@ class _Renderer(cst.CSTTransformer):
             updated_node = updated_node.with_changes(footer=[*rest, *updated_node.footer])
         return updated_node.with_changes(body=body)
 
+    def leave_If(self, original_node: cst.If, updated_node: cst.If) -> cst.If:
+        """Take out an `elif` that is to go."""
+        start = self.starts.get(original_node.orelse) if original_node.orelse else None
+        edit = self.statements.get(start or _NOWHERE)
+        if edit is None or edit.template not in {"", ORELSE}:
+            return updated_node
+        self.made.add(edit)
+        return updated_node.with_changes(orelse=getattr(updated_node.orelse, "orelse", None))
+
     def leave_SimpleStatementSuite(
         self, original_node: cst.SimpleStatementSuite, updated_node: cst.SimpleStatementSuite
     ) -> cst.BaseSuite:
@@ -292,7 +302,10 @@ class _Renderer(cst.CSTTransformer):
         trailing: list[cst.EmptyLine] = []
         middle: list[cst.BaseStatement] = [updated]
         edit = self.statements.get(start)
-        if edit is not None:
+        if edit is not None and edit.template == ORELSE:
+            self.made.add(edit)
+            middle, trailing = _alternative(updated)
+        elif edit is not None:
             body, trailing = _suite(getattr(updated, "body", None))
             middle = self._statements(edit, body)
         pieces = [*self._inserted(start, after=False), *middle, *self._inserted(start, after=True)]
@@ -670,6 +683,16 @@ def _suite(body: object) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
         line = cst.SimpleStatementLine(body.body, trailing_whitespace=body.trailing_whitespace)
         return [line], []
     return [], []
+
+
+def _alternative(
+    statement: cst.BaseStatement,
+) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+    """The `elif` of an `if`, as an `if`, or the statements of its `else`."""
+    orelse = getattr(statement, "orelse", None)
+    if isinstance(orelse, cst.If):
+        return [orelse], []
+    return _suite(getattr(orelse, "body", None))
 
 
 def _bare(piece: cst.BaseStatement) -> cst.BaseStatement:

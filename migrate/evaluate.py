@@ -495,6 +495,9 @@ class Frame:
             return
         named = classes.elts if isinstance(classes, ast.Tuple) else [classes]
         tested = join(*(self.ev(c) for c in named))
+        for atom in tested:
+            if isinstance(atom, Container):  # a tuple of classes by its name
+                tested = join(tested - {atom}, self.elements(frozenset({atom})))
         value = self.ev(node)
         known = {library.class_name(atom) for atom in tested} - {None}
         if not known or len(known) != len(tested):

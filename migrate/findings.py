@@ -77,7 +77,8 @@ class ReplaceStatement:
     """Put the statements of `template` (none, if it is empty) in the place of the one at `span`.
 
     `{0}`, … stand for expressions at `holes`.  `{body}` on a line of its own stands for the
-    body of a compound statement, comments and edits inside it included.
+    body of a compound statement, comments and edits inside it included.  The template `{orelse}`
+    leaves the `elif` or `else` of an `if`.
     """
 
     span: Span

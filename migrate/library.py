@@ -96,6 +96,7 @@ WRAP_PARAMETERS = (
     "device_mesh",
 )
 DDP = "torch.nn.parallel.DistributedDataParallel"
+OTHER_WRAPPERS = frozenset({DDP, "torch.nn.DataParallel", "torch.nn.parallel.DataParallel"})
 
 
 # ---------------------------------------------------------------------- attributes
@@ -502,7 +503,9 @@ def class_name(atom: Atom) -> str | Site | None:
 def is_instance(solver: Solver, atom: Atom, classes: set[str | Site | None]) -> bool | None:
     """Whether `atom` is an instance of one of `classes`; None if that isn't known."""
     if isinstance(atom, Wrapped):
-        return FSDP1 in classes or (None if "torch.nn.Module" not in classes else True)
+        if FSDP1 in classes or "torch.nn.Module" in classes:
+            return True
+        return None if classes - OTHER_WRAPPERS else False
     if isinstance(atom, Const):
         return None
     if isinstance(atom, Instance):

@@ -176,28 +176,3 @@ def _has(solver: Solver, atom: Atom, attr: str) -> bool:
                 atom.symbol == DDP and attr == "no_sync"
             )
     return True
-
-
-def unwrapping(module: Module, node: ast.AST) -> ast.While | ast.If | None:
-    """The `while isinstance(m, ...): m = m.module` (or `if`) that `node` is part of, or None."""
-    for statement in module.ancestors(node):
-        if isinstance(statement, ast.While | ast.If):
-            test, body = statement.test, statement.body
-            fits = (
-                isinstance(test, ast.Call)
-                and isinstance(test.func, ast.Name)
-                and test.func.id == "isinstance"
-                and len(test.args) == 2
-                and not statement.orelse
-                and len(body) == 1
-                and isinstance(body[0], ast.Assign)
-                and len(body[0].targets) == 1
-                and isinstance(body[0].value, ast.Attribute)
-                and body[0].value.attr in {"module", "_fsdp_wrapped_module"}
-                and ast.unparse(body[0].targets[0]) == ast.unparse(test.args[0])
-                and ast.unparse(body[0].value.value) == ast.unparse(test.args[0])
-            )
-            return statement if fits else None
-        if isinstance(statement, ast.stmt) and not isinstance(statement, ast.Assign):
-            return None
-    return None

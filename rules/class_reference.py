@@ -21,11 +21,14 @@ from fsdp_migrate.findings import (
     Tier,
 )
 from fsdp_migrate.imports import all_annotations
-from fsdp_migrate.names import FSDP1, ROOT
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
-from fsdp_migrate.uses import symbol_of, unwrapping
+from fsdp_migrate.names import FSDP1, ROOT, short
+from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at, runtime
+from fsdp_migrate.unwrapping import Unwrapping, unwrapping
+from fsdp_migrate.uses import symbol_of
 from fsdp_migrate.values import Symbol
 
+EQUAL = ast.Eq | ast.Is
+UNEQUAL = ast.NotEq | ast.IsNot
 TESTS = {Symbol("builtins.isinstance"), Symbol("builtins.issubclass")}
 
 
@@ -45,9 +48,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             tier=Tier.MANUAL,
         )
         return
-    loop = unwrapping(use.module, use.node)
-    if loop is not None:
-        yield _unwrapped(use, loop)
+    found = unwrapping(use.module, use.node)
+    if found is not None and use.node in found.classes:
+        yield _unwrapped(use, found)
         return
     place = _place(use, facts)
     span = use.module.span(use.node)
@@ -73,31 +76,40 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         )
 
 
-def _unwrapped(use: Use, loop: ast.While | ast.If) -> Finding:
+def _unwrapped(use: Use, found: Unwrapping) -> Finding:
     """Take FSDP out of `while isinstance(m, (DDP, FSDP)): m = m.module`: nothing wraps now."""
-    module = use.module
-    call = loop.test
-    assert isinstance(call, ast.Call)
-    classes = call.args[1]
-    edit: Edit
-    if isinstance(classes, ast.Tuple) and len(classes.elts) > 1:
-        rest = [item for item in classes.elts if item is not use.node]
-        holes = tuple(module.span(item) for item in rest)
+    span = use.module.span
+    edits: list[Edit] = []
+    if len(found.classes) > 1:
+        rest = [item for item in found.classes if item is not use.node]
+        holes = tuple(span(item) for item in rest)
         listed = ", ".join(f"{{{i}}}" for i in range(len(rest)))
         template = listed if len(rest) == 1 else f"({listed})"
-        edit = ReplaceExpression(
-            module.span(call),
-            f"isinstance({{{len(rest)}}}, {template})",
-            (*holes, module.span(call.args[0])),
+        edits.append(
+            ReplaceExpression(
+                span(found.test),
+                f"isinstance({{{len(rest)}}}, {template})",
+                (*holes, span(found.test.args[0])),
+            )
         )
+    elif isinstance(found.statement, ast.IfExp):
+        holes = (span(found.test.args[0]),)
+        edits.append(ReplaceExpression(span(found.statement), "{0}", holes))
+    elif not found.negated:
+        gone = "{orelse}" if found.statement.orelse else ""
+        edits.append(ReplaceStatement(span(found.statement), gone))
+    elif found.below is None:
+        edits.append(ReplaceStatement(span(found.statement), "{body}"))
     else:
-        edit = ReplaceStatement(module.span(loop), "")
+        edits.append(ReplaceStatement(span(found.statement), ""))
+        holes = (span(found.test.args[0]),)
+        edits.append(ReplaceStatement(span(found.below), "return {0}", holes))
     return finding(
         RULE,
         use,
         "unwrapping skips FSDP: there is no wrapper any more",
         tier=Tier.NATIVE,
-        edits=[edit],
+        edits=edits,
     )
 
 
@@ -139,20 +151,14 @@ def _exact_type(use: Use) -> Iterable[Finding]:
     compare = next(a for a in use.module.ancestors(use.node) if isinstance(a, ast.Compare))
     left, op, right = compare.left, compare.ops[0], compare.comparators[0]
     other = left if right is use.node else right
-    if isinstance(other, ast.Call) and len(other.args) == 1 and len(compare.ops) == 1:
-        negated = "not " if isinstance(op, ast.NotEq | ast.IsNot) else ""
+    instance = _instance(other)
+    if instance is not None and len(compare.ops) == 1 and isinstance(op, EQUAL | UNEQUAL):
         yield finding(
             RULE,
             use,
             "a comparison with FSDP's type becomes isinstance(..., FSDPModule)",
             tier=Tier.NATIVE,
-            edits=[
-                ReplaceExpression(
-                    use.module.span(compare),
-                    f"{negated}isinstance({{0}}, FSDPModule)",
-                    (use.module.span(other.args[0]),),
-                )
-            ],
+            edits=[_is_sharded(use.module, compare, instance)],
             imports=[Import(ROOT, "FSDPModule")],
         )
         return
@@ -174,11 +180,30 @@ def _exact_type(use: Use) -> Iterable[Finding]:
     )
 
 
+def _instance(node: ast.expr) -> ast.expr | None:
+    """The object whose class `type(x)` or `x.__class__` is."""
+    if isinstance(node, ast.Attribute) and node.attr == "__class__":
+        return node.value
+    is_type = isinstance(node, ast.Call) and ast.unparse(node.func) == "type"
+    return node.args[0] if is_type and isinstance(node, ast.Call) and len(node.args) == 1 else None
+
+
+def _is_sharded(module: Module, compare: ast.Compare, instance: ast.expr) -> ReplaceExpression:
+    negated = "not " if isinstance(compare.ops[0], UNEQUAL) else ""
+    return ReplaceExpression(
+        module.span(compare),
+        f"{negated}isinstance({{0}}, FSDPModule)",
+        (module.span(instance),),
+    )
+
+
 def survey(facts: Facts) -> Iterable[Finding]:
-    """The class in annotations that are strings."""
+    """The class in annotations that are strings, and by its name."""
     for module in facts.solver.project.modules.values():
         if not module.rewrite:
             continue
+        if f'"{short(FSDP1)}"' in module.source.text or f"'{short(FSDP1)}'" in module.source.text:
+            yield from _by_name(module)
         names = {
             alias.asname or alias.name
             for node in ast.walk(module.tree)
@@ -193,6 +218,63 @@ def survey(facts: Facts) -> Iterable[Finding]:
                     new = re.sub(rf"\b({'|'.join(map(re.escape, names))})\b", "FSDPModule", text)
                     if new != text:
                         yield _annotation(module, node, new)
+
+
+def _by_name(module: Module) -> Iterable[Finding]:
+    """Comparisons of the name of a class: FSDP2 calls the class of a model `FSDP<its name>`."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        named = [s for s in sides if isinstance(s, ast.Attribute) and s.attr == "__name__"]
+        literal = [n for side in sides for n in ast.walk(side) if isinstance(n, ast.Constant)]
+        if not named or short(FSDP1) not in {constant.value for constant in literal}:
+            continue
+        instance = _instance(named[0].value)
+        if instance is None:
+            continue
+        edit = _without_name(module, node, instance)
+        yield finding_at(
+            RULE,
+            module,
+            node,
+            "a sharded model has a class of its own, named FSDP and the model's class: "
+            "isinstance(..., FSDPModule) finds it",
+            tier=Tier.NATIVE if edit is not None else Tier.MANUAL,
+            edits=[edit] if edit is not None else [],
+            imports=[Import(ROOT, "FSDPModule")] if edit is not None else [],
+        )
+
+
+def _without_name(module: Module, node: ast.Compare, instance: ast.expr) -> Edit | None:
+    """The test that does without the name of FSDP1's class."""
+    if len(node.ops) != 1:
+        return None
+    op, names = node.ops[0], node.comparators[0]
+    if isinstance(op, EQUAL | UNEQUAL):
+        return _is_sharded(module, node, instance)
+    if not isinstance(op, ast.In | ast.NotIn) or not isinstance(
+        names, ast.Tuple | ast.List | ast.Set
+    ):
+        return None
+    rest = [item for item in names.elts if getattr(item, "value", None) != short(FSDP1)]
+    is_in = isinstance(op, ast.In)
+    if not rest:
+        text = "isinstance({0}, FSDPModule)" if is_in else "not isinstance({0}, FSDPModule)"
+        return ReplaceExpression(module.span(node), text, (module.span(instance),))
+    if len(rest) == 1:
+        other = f"{{1}} {'==' if is_in else '!='} {{2}}"
+    else:
+        listed = ", ".join(f"{{{i + 2}}}" for i in range(len(rest)))
+        other = f"{{1}} {'in' if is_in else 'not in'} ({listed})"
+    text = f"isinstance({{0}}, FSDPModule) or {other}"
+    if not is_in:
+        text = f"not isinstance({{0}}, FSDPModule) and {other}"
+    parent = module.parents[node]
+    if not isinstance(parent, ast.stmt | ast.IfExp):
+        text = f"({text})"
+    holes = (module.span(instance), module.span(node.left), *map(module.span, rest))
+    return ReplaceExpression(module.span(node), text, holes)
 
 
 def _annotation(module: Module, node: ast.Constant, text: str) -> Finding:

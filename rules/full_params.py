@@ -13,6 +13,19 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one reference."""
     name = short(use.name)
     span = use.module.span(use.node)
+    call = use.call
+    if name == "fsdp_modules" and call is not None and len(call.args) == 1 and not call.keywords:
+        hole = (use.module.span(call.args[0]),)
+        text = "[unit for unit in {0}.modules() if isinstance(unit, FSDPModule)]"
+        yield finding(
+            RULE,
+            use,
+            "FSDP.fsdp_modules becomes a look at the submodules",
+            tier=Tier.NATIVE,
+            edits=[ReplaceExpression(use.module.span(call), text, hole)],
+            imports=[Import(ROOT, "FSDPModule")],
+        )
+        return
     if use.receiver is not None:
         hole = (use.module.span(use.receiver),)
         if use.call is not None and use.call.args:  # a static method: the model is passed too
@@ -31,19 +44,6 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             edits=[edit],
             imports=[runtime(name), *extra],
             units=facts.units(use.wraps),
-        )
-        return
-    call = use.call
-    if name == "fsdp_modules" and call is not None and len(call.args) == 1 and not call.keywords:
-        hole = (use.module.span(call.args[0]),)
-        text = "[unit for unit in {0}.modules() if isinstance(unit, FSDPModule)]"
-        yield finding(
-            RULE,
-            use,
-            "FSDP.fsdp_modules becomes a look at the submodules",
-            tier=Tier.NATIVE,
-            edits=[ReplaceExpression(use.module.span(call), text, hole)],
-            imports=[Import(ROOT, "FSDPModule")],
         )
         return
     yield finding(
@@ -78,7 +78,7 @@ RULE = Rule(
     fix_safety="Safe: values, names, shapes, write-back and gradients are as they were.",
     check=check,
     symbols=(f"{FSDP1}.summon_full_params", f"{FSDP1}.fsdp_modules"),
-    methods=("summon_full_params",),
+    methods=("summon_full_params", "fsdp_modules"),
     examples=(
         Example(
             before="""\

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
+from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
-from fsdp_migrate.uses import unwrapping
+from fsdp_migrate.unwrapping import unwrapping
+from fsdp_migrate.values import Cls, Symbol
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop the attribute, or look for it where the model may have a real one."""
     assert use.receiver is not None
-    if unwrapping(use.module, use.node) is not None or _asked_for(use):
+    if _is_unwrapping(use, facts) or _asked_for(use):
         return  # runs for real wrappers only, which FSDP2 is none of
     choice = _choice(use)
     if choice is not None and use.certain:
@@ -28,6 +29,18 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             units=facts.units(use.wraps),
         )
         return
+    statement = use.module.parents[use.node]
+    if use.certain and isinstance(statement, ast.Assign):
+        if [ast.dump(t) for t in _loaded(statement.targets)] == [ast.dump(use.receiver)]:
+            yield finding(
+                RULE,
+                use,
+                "the model is bound to itself: there is no wrapper to take off",
+                tier=Tier.NATIVE,
+                edits=[ReplaceStatement(use.module.span(statement), "")],
+                units=facts.units(use.wraps),
+            )
+            return
     text = "{0}" if use.certain else 'getattr({0}, "module", {0})'
     yield finding(
         RULE,
@@ -38,6 +51,20 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             ReplaceExpression(use.module.span(use.node), text, (use.module.span(use.receiver),))
         ],
         units=facts.units(use.wraps),
+    )
+
+
+def _loaded(targets: list[ast.expr]) -> list[ast.expr]:
+    """Targets of an assignment, as if they were read."""
+    return [ast.parse(ast.unparse(target), mode="eval").body for target in targets]
+
+
+def _is_unwrapping(use: Use, facts: Facts) -> bool:
+    """Whether the place is reached only after a test for classes, of which FSDP is dropped."""
+    found = unwrapping(use.module, use.node)
+    tested = [facts.value(node) for node in found.classes] if found is not None else []
+    return bool(tested) and all(
+        value and all(isinstance(atom, Symbol | Cls) for atom in value) for value in tested
     )
 
 
