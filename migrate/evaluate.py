@@ -473,6 +473,9 @@ class Frame:
         elif isinstance(test, ast.Call) and _is_name(test.func, "isinstance"):
             if len(test.args) == 2:
                 self._narrow_class(test.args[0], test.args[1], truth)
+        elif isinstance(test, ast.Call) and _is_name(test.func, "hasattr"):
+            if len(test.args) == 2:
+                self._narrow_attribute(test.args[0], test.args[1], truth)
         elif isinstance(test, ast.Compare) and len(test.ops) == 1:
             is_none = isinstance(test.comparators[0], ast.Constant) and (
                 test.comparators[0].value is None
@@ -512,6 +515,18 @@ class Frame:
                     kept.add(atom)
             elif answer == truth:
                 kept.add(atom)
+        self.env[path] = frozenset(kept)
+
+    def _narrow_attribute(self, node: ast.expr, name: ast.expr, truth: bool) -> None:
+        """`hasattr(model, "no_sync")`: FSDP1 models have its methods, plain modules do not."""
+        path, attr = _path(node), constant(self.ev(name))
+        if path is None or attr is None or attr.value not in library.OWN_METHODS:
+            return
+        kept = {
+            atom
+            for atom in self.ev(node)
+            if library.has_method(self.solver, atom, str(attr.value)) in (None, truth)
+        }
         self.env[path] = frozenset(kept)
 
     # ------------------------------------------------------------------ expressions

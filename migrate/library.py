@@ -56,6 +56,8 @@ FSDP_METHODS = frozenset(
         "forward", "named_modules", "children", "named_children", *RETURN_SELF,
     }
 )  # fmt: skip
+# Methods that FSDP1 models have and plain modules do not.
+OWN_METHODS = frozenset({"clip_grad_norm_", "no_sync"})
 # Functions that give back a module that they were given (in whatever wrapping).
 PASS_THROUGH = frozenset(
     {
@@ -520,6 +522,17 @@ def is_instance(solver: Solver, atom: Atom, classes: set[str | Site | None]) -> 
         if atom.symbol == DDP and not classes - {FSDP1}:
             return False
         return False if atom.symbol.startswith("torch.nn.") and FSDP1 in classes else None
+    return None
+
+
+def has_method(solver: Solver, atom: Atom, name: str) -> bool | None:
+    """Whether `atom` has one of FSDP1's own methods; None if that isn't known."""
+    if isinstance(atom, Wrapped):
+        return True
+    if isinstance(atom, Instance) and solver.is_module(atom):
+        return solver.method(atom.cls, name) is not None
+    if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):
+        return atom.symbol == DDP and name == "no_sync"
     return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fsdp_migrate.contexts import Contexts
 from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Edit, Finding, Fix, Import, Safety, Tier
+from fsdp_migrate.findings import Edit, Finding, Fix, Import, Safety, Span, Tier
 from fsdp_migrate.options import Options
 from fsdp_migrate.order import Order
 from fsdp_migrate.solve import Solver
@@ -187,6 +187,23 @@ def finding_at(
         units=units,
         blocking=blocking,
     )
+
+
+def call_parts(
+    module: Module, call: ast.Call, *before: ast.expr, without: ast.keyword | None = None
+) -> tuple[str, tuple[Span, ...]]:
+    """The arguments of `call` as they go into a template, and its holes, `before` first."""
+    holes = [module.span(node) for node in before]
+    parts: list[str] = []
+    for argument in call.args:
+        starred = isinstance(argument, ast.Starred)
+        parts.append(f"{'*' if starred else ''}{{{len(holes)}}}")
+        holes.append(module.span(argument.value if isinstance(argument, ast.Starred) else argument))
+    for keyword in call.keywords:
+        if keyword is not without:
+            parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
+            holes.append(module.span(keyword.value))
+    return ", ".join(parts), tuple(holes)
 
 
 def runtime(name: str) -> Import:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.facts import Module
-from fsdp_migrate.library import DDP
+from fsdp_migrate.library import OWN_METHODS, has_method
 from fsdp_migrate.names import FSDP1, is_fsdp1
 from fsdp_migrate.rule import Use
 from fsdp_migrate.solve import Solver
@@ -123,7 +123,7 @@ def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | No
         wraps, others = held(solver, base), frozenset()
     call = _call_of(module, node)
     if wraps:
-        kept = frozenset(a for a in others if _has(solver, a, node.attr))
+        kept = others_with(solver, others, node.attr)
         return Use(module, node, node.attr, call, node.value, wraps, kept)
     unknown = [a for a in base if isinstance(a, Unknown | Method)]
     if node.attr in TELLING and unknown and solver.wraps:
@@ -165,14 +165,11 @@ def split(solver: Solver, value: Value) -> tuple[frozenset[Wrapped], Value]:
     return wraps, frozenset(value - wraps - inner - NONE)
 
 
+def others_with(solver: Solver, others: Value, attr: str) -> Value:
+    """Those of `others` that can have the method `attr`."""
+    return frozenset(atom for atom in others if _has(solver, atom, attr))
+
+
 def _has(solver: Solver, atom: Atom, attr: str) -> bool:
     """Whether `atom` can have the method at all; if not, it is not what is called here."""
-    if attr in {"clip_grad_norm_", "no_sync"}:
-        if solver.is_module(atom):
-            assert isinstance(atom, Instance)
-            return solver.method(atom.cls, attr) is not None
-        if isinstance(atom, Result):
-            return not atom.symbol.startswith("torch.nn.") or (
-                atom.symbol == DDP and attr == "no_sync"
-            )
-    return True
+    return attr not in OWN_METHODS or has_method(solver, atom, attr) is not False

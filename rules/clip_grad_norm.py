@@ -10,9 +10,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, ReplaceExpression, Span, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.rule import (
+    Example,
+    Facts,
+    Rule,
+    Use,
+    call_parts,
+    finding,
+    local_name,
+    runtime,
+    torch_path,
+)
+from fsdp_migrate.rules._duck_typing import asked_by_name
 from fsdp_migrate.values import constants
+
+PARTIAL = (Import("functools", "partial"),)
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -20,15 +33,10 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     units = facts.units(use.wraps)
     call = use.call
     if call is None or use.receiver is None:
-        yield finding(
-            RULE,
-            use,
-            "clip_grad_norm_ is taken as a value; call torch.nn.utils.clip_grad_norm_ instead",
-            tier=Tier.MANUAL,
-            units=units,
-        )
+        yield _value(use, units)
         return
-    arguments, holes = _arguments(use, call)
+    given, holes = call_parts(use.module, call, use.receiver)
+    arguments = f", {given}" if given else ""
     plans = [facts.plan(w) for w in use.wraps]
     mixed = any(plan is not None and plan.has_ignored for plan in plans)
     starred = any(isinstance(a, ast.Starred) for a in call.args)
@@ -53,8 +61,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             units=units,
         )
         return
-    utils, need = torch_path(use.module, "torch.nn.utils")
-    text = f"{utils}.clip_grad_norm_({{0}}.parameters(){arguments})"
+    function, need = _clip_function(use)
+    text = f"{function}({{0}}.parameters(){arguments})"
     span = use.module.span(call)
     if _is_read(use, call):
         text += ".full_tensor()"
@@ -69,6 +77,29 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
 
 
+def _value(use: Use, units: frozenset[str]) -> Finding:
+    """`clip = model.clip_grad_norm_`, to be called elsewhere."""
+    if use.receiver is None:
+        edit = ReplaceExpression(use.module.span(use.node), "clip_grad_norm_")
+    else:
+        hole = (use.module.span(use.receiver),)
+        edit = ReplaceExpression(use.module.span(use.node), "partial(clip_grad_norm_, {0})", hole)
+    return finding(
+        RULE,
+        use,
+        "clip_grad_norm_ is taken as a value: the shim's, for this model",
+        tier=Tier.SHIM,
+        edits=[edit],
+        imports=[runtime("clip_grad_norm_"), *PARTIAL[: use.receiver is not None]],
+        units=units,
+    )
+
+
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Look at code that asks objects for the method by its name."""
+    return asked_by_name(RULE, facts, "clip_grad_norm_")
+
+
 def _is_finite(call: ast.Call, facts: Facts) -> bool:
     """Whether the order of the norm is a plain number."""
     given = [k.value for k in call.keywords if k.arg == "norm_type"] or call.args[1:2]
@@ -76,23 +107,35 @@ def _is_finite(call: ast.Call, facts: Facts) -> bool:
     return known is not None and all(isinstance(k, int | float) for k in known)
 
 
-def _arguments(use: Use, call: ast.Call) -> tuple[str, tuple[Span, ...]]:
-    """The call's own arguments as a template, and their places after the receiver's."""
-    assert use.receiver is not None
-    holes = [use.module.span(use.receiver)]
-    text = ""
-    for argument in call.args:
-        text += f", {{{len(holes)}}}"
-        holes.append(use.module.span(argument))
-    for keyword in call.keywords:
-        name = f"{keyword.arg}=" if keyword.arg else "**"
-        text += f", {name}{{{len(holes)}}}"
-        holes.append(use.module.span(keyword.value))
-    return text, tuple(holes)
-
-
 def _is_read(use: Use, call: ast.Call) -> bool:
-    return not isinstance(use.module.parents[call], ast.Expr)
+    """Whether something may look at the norm."""
+    parent = use.module.parents[call]
+    if isinstance(parent, ast.Expr):
+        return False
+    function = use.module.function(call)
+    if not isinstance(parent, ast.Assign) or function is None:
+        return True
+    names = {target.id for target in parent.targets if isinstance(target, ast.Name)}
+    return len(names) < len(parent.targets) or any(
+        (isinstance(n, ast.Name) and n.id in names and isinstance(n.ctx, ast.Load))
+        or (isinstance(n, ast.Global | ast.Nonlocal) and names & set(n.names))
+        or (isinstance(n, ast.Call) and ast.unparse(n.func) in {"locals", "eval", "exec"})
+        for n in ast.walk(function)
+    )
+
+
+def _clip_function(use: Use) -> tuple[str, Import | None]:
+    """torch's function as the file spells it already, or would."""
+    imported = local_name(use.module, "torch.nn.utils", "clip_grad_norm_")
+    if imported is not None:
+        return imported, None
+    full = "torch.nn.utils.clip_grad_norm_"
+    for node in ast.walk(use.module.tree):
+        if isinstance(node, ast.Attribute) and node.attr == "clip_grad_norm_":
+            if ast.unparse(node) == full and "torch" in use.module.global_names:
+                return full, None
+    utils, need = torch_path(use.module, "torch.nn.utils")
+    return f"{utils}.clip_grad_norm_", need
 
 
 RULE = Rule(
@@ -105,6 +148,7 @@ RULE = Rule(
         "same for the maximum norm."
     ),
     check=check,
+    survey=survey,
     methods=("clip_grad_norm_",),
     examples=(
         Example(

@@ -21,11 +21,12 @@ from fsdp_migrate.findings import (
     InsertStatements,
     ReplaceExpression,
     Safety,
+    Span,
     Tier,
 )
 from fsdp_migrate.library import FSDP_METHODS
 from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, finding_at
 from fsdp_migrate.rules._evidence import is_summoned
 from fsdp_migrate.values import Bound, Instance, Site, Symbol, Wrapped
 
@@ -49,22 +50,17 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             units=units,
         )
         return
-    span, text, holes = use.module.span(use.node), "{0}", [use.module.span(use.receiver)]
+    span, text = use.module.span(use.node), "{0}"
+    holes: tuple[Span, ...] = (use.module.span(use.receiver),)
     if not isinstance(use.node, ast.Attribute) or use.node.value is not use.receiver:
-        parts = []  # FSDP.forward(model, ...)
-        for argument in use.call.args:
-            parts.append(f"{{{len(holes)}}}")
-            holes.append(use.module.span(argument))
-        for keyword in use.call.keywords:
-            parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
-            holes.append(use.module.span(keyword.value))
-        span, text = use.module.span(use.call), f"{{0}}({', '.join(parts)})"
+        given, holes = call_parts(use.module, use.call, use.receiver)  # FSDP.forward(model, ...)
+        span, text = use.module.span(use.call), f"{{0}}({given})"
     yield finding(
         RULE,
         use,
         "model.forward(...) becomes model(...), which gathers the parameters",
         tier=Tier.NATIVE,
-        edits=[ReplaceExpression(span, text, tuple(holes))],
+        edits=[ReplaceExpression(span, text, holes)],
         units=units,
     )
 

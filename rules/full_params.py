@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import FSDP1, ROOT, short
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, runtime
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -34,8 +34,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             text, extra = f"partial({name}, {{0}})", [Import("functools", "partial")]
             edit = ReplaceExpression(span, text, hole)
         else:
-            inner = ", " if use.call.args or use.call.keywords else ""
-            edit, extra = _call(use, name, inner), []
+            edit, extra = _call(use, name), []
         yield finding(
             RULE,
             use,
@@ -56,18 +55,12 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
 
 
-def _call(use: Use, name: str, separator: str) -> ReplaceExpression:
+def _call(use: Use, name: str) -> ReplaceExpression:
     assert use.call is not None
     assert use.receiver is not None
-    holes = [use.module.span(use.receiver)]
-    parts = ["{0}"]
-    for argument in use.call.args:
-        parts.append(f"{{{len(holes)}}}")
-        holes.append(use.module.span(argument))
-    for keyword in use.call.keywords:
-        parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
-        holes.append(use.module.span(keyword.value))
-    return ReplaceExpression(use.module.span(use.call), f"{name}({', '.join(parts)})", tuple(holes))
+    given, holes = call_parts(use.module, use.call, use.receiver)
+    text = f"{name}({', '.join(filter(None, ['{0}', given]))})"
+    return ReplaceExpression(use.module.span(use.call), text, holes)
 
 
 RULE = Rule(

@@ -22,6 +22,7 @@ from fsdp_migrate.findings import (
     Tier,
 )
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rules._duck_typing import asked_by_name
 from fsdp_migrate.values import Symbol
 
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
@@ -181,6 +182,11 @@ def _native(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: 
     )
 
 
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Look at code that asks objects for the method by its name."""
+    return asked_by_name(RULE, facts, "no_sync")
+
+
 RULE = Rule(
     code="FSDP201",
     name="no-sync",
@@ -192,6 +198,7 @@ RULE = Rule(
         "did in bf16 (losses 2e-4 apart after three steps), which is the better sum."
     ),
     check=check,
+    survey=survey,
     methods=("no_sync",),
     examples=(
         Example(

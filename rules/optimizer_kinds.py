@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Finding, ReplaceExpression, Safety, Tier
 from fsdp_migrate.names import short
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule import Example, Facts, Rule, call_parts, finding_at, no_uses
 from fsdp_migrate.rules._evidence import called, calls, owners
 from fsdp_migrate.values import Instance, Result, Site, Wrapped
 
@@ -91,17 +91,7 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
             units=units,
         )
         return
-    holes = [module.span(call.func)]
-    parts = []
-    for argument in call.args:
-        parts.append(f"{{{len(holes)}}}")
-        holes.append(module.span(argument))
-    for keyword in call.keywords:
-        if keyword is not fused:
-            parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
-            holes.append(module.span(keyword.value))
-    if any(isinstance(argument, ast.Starred) for argument in call.args):
-        return
+    given, holes = call_parts(module, call, call.func, without=fused)
     yield finding_at(
         RULE,
         module,
@@ -110,7 +100,7 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
         "round the last bit otherwise",
         tier=Tier.NATIVE,
         safety=Safety.UNSAFE,
-        edits=[ReplaceExpression(module.span(call), f"{{0}}({', '.join(parts)})", tuple(holes))],
+        edits=[ReplaceExpression(module.span(call), f"{{0}}({given})", holes)],
         units=units,
     )
 

@@ -12,8 +12,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, ReplaceExpression, Safety, Span, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses, runtime
+from fsdp_migrate.findings import Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.rule import Example, Facts, Rule, call_parts, finding_at, no_uses, runtime
 from fsdp_migrate.rules._evidence import called, calls, dtypes, is_certain, owners
 from fsdp_migrate.values import Result, Wrapped
 
@@ -42,7 +42,7 @@ def _clip(facts: Facts, module: Module, call: ast.Call, models: frozenset[Wrappe
     mixed = any(plan is None or plan.has_ignored for plan in plans)
     read = not isinstance(module.parents[call], ast.Expr)
     parameters = call.args[0]
-    text, holes = _parts(module, call)
+    text, holes = call_parts(module, call, call.func)
     units = facts.units(models)
     if mixed and isinstance(parameters, ast.Call) and isinstance(parameters.func, ast.Attribute):
         if parameters.func.attr == "parameters":
@@ -76,19 +76,6 @@ def _clip(facts: Facts, module: Module, call: ast.Call, models: frozenset[Wrappe
             units=units,
         )
     return finding_at(RULE, module, call, CHANGE, tier=Tier.NOTE, safety=Safety.UNSAFE, units=units)
-
-
-def _parts(module: Module, call: ast.Call) -> tuple[str, tuple[Span, ...]]:
-    """The arguments of `call` as a template, and the places of callee and arguments."""
-    holes = [module.span(call.func)]
-    parts = []
-    for argument in call.args:
-        parts.append(f"{{{len(holes)}}}")
-        holes.append(module.span(argument))
-    for keyword in call.keywords:
-        parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
-        holes.append(module.span(keyword.value))
-    return ", ".join(parts), tuple(holes)
 
 
 # ---------------------------------------------------------------------- scaling

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.contexts import Setting
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, runtime
 from fsdp_migrate.values import is_symbol
 from fsdp_migrate.wraps import definition
 
@@ -80,23 +80,15 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 
 def _shim(use: Use, call: ast.Call, units: frozenset[str]) -> Finding:
     assert use.receiver is not None
-    holes = [use.module.span(use.receiver)]
-    parts = ["{0}"]
-    for argument in call.args:
-        parts.append(f"{{{len(holes)}}}")
-        holes.append(use.module.span(argument))
-    for keyword in call.keywords:
-        parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
-        holes.append(use.module.span(keyword.value))
     name = SHIMS[use.name]
+    given, holes = call_parts(use.module, call, use.receiver)
+    text = f"{name}({', '.join(filter(None, ['{0}', given]))})"
     return finding(
         RULE,
         use,
         f"model.{use.name} goes through the shim",
         tier=Tier.SHIM,
-        edits=[
-            ReplaceExpression(use.module.span(call), f"{name}({', '.join(parts)})", tuple(holes))
-        ],
+        edits=[ReplaceExpression(use.module.span(call), text, holes)],
         imports=[runtime(name)],
         units=units,
     )
