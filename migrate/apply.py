@@ -481,7 +481,11 @@ class _Break(cst.CSTTransformer):
         self.indent = indent
         self.room = room  # for characters in a line
         self.depth = 1
+        self.lead = ""  # of the line that is being visited, beyond that of the statement
         self.broken: cst.Dict | None = None
+
+    def visit_ParenthesizedWhitespace(self, node: cst.ParenthesizedWhitespace) -> None:
+        self.lead = node.last_line.value
 
     def visit_FormattedString(self, node: cst.FormattedString) -> bool:
         return False
@@ -520,7 +524,7 @@ class _Break(cst.CSTTransformer):
     def _line(self, inner: bool) -> cst.ParenthesizedWhitespace:
         depth = self.depth if inner else self.depth - 1
         return cst.ParenthesizedWhitespace(
-            indent=True, last_line=cst.SimpleWhitespace(self.indent * depth)
+            indent=True, last_line=cst.SimpleWhitespace(self.lead + self.indent * depth)
         )
 
     def visit_Call(self, node: cst.Call) -> bool:
@@ -538,7 +542,7 @@ class _Break(cst.CSTTransformer):
             self.depth -= 1
             return self._broken(updated_node, cst.Module([]).code_for_node(original_node))
         code = cst.Module([]).code_for_node(updated_node)
-        width = 4 * (self.depth - 1) + len(code) + (self.depth > 1)
+        width = len(self.lead) + 4 * (self.depth - 1) + len(code) + (self.depth > 1)
         if original_node not in self.generated or (self.depth > 1 and width <= self.room):
             return updated_node
         if not updated_node.args or len(code) < self.room // 2 or "\n" in code:
@@ -549,7 +553,7 @@ class _Break(cst.CSTTransformer):
         """`call`, of which `code` is the text on one line, with its arguments on lines below."""
         last = len(call.args) - 1
         start = len(cst.Module([]).code_for_node(call.func)) + 2
-        one_line = 4 * self.depth + len(code) - start <= self.room
+        one_line = len(self.lead) + 4 * self.depth + len(code) - start <= self.room
         args = []
         for i, arg in enumerate(call.args):
             if i < last:

@@ -10,7 +10,7 @@ from fsdp_migrate.effects import Effects, binds, overlap, own_nodes, path_of, re
 from fsdp_migrate.facts import Module
 from fsdp_migrate.library import PARAMETERS, SUBMODULES
 from fsdp_migrate.order import Order
-from fsdp_migrate.values import Const, Symbol, Value, Wrapped
+from fsdp_migrate.values import Bound, Const, Symbol, Value, Wrapped
 
 # Methods of a module that leave its parameters in place, in number and in order.
 HARMLESS = frozenset(
@@ -175,10 +175,23 @@ class Move:
         after = self._model_after()
         if not after:
             raise Stays("below the wrap the model may be something else")
+        renames = RENAMES - {"compile"} if all(map(self._in_methods, moved)) else RENAMES
         if any(self.effects.mentions(m, NAMES) for m in moved):
             between = [*passed, self.below]
-            if any(self.effects.mentions(s, RENAMES) for s in between):
+            if any(self.effects.mentions(s, renames) for s in between):
                 raise Stays("names of parameters change in between")
+
+    def _in_methods(self, statement: ast.stmt) -> bool:
+        """Whether the model is only asked for methods of the program's own, if for anything.
+
+        A compiled model runs them on the module that it was made from.
+        """
+        return all(
+            isinstance(parent := self.module.parents[node], ast.Attribute)
+            and all(isinstance(a, Bound) for a in self.order.solver.value(parent) or [None])
+            for node in own_nodes(statement)
+            if path_of(node) == self.path
+        )
 
     def _only_parameters(self, statement: ast.stmt) -> bool:
         """Whether all that is asked of the model, if anything, is `parameters()`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,6 +35,7 @@ from fsdp_migrate.values import (
 
 DEPTH = 6  # calls and containers that something is followed through
 SHARED = frozenset({"list", "tuple", "filter", "set", "dict", "chain", "sorted"})
+SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)
 LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 MAKES_OPTIMIZER = ("optim", "adam", "sgd", "lamb", "lion", "adafactor", "muon")
 
@@ -219,7 +220,25 @@ class Order:
         if paths:
             return frozenset(paths)
         scope = module.scope(call)
-        return frozenset(path for path, _ in parameter_calls(scope) if path)
+        return frozenset(self._sources(scope, call)) or frozenset(
+            path for path, _ in parameter_calls(scope) if path
+        )
+
+    def _sources(self, scope: ast.AST, call: ast.Call) -> Iterator[str]:
+        """The models that are named where the variables which `call` is given are made."""
+        held = self.holds(call) or frozenset()
+        wanted = set(reads(call))
+        nodes = [n for n in own_nodes(scope) if isinstance(n, ast.stmt) and n.lineno < call.lineno]
+        for statement in sorted(nodes, key=lambda n: n.lineno, reverse=True):
+            if isinstance(statement, SIMPLE) and binds(statement) & wanted:
+                wanted |= reads(statement)
+                yield from (path for path, _ in parameter_calls(statement))
+                for node in own_nodes(statement):
+                    path = path_of(node)
+                    if path is not None and self.solver.value(node) & held:
+                        yield path
+            elif isinstance(statement, ast.For) and reads(statement) & wanted:
+                yield from (path for path, _ in parameter_calls(statement.iter))
 
     # ------------------------------------------------------------------ before and after
     def early(self, fact: WrapFact) -> Iterator[Early]:
@@ -266,14 +285,18 @@ class Order:
             return False
         block = module.block(before)
         for statement in block[block.index(before) + 1 : block.index(below)]:
-            for bound in binds(statement):
-                leads = bound == path or path.startswith(f"{bound}.")
-                if leads and not self.keeps_model(statement, path):
-                    return False
+            if _leads(binds(statement), path) and not self.keeps_model(statement, path):
+                return False
         return True
 
     def keeps_model(self, statement: ast.stmt, path: str) -> bool:
         """Whether `statement` binds `path` to the model that it was, as `m = m.cuda()` does."""
+        blocks = list(_blocks(statement))
+        if blocks:
+            inside = [s for block in blocks for s in block]
+            head = binds(statement) - frozenset().union(*map(binds, inside))
+            binding = [s for s in inside if _leads(binds(s), path)]
+            return not _leads(head, path) and all(self.keeps_model(s, path) for s in binding)
         if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
             return False
         if path_of(statement.targets[0]) != path:
@@ -302,6 +325,20 @@ class Order:
 
 
 # ---------------------------------------------------------------------- syntax
+def _leads(bound: Iterable[str], path: str) -> bool:
+    """Whether one of the paths `bound` is `path`, or the start of it."""
+    return any(b == path or path.startswith(f"{b}.") for b in bound)
+
+
+def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The blocks of a statement that has some, and runs each of them once at most."""
+    if isinstance(statement, ast.If | ast.With | ast.Try):
+        yield statement.body
+        yield from (handler.body for handler in getattr(statement, "handlers", []))
+        yield getattr(statement, "orelse", [])
+        yield getattr(statement, "finalbody", [])
+
+
 def parameter_calls(node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
     """The calls of `x.parameters()` and `x.named_parameters()` in `node`, and what `x` is."""
     for item in ast.walk(node):

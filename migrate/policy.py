@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fsdp_migrate.facts import Module, standing_alone
 from fsdp_migrate.names import ROOT
 from fsdp_migrate.solve import Solver
-from fsdp_migrate.values import Cls, Func, Site, Symbol, Value
+from fsdp_migrate.values import Cls, Func, Instance, Result, Site, Symbol, Value
 
 Definition = ast.Assign | ast.FunctionDef  # of a variable or function that a fix may remove
 _WRITTEN_OUT = (ast.Set, ast.Tuple, ast.List, ast.Lambda, ast.Call)
@@ -22,8 +22,8 @@ MODULE_WRAP = f"{ROOT}.wrap.ModuleWrapPolicy"
 class Condition:
     """A test of a submodule, which the source `text` calls by `variable`.
 
-    `nested` says that a unit may contain another one, so
-    that the inner one has to be sharded first.
+    `nested` says that a unit may contain another one, so that the inner one has to be sharded
+    first; `open`, that it may hold for modules of other classes than those named here.
     """
 
     text: str
@@ -31,6 +31,35 @@ class Condition:
     nested: bool
     classes: frozenset[Site] = frozenset()  # of the project
     libraries: frozenset[str] = frozenset()  # by canonical name
+    open: bool = False
+
+    def may_hold_for(self, solver: Solver, root: Value) -> bool:
+        """Whether the condition may hold for the module that is wrapped itself."""
+        own = {a.cls for a in root if isinstance(a, Instance)}
+        lineage = {site for cls in own for site in solver.lineage(cls)}
+        libraries = {a.symbol for a in root if isinstance(a, Result)}
+        libraries |= {name for cls in own for name in solver.library_bases(cls)}
+        return self.open or bool(lineage & self.classes or libraries & self.libraries)
+
+    @property
+    def is_class_test(self) -> bool:
+        """Whether it asks for nothing but the classes."""
+        tree = ast.parse(f"({self.text})", mode="eval").body
+        tests = tree.values if isinstance(tree, ast.BoolOp) else [tree]
+        either = not isinstance(tree, ast.BoolOp) or isinstance(tree.op, ast.Or)
+        return either and all(
+            isinstance(test, ast.Call)
+            and isinstance(test.func, ast.Name)
+            and test.func.id == "isinstance"
+            for test in tests
+        )
+
+    def without(self, root: str) -> str:
+        """The text of the condition that does not hold for `root`."""
+        tree = ast.parse(f"({self.text})", mode="eval").body
+        loose = isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.Or)
+        loose = loose or isinstance(tree, ast.IfExp | ast.Lambda | ast.NamedExpr)
+        return f"{self.variable} is not {root} and {f'({self.text})' if loose else self.text}"
 
 
 def lower_policy(
@@ -77,6 +106,7 @@ def _any(
         nested=True,
         classes=frozenset().union(*(p.classes for p in known)),
         libraries=frozenset().union(*(p.libraries for p in known)),
+        open=any(p.open for p in known),
     )
 
 
@@ -203,10 +233,59 @@ def _predicate(
             items = classes if isinstance(classes, ast.Tuple) else ast.Tuple([classes], ast.Load())
             return _classes(solver, module, items, absorbed)
         variable = loop_variable(module)
-        return Condition(_renamed(module, body, names[0], variable), variable, nested=True)
+        text = _renamed(module, body, names[0], variable)
+        return _open(text, variable, _tested(solver, body, names[0]))
     if isinstance(followed, ast.Name):
         variable = loop_variable(module)
-        return Condition(f"{followed.id}({variable})", variable, nested=True)
+        tested = _tested_by_function(solver, followed)
+        return _open(f"{followed.id}({variable})", variable, tested)
+    return None
+
+
+def _open(text: str, variable: str, tested: Value | None) -> Condition:
+    """A condition that holds for modules of the classes `tested` only, if those are known."""
+    value = tested or frozenset()
+    own = frozenset(a.site for a in value if isinstance(a, Cls))
+    libraries = frozenset(a.name for a in value if isinstance(a, Symbol))
+    return Condition(text, variable, True, own, libraries, open=tested is None)
+
+
+def _tested_by_function(solver: Solver, node: ast.expr) -> Value | None:
+    """The classes that a predicate of the program, a single `return`, asks for."""
+    value = solver.value(node)
+    if len(value) != 1:
+        return None
+    (atom,) = value
+    info = solver.functions.get(atom.site) if isinstance(atom, Func) else None
+    if info is None or not isinstance(info.node, ast.FunctionDef) or len(info.node.args.args) != 1:
+        return None
+    body = [s for s in info.node.body if not _is_docstring(s)]
+    if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
+        return None
+    return _tested(solver, body[0].value, info.node.args.args[0].arg)
+
+
+def _tested(solver: Solver, node: ast.expr, name: str) -> Value | None:
+    """The classes outside of which a test of the module `name` fails, or None if there may be more.
+
+    Being in a collection, one of the model's own, is nothing that the model itself can be.
+    """
+    if _is_class_test(solver, node, name):
+        assert isinstance(node, ast.Call)
+        classes = node.args[1]
+        items = classes.elts if isinstance(classes, ast.Tuple) else [classes]
+        value: Value = frozenset().union(*(solver.value(item) for item in items))
+        return value if value and all(isinstance(a, Cls | Symbol) for a in value) else None
+    if isinstance(node, ast.BoolOp):
+        parts = [_tested(solver, part, name) for part in node.values]
+        known = [part for part in parts if part is not None]
+        if isinstance(node.op, ast.And):
+            return min(known, key=len) if known else None
+        return frozenset().union(*known) if len(known) == len(parts) else None
+    if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id == name:
+        inside = ast.walk(node.comparators[0])
+        every = any(isinstance(n, ast.Attribute) and n.attr.endswith("modules") for n in inside)
+        return frozenset() if isinstance(node.ops[0], ast.In) and not every else None
     return None
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fsdp_migrate.facts import Module, Scope
 from fsdp_migrate.names import ROOT, short
+from fsdp_migrate.nesting import Nesting, Role
 from fsdp_migrate.policy import Condition, Definition, lower_policy
 from fsdp_migrate.solve import Argument, Solver, WrapFact
 from fsdp_migrate.values import (
@@ -47,9 +49,9 @@ MIXED_PRECISION_FIELDS = (
 )
 # Arguments that FSDP2 has no need of, whatever their value.
 DROPPED = frozenset({"limit_all_gathers", "use_orig_params", "device_id", "forward_prefetch"})
+LIBRARIES = ("transformers", "timm", "torchvision", "diffusers", "peft", "torch.hub")
 HAS_BUFFERS = (
-    "register_buffer", ".Buffer(", "BatchNorm", "InstanceNorm", "SpectralNorm", "transformers",
-    "timm", "torchvision", "diffusers", "peft", "torch.hub",
+    "register_buffer", ".Buffer(", "BatchNorm", "InstanceNorm", "SpectralNorm", *LIBRARIES,
 )  # fmt: skip
 HAS_BATCH_NORM = ("BatchNorm", "torchvision", "timm", "torch.hub", "SyncBatch")
 ON_META = ('"meta"', "'meta'", "init_empty_weights", "deferred_init", "to_empty(")
@@ -68,6 +70,7 @@ class MixedPrecisionPlan:
     optional: bool  # the expression can be None
     children_cast: bool  # units below the root cast their inputs
     root_cast: bool
+    own_cast: bool  # the unit itself does, whichever of the two it is
     buffer_dtype: str | None  # an expression, "{mp}" standing for the policy
     sites: frozenset[Site] = frozenset()  # MixedPrecision(...) calls to rewrite elsewhere
 
@@ -81,6 +84,7 @@ class WrapPlan:
     reason: str = ""  # why not native
     shape: str = "expression"  # "assign", "return" or "expression"
     condition: Condition | None = None  # which submodules are units
+    root_matches: bool = False  # it may hold for the root, which no policy makes a unit
     reshard: str | None = None
     mesh: str | None = None  # an expression
     mesh_imports: tuple[str, ...] = ()
@@ -88,6 +92,7 @@ class WrapPlan:
     ignored: str | None = None
     mixed_precision: MixedPrecisionPlan | None = None
     sync: bool = False
+    buffers_in_no_state_dict: bool = False  # as far as they may be there
     casts_buffers: bool = False  # FSDP1 may keep buffers in another dtype than it saves them in
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     members: frozenset[str] = frozenset()  # the sharding strategies that it can have
@@ -117,7 +122,8 @@ class WrapPlan:
 
 def plan_wraps(solver: Solver, runtime_only: bool = False) -> dict[Site, WrapPlan]:
     """Plan every wrap site of the program."""
-    plans = {site: _Lowering(solver, fact).plan() for site, fact in solver.wraps.items()}
+    nesting = Nesting(solver)
+    plans = {site: _Lowering(solver, fact, nesting).plan() for site, fact in solver.wraps.items()}
     # A MixedPrecision object is rewritten natively where all its readers are native.
     while True:
         taken = {
@@ -145,9 +151,11 @@ def _argument(fact: WrapFact, name: str) -> Value:
 class _Lowering:
     """Lowers one call; `NotNative` from any argument ends it."""
 
-    def __init__(self, solver: Solver, fact: WrapFact) -> None:
+    def __init__(self, solver: Solver, fact: WrapFact, nesting: Nesting) -> None:
         self.solver = solver
         self.fact = fact
+        self.nesting = nesting
+        self.role = nesting.role(fact)
         self.module = fact.module
         self.result = WrapPlan(fact)
 
@@ -193,6 +201,7 @@ class _Lowering:
                 lower(argument)
             elif name not in DROPPED and name != "module":
                 raise NotNative(f"`{name}` has no native form")
+        self._check_ignored()
         self._default_mesh()
         self._comm_hook()
         self._check_shape()
@@ -266,6 +275,11 @@ class _Lowering:
         statements = statements or plan.offload is not None
         if plan.shape == "expression" and statements:
             raise NotNative("the call is part of an expression")
+
+    @cached_property
+    def has_inner(self) -> bool:
+        """Whether the module that is wrapped may hold units already."""
+        return self.nesting.has_inner(self.fact)
 
     # ------------------------------------------------------------------ following a name
     def resolve(self, node: ast.expr | None) -> ast.expr:
@@ -362,12 +376,8 @@ class _Lowering:
         condition = lower_policy(self.solver, self.module, node, self.result.absorbed)
         if condition is None:
             raise NotNative("the wrap policy is not a plain set of classes or a predicate")
-        for atom in self.fact.inner:
-            if isinstance(atom, Instance) and atom.cls in condition.classes:
-                raise NotNative("the root itself matches the wrap policy")
-            if isinstance(atom, Result) and atom.symbol in condition.libraries:
-                raise NotNative("the root itself matches the wrap policy")
         self.result.condition = condition
+        self.result.root_matches = condition.may_hold_for(self.solver, self.fact.inner)
 
     def _backward_prefetch(self, argument: Argument) -> None:
         """Values and order are FSDP2's default for every member; there is nothing to keep."""
@@ -380,6 +390,8 @@ class _Lowering:
         plan = self._mixed_precision_plan(argument)
         if plan.buffer_dtype is not None and self._is_saved():
             raise NotNative("buffers are cast, and saved in the dtype that they had")
+        if plan.buffer_dtype is not None and self.has_inner:
+            raise NotNative("buffers are cast unit by unit")
         self.result.mixed_precision = plan
 
     def _is_saved(self) -> bool:
@@ -415,14 +427,19 @@ class _Lowering:
         is_inline = isinstance(inline, ast.Call) and self.solver.value(inline.func) == {
             Symbol(MIXED_PRECISION)
         }
-        if self._is_inner_unit():
-            raise NotNative("a unit inside another one, with a precision of its own")
+        if self.role is Role.EITHER:
+            raise NotNative("it may be a unit inside another one, whose inputs are not cast")
+        children_cast, root_cast = flags[0]
+        own_cast = children_cast if self.role is Role.INNER else root_cast
         return MixedPrecisionPlan(
-            text=self._policy_call(inline) if is_inline else self.module.text(argument.node),
+            text=self._policy_call(inline, own_cast)
+            if is_inline
+            else self.module.text(argument.node),
             inline=is_inline,
             optional=optional,
-            children_cast=flags[0][0],
-            root_cast=flags[0][1],
+            children_cast=children_cast,
+            root_cast=own_cast if is_inline else root_cast,
+            own_cast=own_cast,
             buffer_dtype=self._buffer_dtype(every, is_inline),
             sites=frozenset() if is_inline else frozenset(a.site for a in calls),
         )
@@ -445,16 +462,13 @@ class _Lowering:
             wraps = self.solver.wrapped(self.solver.value(func.value))
             if dtype is None or wraps != {mine} or not isinstance(statement, ast.Expr):
                 return
-            if statement not in block or self._is_inner_unit():
+            if statement not in block or self.role is not Role.ROOT:
                 return
             self.result.comm_hook = call
             text = f"MixedPrecisionPolicy(reduce_dtype={dtype})"
-            self.result.mixed_precision = MixedPrecisionPlan(text, True, False, True, True, None)
-
-    def _is_inner_unit(self) -> bool:
-        mine = self.fact.site
-        others = [f for s, f in self.solver.wraps.items() if s != mine]
-        return bool(others) and self.result.shape == "expression"
+            self.result.mixed_precision = MixedPrecisionPlan(
+                text, True, False, True, True, True, None
+            )
 
     def _fields(self, call: ast.Call) -> dict[str, ast.expr]:
         if any(k.arg is None for k in call.keywords) or any(
@@ -470,7 +484,7 @@ class _Lowering:
             raise NotNative("gradients are kept in low precision")
         return fields
 
-    def _policy_call(self, node: ast.expr) -> str:
+    def _policy_call(self, node: ast.expr, cast: bool) -> str:
         assert isinstance(node, ast.Call)
         fields = self._fields(node)
         parts = [
@@ -478,7 +492,7 @@ class _Lowering:
             for name in ("param_dtype", "reduce_dtype")
             if name in fields
         ]
-        if not _flag(fields, "cast_root_forward_inputs", True):
+        if not cast:
             parts.append("cast_forward_inputs=False")
         return f"MixedPrecisionPolicy({', '.join(parts)})"
 
@@ -496,12 +510,29 @@ class _Lowering:
             return "{mp}.param_dtype"
         raise NotNative("the dtype of the buffers is known only at run time")
 
-    def _may_have_buffers(self) -> bool:
-        own = all(
+    def _is_own(self) -> bool:
+        """Whether the module that is wrapped is written in the program, or made of torch's."""
+        return bool(self.fact.inner) and all(
             isinstance(a, Instance) or (isinstance(a, Result) and a.symbol.startswith("torch.nn."))
             for a in self.fact.inner
         )
-        return not own or not self.fact.inner or self._mentions(HAS_BUFFERS)
+
+    def _may_have_buffers(self) -> bool:
+        return not self._is_own() or self._mentions(HAS_BUFFERS)
+
+    def _keeps_buffers(self) -> bool:
+        """Whether there may be buffers that are in no state dict."""
+        project = self.solver.project
+        if not self._is_own() or self._mentions(LIBRARIES):
+            return True
+        return any(
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("register_buffer", "Buffer")
+            and (len(node.args) > 2 or any(k.arg in ("persistent", None) for k in node.keywords))
+            for name in project.program_of(self.module.name)
+            for node in ast.walk(project.modules[name].tree)
+        )
 
     def _ignored_modules(self, argument: Argument) -> None:
         if argument.value == NONE or argument.node is None:
@@ -516,6 +547,13 @@ class _Lowering:
             self.result.ignored = f"set({items[0]}.parameters())"
         else:
             self.result.ignored = f"{{p for m in ({', '.join(items)},) for p in m.parameters()}}"
+
+    def _check_ignored(self) -> None:
+        mixed = self.result.mixed_precision
+        if self.result.ignored is None or mixed is None:
+            return
+        if mixed.buffer_dtype is not None or (self.result.condition and mixed.children_cast):
+            raise NotNative("inputs and buffers of ignored modules keep their dtype")
 
     def _ignored_states(self, argument: Argument) -> None:
         if argument.value != NONE:
@@ -534,6 +572,9 @@ class _Lowering:
             self.fact.arguments
         ):
             raise NotNative("states are synchronised inside a process group")
+        self.result.buffers_in_no_state_dict = self._may_have_buffers() and self._keeps_buffers()
+        if self.result.sync and (self.role is not Role.ROOT or self.has_inner):
+            raise NotNative("states are synchronised unit by unit")
 
     def _device_mesh(self, argument: Argument) -> None:
         if argument.value == NONE:
@@ -568,8 +609,11 @@ class _Lowering:
             )
         elif device == "cpu" or plan.offload is not None:
             plan.mesh = f'init_device_mesh("{device}", ({world},))'
-        if plan.mesh is not None:
-            plan.mesh_imports = ("init_device_mesh",)
+        if plan.mesh is None:
+            return
+        plan.mesh_imports = ("init_device_mesh",)
+        if self.role is not Role.ROOT or self.has_inner:
+            raise NotNative("the units of one model share a mesh")
 
     def _device_type(self) -> str:
         for atom in _argument(self.fact, "device_id"):

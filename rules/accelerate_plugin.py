@@ -328,8 +328,7 @@ class _Planner:
             self._write("auto_wrap_policy", '"transformer_based_wrap"')
             return
         condition = lower_policy(self.facts.solver, self.module, node, self.result.absorbed)
-        tests = condition.text.split(" or ") if condition is not None else []
-        if condition is None or not all(test.startswith("isinstance(") for test in tests):
+        if condition is None or not condition.is_class_test:
             raise _Manual(
                 "Accelerate's FSDP2 takes no wrap policy that is a function, it would shard the "
                 'model as one unit; pass auto_wrap_policy="transformer_based_wrap" and the names '

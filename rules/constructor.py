@@ -22,7 +22,7 @@ from fsdp_migrate.findings import (
     Tier,
 )
 from fsdp_migrate.names import FSDP1, ROOT
-from fsdp_migrate.removal import removals
+from fsdp_migrate.removal import removals, removed_nodes
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
 from fsdp_migrate.values import Wrapped
 from fsdp_migrate.wraps import WrapPlan, is_path
@@ -129,11 +129,24 @@ class _Writer:
         hole: tuple[Span, ...] = (self.module.span(self.argument),)
         if self.plan.shape == "expression":
             shared, root, _ = self._keywords("{0}")
-            text = f"fully_shard({', '.join(['{0}', *shared, *root])})"
+            text = self._in_expression(["{0}", *shared, *root])
             return ReplaceExpression(self.module.span(self.call), text, hole)
         statement = self.module.statement(self.call)
         lines = self._statements(statement)
         return ReplaceStatement(self.module.span(statement), "\n".join(lines), hole)
+
+    def _in_expression(self, arguments: list[str]) -> str:
+        """The call on one line, or an argument a line where the old one was laid out so."""
+        call = self.call
+        line = f"fully_shard({', '.join(arguments)})"
+        length = call.col_offset + len(line) + len(self.module.text(self.argument))
+        if call.lineno == call.end_lineno or length <= self.module.line_length:
+            return line
+        start = self.module.lines[call.lineno - 1]
+        around = self.module.lines[self.module.statement(call).lineno - 1]
+        inside = _indent(start).removeprefix(_indent(around))
+        lines = [*(f"    {argument}," for argument in arguments), ")"]
+        return "\n".join(["fully_shard(", *(inside + line for line in lines)])
 
     def _statements(self, statement: ast.stmt) -> list[str]:
         argument = self.module.text(self.argument)
@@ -147,24 +160,27 @@ class _Writer:
         if self.plan.condition is not None and len(", ".join(shared)) > 30:
             names = [k.partition("=") for k in shared]
             items = ", ".join(f'"{n}": {v}' for n, _, v in names)
-            line = f"fsdp_kwargs = {{{items}}}"
+            kwargs = self._fresh("fsdp_kwargs")
+            line = f"{kwargs} = {{{items}}}"
             if len(line) > self.module.line_length - self.module.span(statement).col:
                 inner = "".join(f'    "{n}": {v},\n' for n, _, v in names)
-                line = f"fsdp_kwargs = {{\n{inner}}}"
+                line = f"{kwargs} = {{\n{inner}}}"
             self.before.append(line)
-            shared = ["**fsdp_kwargs"]
+            shared = [f"**{kwargs}"]
         if self.plan.sync:
             self._sync(model)
-        self._buffers(model)
+        self.after += self._buffers(model)
         lines += self.before
         if self.plan.condition is not None:
-            variable = self.plan.condition.variable
+            variable, test = self.plan.condition.variable, self.plan.condition.text
+            if self.plan.root_matches:
+                test = self.plan.condition.without(model)
             modules = f"{model}.modules()"
             if self.plan.condition.nested:
                 modules = f"reversed(list({modules}))"
                 lines.append("# children before their parents")
             lines += [f"for {variable} in {modules}:"]
-            lines += [f"    if {self.plan.condition.text}:"]
+            lines += [f"    if {test}:"]
             lines += _indented(self._call("fully_shard", [variable, *shared, *child], 8), 8)
         sharded = self._call("fully_shard", [model, *shared, *root])
         if isinstance(statement, ast.Return):
@@ -225,7 +241,15 @@ class _Writer:
         return name
 
     def _fresh(self, name: str) -> str:
-        while name in self.module.bound_names:
+        removed = removed_nodes(self.facts, self.module)
+        gone = {
+            target.id
+            for found in self.plan.absorbed
+            if isinstance(found, ast.Assign) and found.value in removed
+            for target in found.targets
+            if isinstance(target, ast.Name)
+        }
+        while name in self.module.bound_names - gone:
             name = f"fsdp_{name}"
         return name
 
@@ -242,14 +266,17 @@ class _Writer:
         if uses > 1 and not text.isidentifier():
             text = self._named("mp_policy", text)
         self.policy = text
-        root = [f"mp_policy={text}"]
+        root = [f"mp_policy={self._casting(text, mixed.root_cast, mixed.own_cast)}"]
         if not has_children:
             return root, root
-        if mixed.children_cast and mixed.root_cast:
-            return root, root
+        return root, [f"mp_policy={self._casting(text, mixed.root_cast, mixed.children_cast)}"]
+
+    def _casting(self, policy: str, casts: bool, wanted: bool) -> str:
+        """`policy`, which casts inputs or not, as one that does as wanted."""
+        if casts == wanted:
+            return policy
         self.imports.add(Import("dataclasses", "replace"))
-        flag = mixed.children_cast
-        return root, [f"mp_policy=replace({text}, cast_forward_inputs={flag})"]
+        return f"replace({policy}, cast_forward_inputs={wanted})"
 
     def _call(self, name: str, arguments: list[str], inside: int = 0) -> str:
         """A call on one line, or below it the arguments on one line, or on a line each."""
@@ -273,25 +300,30 @@ class _Writer:
         options = "options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)"
         self.after.append(self._call("set_model_state_dict", [model, state, options]))
         self.after.append(f"del {state}")
-        self.after.append(f"for buffer in {model}.buffers():")
-        self.after.append(f"    {dist}.broadcast(buffer, src=0)")
 
-    def _buffers(self, model: str) -> None:
-        mixed = self.plan.mixed_precision
+    def _buffers(self, model: str) -> list[str]:
+        """The loop over the buffers: from rank 0 to all, then to their dtype."""
+        mixed, buffer = self.plan.mixed_precision, self._fresh("buffer")
+        loop = f"for {buffer} in {model}.buffers():"
+        share = []
+        if self.plan.sync and self.plan.buffers_in_no_state_dict:
+            share = [f"    {self._dist()}.broadcast({buffer}, src=0)"]
         if mixed is None or mixed.buffer_dtype is None:
-            return
+            return [loop, *share] if share else []
         dtype = mixed.buffer_dtype.replace("{mp}", self.policy)
-        test = "buffer.is_floating_point()"
+        test = f"{buffer}.is_floating_point()"
         if "{mp}" in mixed.buffer_dtype and mixed.optional:
             test += f" and {dtype} is not None"
-        self.after += [
-            f"for buffer in {model}.buffers():",
-            f"    if {test}:",
-            f"        buffer.data = buffer.to({dtype})",
-        ]
+        cast = [f"    if {test}:", f"        {buffer}.data = {buffer}.to({dtype})"]
         if mixed.optional and "{mp}" not in mixed.buffer_dtype:
-            lines = [f"    {line}" for line in self.after[-3:]]
-            self.after[-3:] = [f"if {mixed.text} is not None:", *lines]
+            inner = [f"    {line}" for line in [loop, *cast]]
+            alone = [loop, *share] if share else []
+            return [*alone, f"if {mixed.text} is not None:", *inner]
+        return [loop, *share, *cast]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _indented(text: str, by: int) -> list[str]:
