@@ -88,6 +88,14 @@ class Migration(click.Command):
     help="Where values are known only at run time: import fsdp_migrate.runtime, or leave the "
     "place to you.",
 )
+@click.option(
+    "--state-dict",
+    type=click.Choice(["dcp", "dtensor"]),
+    default="dcp",
+    show_default=True,
+    help="How a model's state dicts are written: by the functions of torch.distributed.checkpoint, "
+    "or by full_tensor() and distribute_tensor().",
+)
 @click.option("--mark", is_flag=True, help="Put a TODO comment above what is left to you.")
 @click.option(
     "--exclude",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RuntimeMode = Literal["import", "never"]
+StateDicts = Literal["dcp", "dtensor"]
 
 
 @dataclass(frozen=True)
@@ -13,4 +14,5 @@ class Options:
     """The choices that change what is emitted."""
 
     runtime: RuntimeMode = "import"
+    state_dict: StateDicts = "dcp"  # which of PyTorch's two ways full state dicts take
     mark: bool = False  # put a TODO comment above what is left for a person

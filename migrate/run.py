@@ -15,7 +15,7 @@ from fsdp_migrate.config_files import is_config
 from fsdp_migrate.diff import unified_diff
 from fsdp_migrate.discover import Discovered, File, context_of, discover, uses_fsdp1, uses_fsdp2
 from fsdp_migrate.findings import Finding, Tier
-from fsdp_migrate.options import Options, RuntimeMode
+from fsdp_migrate.options import Options, RuntimeMode, StateDicts
 from fsdp_migrate.source import Source, SourceError, decode, read, stage
 
 DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -30,6 +30,7 @@ class Request:
     write: bool = False
     check: bool = False
     runtime: RuntimeMode = "import"
+    state_dict: StateDicts = "dcp"
     mark: bool = False
     exclude: tuple[str, ...] = ()
     no_respect_gitignore: bool = False
@@ -50,7 +51,7 @@ class Request:
     @property
     def options(self) -> Options:
         """The choices that the engine has to know."""
-        return Options(self.runtime, self.mark)
+        return Options(self.runtime, self.state_dict, self.mark)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
 
 Under FSDP2 the plain methods give and take sharded tensors: what rank 0 saves is its shard only.
+With `--state-dict dtensor` they stay, and the tensors are gathered and distributed around them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from fsdp_migrate.contexts import Setting
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
 from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, runtime
+from fsdp_migrate.rules._dtensor_state import loaded, saved
 from fsdp_migrate.values import is_symbol
 from fsdp_migrate.wraps import definition
 
@@ -63,6 +65,19 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if setting is None or not lowerable(use, facts) or not facts.contexts.is_native(ambient):
         yield _shim(use, call, units)
         return
+    if facts.options.state_dict == "dtensor":
+        written = (saved if use.name == "state_dict" else loaded)(use, call, setting)
+        if written is not None:
+            yield finding(
+                RULE,
+                use,
+                f"model.{use.name} says how its tensors are sharded",
+                tier=Tier.NATIVE,
+                edits=written.edits,
+                imports=written.imports,
+                units=units,
+            )
+            return
     if use.name == "state_dict":
         edit, names = _get(use, call, setting)
     else:

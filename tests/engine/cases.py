@@ -51,7 +51,7 @@ class Case:
         """The options that the case runs with."""
         found = _OPTIONS.search(self.prose)
         pairs = [word.split("=") for word in found[1].split(", ")] if found else []
-        return Options(**{name.strip(): value.strip() for name, value in pairs})  # type: ignore[arg-type]
+        return Options(**{name.strip().replace("-", "_"): value.strip() for name, value in pairs})  # type: ignore[arg-type]
 
     def run(self) -> Run:
         """Migrate the program."""

@@ -9,8 +9,9 @@ import pytest
 from engine import contract
 from engine.programs import migrate
 from fsdp_migrate.findings import Tier
+from fsdp_migrate.options import Options, StateDicts
 from fsdp_migrate.runtime.compare import Tolerance
-from rules_extra.training_cases import CLOSE, PROGRAMS, program
+from rules_extra.training_cases import CLOSE, PROGRAMS, program, states
 from training import train_identically
 
 
@@ -27,3 +28,17 @@ def test_trains_identically(name: str, tmp_path: Path) -> None:
     tolerance = Tolerance(rtol=1e-5, atol=1e-7) if name in CLOSE else None
     verdict = train_identically(tmp_path / "old", tmp_path / "new", "train.py", tolerance=tolerance)
     assert verdict.passed, f"{verdict}\n{run.after['train.py']}"
+
+
+@pytest.mark.parametrize("way", ["dcp", "dtensor"])
+def test_state_dicts_both_ways(way: StateDicts, tmp_path: Path) -> None:
+    run = migrate(states(), Options(state_dict=way))
+    assert not run.errors
+    assert {item.tier for item in run.findings} == {Tier.NATIVE}
+    assert ("DTensor" in run.after["train.py"]) == (way == "dtensor")
+    contract.settles(run)
+    for folder, text in (("old", states()), ("new", run.after["train.py"])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.py").write_text(text)
+    verdict = train_identically(tmp_path / "old", tmp_path / "new", "train.py", ["{out}"])
+    assert verdict.identical, f"{verdict}\n{run.after['train.py']}"

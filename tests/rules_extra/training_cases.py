@@ -271,6 +271,69 @@ PROGRAMS = {
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
 
+# Saves and loads in all the ways of --state-dict; run with both.
+STATES = """
+
+def main():
+    out = sys.argv[1]
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+    def train(steps):
+        for x in batches(steps):
+            model(x).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    train(2)
+    with FSDP.state_dict_type(
+        model,
+        StateDictType.FULL_STATE_DICT,
+        FullStateDictConfig(offload_to_cpu=True, rank0_only=True),
+    ):
+        state = model.state_dict()
+    if dist.get_rank() == 0:
+        torch.save(state, f"{out}/rank0.pt")
+    with FSDP.state_dict_type(
+        model, StateDictType.FULL_STATE_DICT, FullStateDictConfig(offload_to_cpu=True)
+    ):
+        everywhere = model.state_dict()
+    print(len(state) == (len(everywhere) if dist.get_rank() == 0 else 0))
+    whole = model.state_dict()
+    train(1)
+    with torch.no_grad():
+        model(torch.ones(1, 5).cuda())
+    with FSDP.state_dict_type(model, StateDictType.SHARDED_STATE_DICT):
+        dcp.save(model.state_dict(), checkpoint_id=f"{out}/sharded")
+    model.load_state_dict(whole)
+    train(1)
+    del whole["last.bias"]
+    model.load_state_dict(whole, strict=False)
+    train(1)
+    with FSDP.state_dict_type(model, StateDictType.SHARDED_STATE_DICT):
+        shards = model.state_dict()
+        dcp.load(shards, checkpoint_id=f"{out}/sharded")
+        model.load_state_dict(shards)
+    dist.barrier()
+    model.load_state_dict(torch.load(f"{out}/rank0.pt"))
+    train(8)  # most steps: what is communicated around a checkpoint may differ
+"""
+STATES_HEAD = """\
+import sys
+
+import torch.distributed.checkpoint as dcp
+from torch.distributed.fsdp import FullStateDictConfig, StateDictType
+"""
+
+
+def states() -> str:
+    """The program that saves and loads."""
+    return STATES_HEAD + HEAD + STATES + TAIL
+
+
 def program(name: str) -> str:
     """The whole text of a program."""
     return HEAD + PROGRAMS[name] + TAIL
