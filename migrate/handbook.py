@@ -6,30 +6,37 @@ import difflib
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fsdp_migrate.registry import all_rules
 
 if TYPE_CHECKING:
-    from fsdp_migrate.rule import Rule
+    from fsdp_migrate.rule import Rule, Surface
+
+
+COVERAGE = "What becomes of each public name of torch.distributed.fsdp that is FSDP1's"
 
 
 @click.command()
 @click.option("--output-format", type=click.Choice(["text", "json", "markdown"]), default="text")
 def rules(output_format: str) -> None:
-    """List the rules: code, name and what each does."""
+    """List the rules, and the public names of FSDP1 with what becomes of each."""
     known = all_rules()
     if output_format == "json":
-        listed = [{"code": r.code, "name": r.name, "summary": r.summary} for r in known]
-        click.echo(json.dumps(listed, indent=2))
+        click.echo(json.dumps([_record(rule) for rule in known], indent=2))
     elif output_format == "markdown":
-        click.echo(table(), nl=False)
+        click.echo(f"{table()}\n{COVERAGE}:\n\n{coverage_table()}", nl=False)
     else:
         width = max((len(rule.name) for rule in known), default=0)
         for rule in known:
             click.echo(f"{rule.code}  {rule.name:<{width}}  {rule.summary}")
+        click.echo(f"\n{COVERAGE}:\n")
+        for code, surface in coverage():
+            tiers = " or ".join(tier.value for tier in surface.tiers)
+            click.echo(surface.name)
+            click.echo(f"    {code}  {tiers}, {surface.safety.value}: {surface.becomes}")
 
 
 @click.command()
@@ -54,6 +61,41 @@ def table() -> str:
         summary = rule.summary.replace("|", "\\|")
         rows.append(f"| {rule.code} | {rule.name} | {summary} |")
     return "\n".join(rows) + "\n"
+
+
+def coverage() -> list[tuple[str, Surface]]:
+    """The public names of FSDP1, each with the code of the rule that answers for it, by name."""
+    found = [(rule.code, surface) for rule in all_rules() for surface in rule.surfaces]
+    return sorted(found, key=lambda row: row[1].name)
+
+
+def coverage_table() -> str:
+    """The public names of FSDP1 as a table in Markdown."""
+    rows = ["| FSDP1 | becomes | Tier | Safety | Rule |", "| --- | --- | --- | --- | --- |"]
+    for code, surface in coverage():
+        tiers = ", ".join(tier.value for tier in surface.tiers)
+        safety = surface.safety.value
+        rows.append(f"| `{surface.name}` | {surface.becomes} | {tiers} | {safety} | {code} |")
+    return "\n".join(rows) + "\n"
+
+
+def _record(rule: Rule) -> dict[str, Any]:
+    """What a program may want to know of a rule."""
+    surfaces = [
+        {
+            "name": surface.name,
+            "becomes": surface.becomes,
+            "tiers": [tier.value for tier in surface.tiers],
+            "safety": surface.safety.value,
+        }
+        for surface in rule.surfaces
+    ]
+    return {
+        "code": rule.code,
+        "name": rule.name,
+        "summary": rule.summary,
+        "surfaces": surfaces,
+    }
 
 
 def _page(rule: Rule) -> Iterator[str]:

@@ -28,6 +28,20 @@ class Example:
     after: str | None = None
 
 
+@dataclass(frozen=True)
+class Surface:
+    """A public name of FSDP1, and what becomes of it.
+
+    `name` is spelled as below `torch.distributed.fsdp`; parameters and fields are spelled
+    `MixedPrecision(buffer_dtype=)`.  `tiers` are those of its findings, the best one first.
+    """
+
+    name: str
+    becomes: str
+    tiers: tuple[Tier, ...] = (Tier.NATIVE,)
+    safety: Safety = Safety.SAFE
+
+
 @dataclass(frozen=True, eq=False)
 class Use:
     """One reference to FSDP1: a name of its API, or a method of a model that may be FSDP's.
@@ -70,7 +84,8 @@ class Rule:
     depend on a state-dict context says by `lowerable` which of them can do without.  `survey` is
     asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
     optimizer that is built before the wrap, a test of `p.ndim`.  `absorbs` gives the nodes that a
-    use's fix takes the place of: what refers to FSDP1 in them goes with it.
+    use's fix takes the place of: what refers to FSDP1 in them goes with it.  `surfaces` are the
+    public names that it answers for in the coverage table.
     """
 
     code: str
@@ -84,6 +99,7 @@ class Rule:
     lowerable: Callable[[Use, Facts], bool] | None = None
     survey: Survey | None = None
     absorbs: Callable[[Use, Facts], Iterable[ast.AST]] | None = None
+    surfaces: tuple[Surface, ...] = ()
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
 

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceStatement, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 from fsdp_migrate.rules._evidence import is_summoned
 from fsdp_migrate.values import Bound, Func, Method, Symbol, Unknown
 
@@ -85,6 +85,13 @@ RULE = Rule(
     fix_safety="Safe: the function sees whole parameters and its edits are kept, as before.",
     check=check,
     methods=("apply",),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.apply",
+            "`summon_full_params` of the shim around it",
+            (Tier.SHIM,),
+        ),
+    ),
     references=(
         "https://docs.pytorch.org/docs/stable/fsdp.html",
         "torch/distributed/fsdp/fully_sharded_data_parallel.py",

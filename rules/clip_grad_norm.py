@@ -15,6 +15,7 @@ from fsdp_migrate.rule import (
     Example,
     Facts,
     Rule,
+    Surface,
     Use,
     call_parts,
     finding,
@@ -150,6 +151,13 @@ RULE = Rule(
     check=check,
     survey=survey,
     methods=("clip_grad_norm_",),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.clip_grad_norm_",
+            "`torch.nn.utils.clip_grad_norm_`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+    ),
     examples=(
         Example(
             before="""\

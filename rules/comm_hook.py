@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceStatement, Tier
 from fsdp_migrate.names import short
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.values import Atom, Result, Symbol
 from fsdp_migrate.wraps import definition, removable
 
@@ -115,6 +115,13 @@ RULE = Rule(
     ),
     check=check,
     methods=("register_comm_hook",),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.register_comm_hook",
+            "`reduce_dtype=`, for torch's hooks that compress",
+            (Tier.NATIVE, Tier.MANUAL),
+        ),
+    ),
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "torch/distributed/algorithms/_comm_hooks/default_hooks.py",

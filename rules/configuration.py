@@ -23,6 +23,7 @@ from fsdp_migrate.carried import (
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import ROOT
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.rules._surfaces import VALUES
 from fsdp_migrate.wraps import MIXED_PRECISION_FIELDS
 
 
@@ -96,6 +97,7 @@ RULE = Rule(
     fix_safety="Safe: the shim's types have the same members, fields and defaults.",
     check=check,
     symbols=SYMBOLS,
+    surfaces=VALUES,
     examples=(
         Example(
             before="""\

@@ -24,6 +24,7 @@ from fsdp_migrate.findings import (
 from fsdp_migrate.names import FSDP1, ROOT
 from fsdp_migrate.removal import removals, removed_nodes
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.rules._surfaces import CONSTRUCTOR
 from fsdp_migrate.values import Wrapped
 from fsdp_migrate.wraps import WrapPlan, is_path
 
@@ -341,6 +342,7 @@ RULE = Rule(
     ),
     check=check,
     symbols=(FSDP1,),
+    surfaces=CONSTRUCTOR,
     references=("https://docs.pytorch.org/tutorials/intermediate/FSDP_tutorial.html",),
     examples=(
         Example(

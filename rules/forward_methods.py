@@ -26,7 +26,7 @@ from fsdp_migrate.findings import (
 )
 from fsdp_migrate.library import FSDP_METHODS
 from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, finding_at
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, finding_at
 from fsdp_migrate.rules._evidence import is_summoned
 from fsdp_migrate.values import Bound, Instance, Site, Symbol, Wrapped
 
@@ -175,6 +175,9 @@ RULE = Rule(
     check=check,
     survey=survey,
     methods=("forward",),
+    surfaces=(
+        Surface("FullyShardedDataParallel.forward", "`model(...)`", (Tier.NATIVE, Tier.MANUAL)),
+    ),
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "torch/distributed/fsdp/_fully_shard/_fully_shard.py",

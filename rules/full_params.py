@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import FSDP1, ROOT, short
-from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -72,6 +72,10 @@ RULE = Rule(
     check=check,
     symbols=(f"{FSDP1}.summon_full_params", f"{FSDP1}.fsdp_modules"),
     methods=("summon_full_params", "fsdp_modules"),
+    surfaces=(
+        Surface("FullyShardedDataParallel.summon_full_params", "the shim's", (Tier.SHIM,)),
+        Surface("FullyShardedDataParallel.fsdp_modules", "the submodules that are an `FSDPModule`"),
+    ),
     examples=(
         Example(
             before="""\

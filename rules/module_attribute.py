@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.unwrapping import unwrapping
+from fsdp_migrate.uses import unwrapping
 from fsdp_migrate.values import Cls, Symbol
 
 
@@ -101,6 +102,7 @@ RULE = Rule(
     fix_safety="Safe: it is the same object.",
     check=check,
     methods=("module", "_fsdp_wrapped_module"),
+    surfaces=(Surface("FullyShardedDataParallel.module", "the model"),),
     examples=(
         Example(
             before="""\

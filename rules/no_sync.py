@@ -21,7 +21,7 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 from fsdp_migrate.rules._duck_typing import asked_by_name
 from fsdp_migrate.values import Symbol
 
@@ -200,6 +200,13 @@ RULE = Rule(
     check=check,
     survey=survey,
     methods=("no_sync",),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.no_sync",
+            "`set_requires_gradient_sync`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+    ),
     examples=(
         Example(
             before="""\

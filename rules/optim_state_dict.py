@@ -24,7 +24,7 @@ from fsdp_migrate.findings import (
     Tier,
 )
 from fsdp_migrate.names import FSDP1, short
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 from fsdp_migrate.uses import split
 from fsdp_migrate.values import Result
 
@@ -324,6 +324,28 @@ RULE = Rule(
     lowerable=lowerable,
     symbols=(*(f"{FSDP1}.{name}" for name in NAMES), SHARDED_LOADER),
     methods=NAMES,
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.optim_state_dict",
+            "`get_optimizer_state_dict`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+        Surface(
+            "FullyShardedDataParallel.optim_state_dict_to_load",
+            "`set_optimizer_state_dict`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+        Surface("FullyShardedDataParallel.full_optim_state_dict", "the shim's", (Tier.SHIM,)),
+        Surface("FullyShardedDataParallel.sharded_optim_state_dict", "the shim's", (Tier.SHIM,)),
+        Surface("FullyShardedDataParallel.shard_full_optim_state_dict", "the shim's", (Tier.SHIM,)),
+        Surface(
+            "FullyShardedDataParallel.scatter_full_optim_state_dict", "the shim's", (Tier.SHIM,)
+        ),
+        Surface(
+            "FullyShardedDataParallel.flatten_sharded_optim_state_dict", "the shim's", (Tier.SHIM,)
+        ),
+        Surface("FullyShardedDataParallel.rekey_optim_state_dict", "the shim's", (Tier.SHIM,)),
+    ),
     examples=(
         Example(
             before="""\

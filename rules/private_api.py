@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.names import ROOT, short
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
 from fsdp_migrate.rules._evidence import modules
 from fsdp_migrate.values import Params, Wrapped
 
@@ -191,6 +191,9 @@ RULE = Rule(
         *(f"{ROOT}.{name}" for name in ("_get_param_to_fqn", "_get_fqn_to_param")),
     ),
     methods=ATTRIBUTES,
+    surfaces=(
+        Surface("FlatParameter", "no flat parameters: each parameter is a DTensor", (Tier.MANUAL,)),
+    ),
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "torch/distributed/fsdp/_flat_param.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -41,6 +41,13 @@ RULE = Rule(
     fix_safety="Safe: a program that wraps one model asks about the root.",
     check=check,
     methods=("check_is_root",),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.check_is_root",
+            "what it is known to be",
+            (Tier.NATIVE, Tier.MANUAL),
+        ),
+    ),
     references=("https://docs.pytorch.org/docs/stable/fsdp.html",),
     examples=(
         Example(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.names import SHARDED_GRAD_SCALER
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, torch_path
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, torch_path
 
 PARAMETERS = (
     "device",
@@ -69,6 +69,7 @@ RULE = Rule(
     fix_safety="Safe: skipped steps, growth and back-off are the same on every rank.",
     check=check,
     symbols=(SHARDED_GRAD_SCALER,),
+    surfaces=(Surface("sharded_grad_scaler.ShardedGradScaler", "`torch.amp.GradScaler`"),),
     examples=(
         Example(
             before="""\

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.contexts import Setting
 from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Use, call_parts, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
 from fsdp_migrate.rules._dtensor_state import loaded, saved
 from fsdp_migrate.values import is_symbol
 from fsdp_migrate.wraps import definition
@@ -189,6 +189,18 @@ RULE = Rule(
     check=check,
     lowerable=lowerable,
     methods=("state_dict", "load_state_dict"),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.state_dict",
+            "`get_model_state_dict`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+        Surface(
+            "FullyShardedDataParallel.load_state_dict",
+            "`set_model_state_dict`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+    ),
     examples=(
         Example(
             before="""\

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Span, Tier
 from fsdp_migrate.names import FSDP1, short
 from fsdp_migrate.removal import removals
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")
 
@@ -83,6 +83,19 @@ RULE = Rule(
     check=check,
     symbols=tuple(f"{FSDP1}.{name}" for name in NAMES),
     methods=NAMES,
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.state_dict_type",
+            "options of the calls inside",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+        Surface(
+            "FullyShardedDataParallel.set_state_dict_type",
+            "options of the calls below",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+        Surface("FullyShardedDataParallel.get_state_dict_type", "the shim's", (Tier.SHIM,)),
+    ),
     examples=(
         Example(
             before="""\

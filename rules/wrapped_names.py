@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.effects import path_of
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Edit, Finding, ReplaceExpression, ReplaceStatement, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule import Example, Facts, Rule, Surface, finding_at, no_uses
 from fsdp_migrate.values import Params, Value, Wrapped
 
 MARK = "_fsdp_wrapped_module"
@@ -163,6 +163,14 @@ RULE = Rule(
     ),
     check=no_uses,
     survey=survey,
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.named_parameters",
+            "nothing: names are clean, and what cleaned them goes",
+            (Tier.NATIVE, Tier.MANUAL),
+        ),
+        Surface("FullyShardedDataParallel.named_buffers", "nothing: names are clean"),
+    ),
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "torch/distributed/fsdp/_common_utils.py",

@@ -338,8 +338,12 @@ def test_the_commands_say_what_the_rules_are() -> None:
     assert "Did you mean FSDP" in command("explain", code[:-1]).err
     as_json = json.loads(command("rules", "--output-format", "json").out)
     assert [rule["code"] for rule in as_json] == [
-        line.split()[0] for line in listed.out.splitlines()
+        line.split()[0] for line in listed.out.partition("\n\n")[0].splitlines()
     ]
+    assert "\nFullyShardedDataParallel.no_sync\n    FSDP201  native or shim, safe:" in listed.out
+    assert "FullyShardedDataParallel.no_sync" in {
+        surface["name"] for rule in as_json for surface in rule["surfaces"]
+    }
 
 
 def test_a_path_called_like_a_command_can_be_given() -> None:

@@ -22,6 +22,8 @@ from engine import contract  # noqa: E402
 from engine.cases import all_cases  # noqa: E402
 from engine.programs import migrate  # noqa: E402
 from fsdp_migrate import contexts, library, names, rewrite, runtime, wraps  # noqa: E402
+from fsdp_migrate.findings import Safety, Tier  # noqa: E402
+from fsdp_migrate.handbook import coverage  # noqa: E402
 from fsdp_migrate.registry import all_rules, owners_of_methods, owners_of_symbol  # noqa: E402
 from fsdp_migrate.rules import constructor  # noqa: E402
 from fsdp_migrate.values import Symbol  # noqa: E402
@@ -202,10 +204,64 @@ def public_names() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", sorted(set(public_names())))
 def test_every_public_name_has_a_rule(name: str) -> None:
-    if names.short(name) in NOT_OWNED_NAMES:
+    if name.removeprefix(f"{ROOT}.") in NOT_OWNED_NAMES:
         assert inspect.ismodule(getattr(fsdp, names.short(name)))
         return
     assert owners_of_symbol(name), f"no rule owns {name}"
+
+
+def surfaces() -> Iterator[str]:
+    """The public API of FSDP1, as the coverage table spells it."""
+    yield from (f"FullyShardedDataParallel.{name}" for name in methods())
+    yield from ("FullyShardedDataParallel.state_dict", "FullyShardedDataParallel.load_state_dict")
+    for name in set(public_names()):
+        if name.removeprefix(f"{ROOT}.") not in NOT_OWNED_NAMES:
+            yield name.removeprefix(f"{ROOT}.")
+    for function, known in (
+        ("FullyShardedDataParallel", parameters(FullyShardedDataParallel.__init__)),
+        ("MixedPrecision", parameters(fsdp.MixedPrecision)),
+        ("CPUOffload", parameters(fsdp.CPUOffload)),
+    ):
+        yield from (f"{function}({name}=)" for name in known)
+    for enum in ("ShardingStrategy", "BackwardPrefetch", "StateDictType", "OptimStateKeyType"):
+        yield from (f"{enum}.{member}" for member in getattr(fsdp, enum, api_of(enum)).__members__)
+
+
+def api_of(name: str) -> Any:
+    """A name that `torch.distributed.fsdp` keeps to its submodule."""
+    from torch.distributed.fsdp import fully_sharded_data_parallel as home
+
+    return getattr(home, name)
+
+
+def test_the_coverage_table_has_every_public_name_once() -> None:
+    listed = [surface.name for _, surface in coverage()]
+    assert sorted(listed) == sorted(set(surfaces()))
+
+
+def test_the_coverage_table_names_the_rule_that_owns_the_name() -> None:
+    for code, surface in coverage():
+        name = surface.name.partition("(")[0]
+        method = name.removeprefix("FullyShardedDataParallel.")
+        owners = {rule.code for rule in owners_of_symbol(f"{ROOT}.{name}")}
+        if method != name and method in owners_of_methods():
+            owners.add(owners_of_methods()[method].code)
+        assert code in owners or method in NOT_OWNED_METHODS, surface.name
+
+
+def test_the_coverage_table_says_what_the_cases_show() -> None:
+    """A rule with surfaces comes out in the tiers, and as safe, as they say, and in all of them."""
+    seen: dict[str, set[Any]] = {rule.code: set() for rule in all_rules()}
+    for run in [case.run() for case in all_cases()]:
+        for item in run.findings:
+            if "held back by" not in item.message and "left: " not in item.message:
+                seen.setdefault(item.code, set()).add((item.tier, item.safety))
+    for rule in all_rules():
+        stated = {(tier, s.safety) for s in rule.surfaces for tier in s.tiers}
+        if stated:
+            notes = {pair for pair in seen[rule.code] if pair[0] is Tier.NOTE}
+            private = {(Tier.NATIVE, Safety.SAFE)} if rule.code == "FSDP406" else set()
+            assert seen[rule.code] - notes - private == stated, rule.code
 
 
 def test_what_is_listed_as_not_owned_is_there() -> None:
@@ -232,7 +288,7 @@ def test_names_that_are_told_apart() -> None:
 @pytest.mark.parametrize("name", sorted(set(public_names())))
 def test_every_symbol_that_is_left_is_spoken_of(name: str) -> None:
     """A bare mention of any FSDP1 name ends in a fix or a finding."""
-    if names.short(name) in NOT_OWNED_NAMES:
+    if name.removeprefix(f"{ROOT}.") in NOT_OWNED_NAMES:
         return
     home, _, word = name.rpartition(".")
     run = migrate(f"from {home} import {word}\n\nthing = {word}\nprint(thing)\n")
