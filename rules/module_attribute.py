@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.unwrapping import unwrapping
-from fsdp_migrate.uses import unwrapping
 from fsdp_migrate.values import Cls, Symbol
 
 
