@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate import library
 from fsdp_migrate.facts import BUILTINS, Module
-from fsdp_migrate.names import FSDP1, ROOT, STAR, canonical
+from fsdp_migrate.names import FSDP1, canonical, starred
 from fsdp_migrate.solve import ANY, FunctionInfo, Solver, Unit
 from fsdp_migrate.values import (
     NONE,
@@ -584,8 +584,9 @@ class Frame:
         for node in module.tree.body:
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
                 home = self.solver.project.resolve(module, node.module or "", node.level)
-                if home is None and (node.module or "").startswith(ROOT) and name in STAR:
-                    return frozenset({Symbol(canonical(f"{node.module}.{name}"))})
+                symbol = starred(node.module, name) if home is None else None
+                if symbol is not None:
+                    return frozenset({Symbol(symbol)})
                 if home is None or home in self._looking or name.startswith("_"):
                     continue
                 self._looking.add(home)

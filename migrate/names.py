@@ -54,7 +54,21 @@ POLICIES = frozenset(
         "wrap",
     }
 )
-STAR = CONFIGS | FSDP2 | {"FullyShardedDataParallel", "FlatParameter"}
+# What `from MODULE import *` brings in.
+STARS = {
+    ROOT: CONFIGS | FSDP2 | {"FullyShardedDataParallel", "FlatParameter"},
+    f"{ROOT}.wrap": POLICIES,
+    f"{ROOT}.api": CONFIGS - {"OptimStateKeyType"},
+    f"{ROOT}.fully_sharded_data_parallel": frozenset(
+        {"FullyShardedDataParallel", "OptimStateKeyType"}
+    ),
+    f"{ROOT}.sharded_grad_scaler": frozenset({"ShardedGradScaler"}),
+}
+
+
+def starred(module: str | None, name: str) -> str | None:
+    """The canonical name of what a star import of `module` binds to `name`, if it does."""
+    return canonical(f"{module}.{name}") if name in STARS.get(module or "", ()) else None
 
 
 def canonical(name: str) -> str:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsdp_migrate.collisions import apart
+from fsdp_migrate.effects import path_of
 from fsdp_migrate.facts import BUILTINS, Module
 from fsdp_migrate.findings import Edit, Finding, Import, ReplaceStatement, Span, Tier
-from fsdp_migrate.names import FSDP1, ROOT, STAR, is_fsdp1, short
+from fsdp_migrate.names import FSDP1, ROOT, STARS, short, starred
 from fsdp_migrate.rule import RUNTIME, Facts
 from fsdp_migrate.uses import symbol_of
 from fsdp_migrate.values import symbols
@@ -33,6 +34,7 @@ REPLACED = {
         "load_sharded_optimizer_state_dict"
     )
 }
+DEPTH = 8  # of files that import a name from each other
 RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
 
 
@@ -63,27 +65,35 @@ def rewrite(
             texts[path] = text
         except Exception as error:  # a defect of ours must not cost the user a file
             broken[path] = f"internal error, the file is left as it was: {error!r}"
-    wanted = _wanted_elsewhere(facts, modules, texts)
-    held = {item.path for item in findings if item.tier is Tier.MANUAL}
-    for path, text in texts.items():
-        module = modules[path]
-        try:
-            new = _with_imports(facts, module, text, needs[path], wanted)
-            problem = unbound(new, module)
-        except Exception as error:
-            broken[path] = f"internal error, the file is left as it was: {error!r}"
-            continue
+    results = dict(texts)
+    wanted: dict[str, set[str]] = {}
+    stale = set(texts)
+    for _ in range(DEPTH):
+        # What one file no longer imports, the next one need not offer any more.
+        previous, wanted = wanted, _wanted_elsewhere(facts, results)
+        stale |= {p for p in texts if wanted.get(modules[p].name) != previous.get(modules[p].name)}
+        for path in sorted(stale):
+            try:
+                results[path] = _with_imports(
+                    facts, modules[path], texts[path], needs[path], wanted
+                )
+            except Exception as error:
+                broken[path] = f"internal error, the file is left as it was: {error!r}"
+        if not stale:
+            break
+        stale = set()
+    for path in texts:
+        problem = unbound(results[path], modules[path])
         if problem:
             broken[path] = f"internal error, the file is left as it was: {problem}"
-        elif new != module.source.text:
-            changes[path] = new
+        elif results[path] != modules[path].source.text:
+            changes[path] = results[path]
     if broken:
         changes = {}  # half a program is worse than none
         findings = [
             replace(item, tier=Tier.MANUAL, fix=None) if item.fix is not None else item
             for item in findings
         ]
-    del held
     return findings, changes, broken
 
 
@@ -115,9 +125,7 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
 
 
 # ---------------------------------------------------------------------- imports
-def _wanted_elsewhere(
-    facts: Facts, modules: dict[Path, Module], texts: dict[Path, str]
-) -> dict[str, set[str]]:
+def _wanted_elsewhere(facts: Facts, texts: dict[Path, str]) -> dict[str, set[str]]:
     """By module, the names that other modules of the program import from it and go on using."""
     from fsdp_migrate.imports import used_names
 
@@ -125,8 +133,9 @@ def _wanted_elsewhere(
     project = facts.solver.project
     for module in project.modules.values():
         text = texts.get(module.path)
-        used = used_names(ast.parse(text)) if text is not None else used_names(module.tree)
-        for node in ast.walk(module.tree):
+        tree = ast.parse(text) if text is not None else module.tree
+        used = used_names(tree)
+        for node in ast.walk(tree):
             if not isinstance(node, ast.ImportFrom):
                 continue
             home = project.resolve(module, node.module or "", node.level)
@@ -137,8 +146,9 @@ def _wanted_elsewhere(
                     wanted[home] |= used
                 elif (alias.asname or alias.name) in used or module.path.name == "__init__.py":
                     wanted[home].add(alias.name)
+        left = {path_of(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Attribute):
+            if isinstance(node, ast.Attribute) and (path_of(node) or None) in {*left, None}:
                 for atom in facts.value(node.value):
                     name = getattr(atom, "module", None)
                     if isinstance(name, str):
@@ -177,7 +187,8 @@ def _with_imports(
                 gone.add(f"*{node.module if isinstance(node, ast.ImportFrom) else ''}")
                 continue
             if isinstance(node, ast.Import):
-                gone |= {bound, alias.name}
+                if alias.asname is None or bound not in exported:
+                    gone |= {bound, alias.name}
                 continue
             target = _offered(name)
             if bound not in exported and (bound not in after or target is None):
@@ -190,10 +201,12 @@ def _with_imports(
                 if home is None:
                     alias_name = alias.asname or (alias.name if alias.name != target else None)
                     moved[bound] = Import(RUNTIME, target, alias_name)
-    for name in _star_names(facts, module, after):
-        target = _offered(f"{ROOT}.{name}")
-        needs = needs | {Import(RUNTIME, target) if target else Import(ROOT, name)}
     keep = {n for n in exported if n in moved and n not in before}
+    for symbol in _star_names(module, after | exported):
+        target = _offered(symbol)
+        home, _, name = symbol.rpartition(".")
+        needs = needs | {Import(RUNTIME, target) if target else Import(home, name)}
+        keep |= {name} & exported
     plan = ImportPlan(
         gone=frozenset(gone), moved=moved, needed=frozenset(needs), keep=frozenset(keep)
     )
@@ -240,24 +253,22 @@ def _symbol(facts: Facts, node: ast.Import | ast.ImportFrom, alias: ast.alias) -
 
 
 def _offered(name: str) -> str | None:
+    if name in STARS:
+        return None  # a module: `wrap` is one, and a function in it
     last = RENAMED.get(short(name), short(name))
     return last if last in OFFERED or last in RENAMED.values() else None
 
 
-def _star_names(facts: Facts, module: Module, used: set[str]) -> set[str]:
-    """Names that came in by a star import of FSDP and are still used."""
-    starred = any(
-        isinstance(n, ast.ImportFrom)
-        and n.names[0].name == "*"
-        and (n.module or "").startswith(ROOT)
-        for n in ast.walk(module.tree)
-    )
-    if not starred:
-        return set()
-    bound = module.bound_names
-    return {
-        n for n in used & STAR if n not in bound and n != short(FSDP1) and is_fsdp1(f"{ROOT}.{n}")
-    } | {n for n in used & STAR if n not in bound and not is_fsdp1(f"{ROOT}.{n}")}
+def _star_names(module: Module, used: set[str]) -> set[str]:
+    """What came in by a star import of FSDP and is still used."""
+    homes = [
+        node.module
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" and not node.level
+    ]
+    names = used - module.bound_names - {short(FSDP1)}
+    found = {starred(home, name) for home in homes for name in names}
+    return {symbol for symbol in found if symbol is not None}
 
 
 # ---------------------------------------------------------------------- the check

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import Finding, Tier
-from fsdp_migrate.names import ROOT
+from fsdp_migrate.names import STARS, is_fsdp1
 from fsdp_migrate.rule import Example, Facts, Rule, Use, finding_at
 from fsdp_migrate.uses import symbol_of
 
@@ -20,7 +20,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 def survey(facts: Facts) -> Iterable[Finding]:
     """One finding for each import statement of FSDP1 of which some name is never read."""
     for module in facts.solver.project.modules.values():
-        if module.rewrite and ROOT.rpartition(".")[2] in module.source.text:
+        if module.rewrite:
             yield from _idle(module, facts)
 
 
@@ -31,15 +31,13 @@ def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
     for node in ast.walk(module.tree):
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        idle = [
-            alias.name
-            for alias in node.names
-            if alias.name != "*"
-            and (alias.asname or alias.name) not in read
-            and symbol_of(facts.value(alias)) is not None
-        ]
+        idle: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            idle = [a.name for a in node.names if _is_idle(node, a, read, facts)]
+        elif isinstance(node, ast.Import):
+            idle = [
+                a.name for a in node.names if a.asname and a.asname not in read and is_fsdp1(a.name)
+            ]
         if idle:
             yield finding_at(
                 RULE,
@@ -48,6 +46,13 @@ def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
                 f"imported from FSDP1 and not used here: {', '.join(idle)}",
                 tier=Tier.NATIVE,
             )
+
+
+def _is_idle(node: ast.ImportFrom, alias: ast.alias, read: set[str], facts: Facts) -> bool:
+    if alias.name == "*":
+        stars = STARS.get(node.module or "", frozenset()) if not node.level else frozenset()
+        return bool(stars) and not stars & read
+    return (alias.asname or alias.name) not in read and symbol_of(facts.value(alias)) is not None
 
 
 RULE = Rule(

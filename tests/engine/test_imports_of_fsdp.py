@@ -167,6 +167,65 @@ def test_the_order_of_the_files_does_not_matter(shape: str) -> None:
     assert sorted(map(str, forwards.findings)) == sorted(map(str, backwards.findings))
 
 
+@pytest.mark.parametrize("name", ["transformer_auto_wrap_policy", "ModuleWrapPolicy"])
+def test_star_of_the_policies(name: str) -> None:
+    run = migrate(
+        f"from {LONG} import *\nfrom {LONG}.wrap import *\n\n"
+        f"def shard(model, **kwargs):\n"
+        f"    return FullyShardedDataParallel(model, auto_wrap_policy={name}, **kwargs)\n"
+    )
+    assert run.after["train.py"].startswith(
+        f"from fsdp_migrate.runtime import {', '.join(sorted([name, 'fully_shard_from_fsdp1']))}\n"
+    )
+    assert "*\n" not in run.after["train.py"]
+
+
+def test_stars_that_other_files_live_on() -> None:
+    run = migrate(
+        {
+            "names.py": f"from {LONG} import *\nfrom {LONG}.wrap import *\n",
+            "train.py": "from names import FullyShardedDataParallel as FSDP, ShardingStrategy\n\n"
+            "def shard(model, name):\n"
+            "    return FSDP(model, sharding_strategy=ShardingStrategy[name])\n",
+        }
+    )
+    assert run.after["names.py"] == "from fsdp_migrate.runtime import ShardingStrategy\n"
+    assert "from names import ShardingStrategy\n" in run.after["train.py"]
+
+
+def test_names_handed_through_files_go_from_all_of_them() -> None:
+    run = migrate(
+        {
+            "names.py": f"from {LONG} import FullyShardedDataParallel as FSDP\n"
+            f"import {LONG}.wrap as policies\n",
+            "lib/__init__.py": "from names import FSDP, policies as wrapping\n\n"
+            '__all__ = ["FSDP", "wrapping", "VERSION"]\nVERSION = 1\n',
+            "train.py": "import names\nfrom lib import FSDP, wrapping\n\n"
+            "def shard(model, cls):\n"
+            "    policy = names.policies.ModuleWrapPolicy({cls})\n"
+            "    return FSDP(model, auto_wrap_policy=policy)\n",
+        }
+    )
+    assert run.after["names.py"].strip() == ""
+    assert run.after["lib/__init__.py"].strip() == '__all__ = ["VERSION"]\nVERSION = 1'
+
+
+def test_a_name_that_is_left_to_a_person_can_still_be_imported() -> None:
+    run = migrate(
+        {
+            "names.py": f"import {LONG}.wrap as policies\n",
+            "lib/__init__.py": "from names import policies as wrapping\n",
+            "train.py": f"from {LONG} import FullyShardedDataParallel as FSDP\n"
+            "from lib import wrapping\n\n"
+            "def shard(model, cls):\n"
+            "    print(wrapping.__name__)\n"
+            "    return FSDP(model, auto_wrap_policy=wrapping.ModuleWrapPolicy({cls}))\n",
+        }
+    )
+    assert run.after["names.py"] == f"import {LONG}.wrap as policies\n"
+    assert run.after["lib/__init__.py"] == "from names import policies as wrapping\n"
+
+
 # ---------------------------------------------------------------------- what only looks like it
 FOOLS = {
     "own class": """
