@@ -13,6 +13,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import (
     Finding,
     Import,
@@ -21,9 +22,10 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
+from fsdp_migrate.names import FSDP1
 from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 from fsdp_migrate.rules._duck_typing import asked_by_name
-from fsdp_migrate.values import Symbol
+from fsdp_migrate.values import Result, Symbol, Value
 
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
 
@@ -34,10 +36,13 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     assert use.receiver is not None
     plans = [facts.plan(w) for w in use.wraps]
     keeps = {plan.keeps_unsharded if plan is not None else None for plan in plans}
-    entered = _entered(use, facts)
-    if use.certain and entered is not None and keeps <= {True, False} and len(keeps) == 1:
-        yield _native(use, units, entered, keeps_unsharded=keeps == {True})
-        return
+    known = use.certain and keeps <= {True, False} and len(keeps) == 1
+    if known and _is_repeatable(use.receiver) and not _may_be_nested(use, facts):
+        entered = _entered(use, facts)
+        keeps_unsharded = keeps == {True}
+        if entered is not None and (entered.repeatable or not keeps_unsharded):
+            yield _native(use, units, entered, keeps_unsharded)
+            return
     hole = (use.module.span(use.receiver),)
     if use.call is not None:
         edit = ReplaceExpression(use.module.span(use.call), "no_sync({0})", hole)
@@ -58,22 +63,29 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 
 @dataclass(frozen=True)
 class Entered:
-    """Where a `no_sync` context is entered, and when gradients synchronise inside it."""
+    """Where a `no_sync` context is entered, and when gradients synchronise inside it.
 
-    statement: ast.With
+    The statement is the `with` that it is the only context of, or the call that an exit stack
+    `stack` enters it by.
+    """
+
+    statement: ast.With | ast.Expr
     condition: str  # a template
     holes: tuple[Span, ...]
+    repeatable: bool = True  # whether the condition can be evaluated twice
     assignment: ast.Assign | None = None  # what stored the context, right above the `with`
+    stack: str = ""
 
 
 def _entered(use: Use, facts: Facts) -> Entered | None:
-    """The one `with` that the context is for, if it is easy to see."""
+    """Where the context is entered, if it is easy to see."""
     call, module = use.call, use.module
     if call is not None and (call.args or call.keywords):
         return None
     context: ast.expr = call if call is not None else use.node
     condition = "False"
     holes: tuple[Span, ...] = ()
+    repeatable = True
     parent = module.parents[context]
     if isinstance(parent, ast.IfExp) and parent.test is not context:
         other = parent.orelse if parent.body is context else parent.body
@@ -82,6 +94,7 @@ def _entered(use: Use, facts: Facts) -> Entered | None:
         if not facts.value(other) & NULL:
             return None
         condition, holes = _condition(use, parent.test, negated=parent.body is context)
+        repeatable = _is_repeatable(parent.test)
         context = parent
         parent = module.parents[context]
     if isinstance(parent, ast.Call) and parent.func is context and call is None:
@@ -92,12 +105,54 @@ def _entered(use: Use, facts: Facts) -> Entered | None:
         statement = module.parents[parent]
         if _alone(statement, context):
             assert isinstance(statement, ast.With)
-            return Entered(statement, condition, holes)
+            return Entered(statement, condition, holes, repeatable)
     if isinstance(parent, ast.Assign):
         below = _next_with(use, parent, called=call is None)
         if below is not None:
-            return Entered(below, condition, holes, parent)
+            return Entered(below, condition, holes, repeatable, parent)
+    if isinstance(parent, ast.Call) and parent.args == [context] and not parent.keywords:
+        statement, func = module.parents[parent], parent.func
+        if isinstance(statement, ast.Expr) and isinstance(func, ast.Attribute):
+            if func.attr == "enter_context" and _is_exit_stack(facts.value(func.value)):
+                stack = module.text(func.value)
+                return Entered(statement, condition, holes, repeatable, stack=stack)
     return None
+
+
+def _is_exit_stack(value: Value) -> bool:
+    return bool(value) and all(
+        isinstance(atom, Result) and atom.symbol == "contextlib.ExitStack" for atom in value
+    )
+
+
+def _is_repeatable(node: ast.expr) -> bool:
+    """Whether evaluating the expression once more changes nothing."""
+    doing = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
+    return not any(isinstance(child, doing) for child in ast.walk(node))
+
+
+def _may_be_nested(use: Use, facts: Facts) -> bool:
+    """Whether another `no_sync` may be open around this one, which must outlast it."""
+    todo: list[tuple[Module, ast.AST]] = [(use.module, use.node)]
+    seen: set[ast.AST] = set()
+    while todo:
+        module, node = todo.pop()
+        inside = node
+        for around in module.ancestors(node):
+            if isinstance(around, ast.With | ast.AsyncWith) and inside in around.body:
+                if any(_opens_no_sync(facts.value(i.context_expr)) for i in around.items):
+                    return True
+            if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef) and around not in seen:
+                seen.add(around)
+                calls = facts.order.callers.get(module.site(around), [])
+                todo += [(facts.order.module_of(call), call) for call in calls]
+                break
+            inside = around
+    return False
+
+
+def _opens_no_sync(context: Value) -> bool:
+    return any(isinstance(a, Result) and a.symbol == f"{FSDP1}.no_sync" for a in context)
 
 
 def _alone(statement: ast.AST, context: ast.expr) -> bool:
@@ -162,6 +217,8 @@ _FLIPPED: dict[type[ast.cmpop], str] = {
 def _native(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool) -> Finding:
     assert use.receiver is not None
     condition = entered.condition
+    if entered.stack:
+        return _on_stack(use, units, entered, keeps_unsharded)
     before = [f"{{0}}.set_requires_gradient_sync({condition})"]
     after = ["    {0}.set_requires_gradient_sync(True)"]
     if keeps_unsharded:
@@ -178,6 +235,24 @@ def _native(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: 
         "no_sync becomes set_requires_gradient_sync",
         tier=Tier.NATIVE,
         edits=edits,
+        units=units,
+    )
+
+
+def _on_stack(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool) -> Finding:
+    """The exit stack switches the sync on again when it unwinds."""
+    assert use.receiver is not None
+    setters = ["set_requires_gradient_sync"]
+    setters += ["set_reshard_after_backward"] if keeps_unsharded else []
+    lines = [f"{{0}}.{setter}({entered.condition})" for setter in setters]
+    lines += [f"{entered.stack}.callback({{0}}.{setter}, True)" for setter in setters]
+    holes = (use.module.span(use.receiver), *entered.holes)
+    return finding(
+        RULE,
+        use,
+        "no_sync becomes set_requires_gradient_sync",
+        tier=Tier.NATIVE,
+        edits=[ReplaceStatement(use.module.span(entered.statement), "\n".join(lines), holes)],
         units=units,
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 HEAD = """\
+import contextlib
 import os
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, ShardingStrategy
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 
 
@@ -257,6 +258,37 @@ def main():
         optimizer.zero_grad()
 """
 
+WINDOWS = """
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        sharding_strategy=ShardingStrategy.SHARD_GRAD_OP, device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+    def accumulate(x):
+        with model.no_sync():
+            model(x).square().mean().backward()
+
+    for i, x in enumerate(batches(6)):
+        with model.no_sync():
+            accumulate(x)
+            with model.no_sync():
+                model(x + 1).square().mean().backward()
+            model(x - 1).square().mean().backward()
+        with contextlib.ExitStack() as stack:
+            if i % 2:
+                stack.enter_context(model.no_sync())
+            model(x * 2).square().mean().backward()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(model.no_sync() if i % 3 else contextlib.nullcontext())
+            model(x * 3).square().mean().backward()
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
 PROGRAMS = {
     "moved": MOVED,
     "switched": SWITCHED,
@@ -267,6 +299,7 @@ PROGRAMS = {
     "initialised": INITIALISED,
     "encoded": ENCODED,
     "late": LATE,
+    "windows": WINDOWS,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
