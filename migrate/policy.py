@@ -128,7 +128,7 @@ def _made_by_function(
     info = solver.functions.get(atom.site) if isinstance(atom, Func) else None
     if info is None or info.module is not module or not isinstance(info.node, ast.FunctionDef):
         return None
-    body = [s for s in info.node.body if not _is_docstring(s)]
+    body = [s for s in info.node.body if not is_docstring(s)]
     if not body or not isinstance(body[-1], ast.Return) or body[-1].value is None:
         return None
     if not all(isinstance(s, ast.Assign) for s in body[:-1]) or info.node.decorator_list:
@@ -143,7 +143,7 @@ def _made_by_function(
     return condition
 
 
-def _is_docstring(statement: ast.stmt) -> bool:
+def is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
@@ -259,7 +259,7 @@ def _tested_by_function(solver: Solver, node: ast.expr) -> Value | None:
     info = solver.functions.get(atom.site) if isinstance(atom, Func) else None
     if info is None or not isinstance(info.node, ast.FunctionDef) or len(info.node.args.args) != 1:
         return None
-    body = [s for s in info.node.body if not _is_docstring(s)]
+    body = [s for s in info.node.body if not is_docstring(s)]
     if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
         return None
     return _tested(solver, body[0].value, info.node.args.args[0].arg)

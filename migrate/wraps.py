@@ -15,13 +15,14 @@ from functools import cached_property
 from fsdp_migrate.facts import Module, Scope
 from fsdp_migrate.names import ROOT, short
 from fsdp_migrate.nesting import Nesting, Role
-from fsdp_migrate.policy import Condition, Definition, lower_policy
+from fsdp_migrate.policy import Condition, Definition, is_docstring, lower_policy
 from fsdp_migrate.solve import Argument, Solver, WrapFact
 from fsdp_migrate.values import (
     NONE,
     NOTHING,
     Const,
     Container,
+    Func,
     Instance,
     Result,
     Site,
@@ -88,10 +89,12 @@ class WrapPlan:
     reshard: str | None = None
     mesh: str | None = None  # an expression
     mesh_imports: tuple[str, ...] = ()
+    device_type: str = "cuda"
     offload: str | None = None
     ignored: str | None = None
     mixed_precision: MixedPrecisionPlan | None = None
     sync: bool = False
+    empty_elsewhere: bool = False  # ranks but the first may have the model on the meta device
     buffers_in_no_state_dict: bool = False  # as far as they may be there
     casts_buffers: bool = False  # FSDP1 may keep buffers in another dtype than it saves them in
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
@@ -164,6 +167,7 @@ class _Lowering:
         plan = self.result
         plan.members = self._members()
         plan.shape = self._shape()
+        plan.device_type = self._device_type()
         try:
             self._lower()
             plan.native = True
@@ -193,7 +197,8 @@ class _Lowering:
         self._spread()
         if any(isinstance(a, ast.Starred) for a in fact.node.args):
             raise NotNative("arguments come in through `*`")
-        if self._mentions(ON_META):
+        self.result.empty_elsewhere = self._is_empty_elsewhere()
+        if not self.result.empty_elsewhere and self._mentions(ON_META):
             raise NotNative("modules may be on the meta device")
         for name, argument in fact.arguments.items():
             lower: Callable[[Argument], None] | None = getattr(self, f"_{name}", None)
@@ -311,7 +316,7 @@ class _Lowering:
         if self.result.members & HYBRID or "NO_SHARD" in self.result.members:
             raise NotNative("a process group together with this sharding strategy")
         group = self.module.text(argument.node)
-        self.result.mesh = f'DeviceMesh.from_group({group}, "{self._device_type()}")'
+        self.result.mesh = f'DeviceMesh.from_group({group}, "{self.result.device_type}")'
         self.result.mesh_imports = ("DeviceMesh",)
 
     def _sharding_strategy(self, argument: Argument) -> None:
@@ -560,8 +565,30 @@ class _Lowering:
             raise NotNative("`ignored_states` may hold modules or parameters")
 
     def _param_init_fn(self, argument: Argument) -> None:
-        if argument.value != NONE:
+        if argument.value != NONE and not self.result.empty_elsewhere:
             raise NotNative("`param_init_fn` materialises modules")
+
+    def _is_empty_elsewhere(self) -> bool:
+        """Whether all that `param_init_fn` does is to make room for what rank 0 broadcasts."""
+        init = _argument(self.fact, "param_init_fn") - NONE
+        sync = constants(_argument(self.fact, "sync_module_states"))
+        if not init or not sync or set(sync) != {True} or _argument(self.fact, "cpu_offload"):
+            return False
+        return all(isinstance(a, Func) and self._only_makes_room(a.site) for a in init)
+
+    def _only_makes_room(self, function: Site) -> bool:
+        node = self.solver.functions[function].node
+        body: ast.AST | None = node.body if isinstance(node, ast.Lambda) else None
+        if not isinstance(node, ast.Lambda):
+            statements = [s for s in node.body if not is_docstring(s)]
+            if len(statements) == 1 and isinstance(statements[0], ast.Expr | ast.Return):
+                body = statements[0].value
+        return (
+            isinstance(body, ast.Call)
+            and isinstance(body.func, ast.Attribute)
+            and body.func.attr == "to_empty"
+            and [a.arg for a in node.args.args[:1]] == [ast.unparse(body.func.value)]
+        )
 
     def _sync_module_states(self, argument: Argument) -> None:
         known = constants(argument.value)
@@ -597,7 +624,7 @@ class _Lowering:
         plan = self.result
         if plan.mesh is not None:
             return
-        device = self._device_type()
+        device = self.result.device_type
         world = "dist.get_world_size()"
         names = 'mesh_dim_names=("replicate", "shard")'
         if plan.members == {"NO_SHARD"}:

@@ -298,6 +298,9 @@ class _Writer:
         self.before.append(f"{state} = {model}.state_dict() if {dist}.get_rank() == 0 else {{}}")
         for name in ("StateDictOptions", "set_model_state_dict"):
             self.imports.add(Import(DSD, name))
+        if self.plan.empty_elsewhere:
+            self.after.append(f"if {dist}.get_rank() != 0:")
+            self.after.append(f'    {model}.to_empty(device="{self.plan.device_type}")')
         options = "options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)"
         self.after.append(self._call("set_model_state_dict", [model, state, options]))
         self.after.append(f"del {state}")
