@@ -83,7 +83,7 @@ class WrapPlan:
     fact: WrapFact
     native: bool = False
     reason: str = ""  # why not native
-    shape: str = "expression"  # "assign", "return" or "expression"
+    shape: str = "expression"  # "assign", "return", "expression", or "hoisted" out of one
     condition: Condition | None = None  # which submodules are units
     root_matches: bool = False  # it may hold for the root, which no policy makes a unit
     reshard: str | None = None
@@ -279,7 +279,25 @@ class _Lowering:
         )
         statements = statements or plan.offload is not None
         if plan.shape == "expression" and statements:
-            raise NotNative("the call is part of an expression")
+            if not self._is_hoistable():
+                raise NotNative("the call is part of an expression")
+            plan.shape = "hoisted"
+
+    def _is_hoistable(self) -> bool:
+        """Whether the model may as well be sharded right above the statement that says so."""
+        node: ast.AST = self.fact.node
+        around: list[ast.AST] = []
+        while not isinstance(node, ast.stmt):
+            node = self.module.parents[node]
+            around.append(node)
+        plain = (ast.Assign, ast.AnnAssign, ast.Return, ast.Expr)
+        brackets = (ast.Call, ast.Tuple, ast.List, ast.Dict, ast.keyword, ast.Starred)
+        if not isinstance(node, plain) or not all(isinstance(a, brackets) for a in around[:-1]):
+            return False
+        wraps = {fact.node for fact in self.solver.wraps.values()}
+        calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and n not in around]
+        inside = {n for call in calls if call in wraps for n in ast.walk(call)}
+        return all(call in inside for call in calls)
 
     @cached_property
     def has_inner(self) -> bool:

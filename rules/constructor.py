@@ -14,8 +14,10 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.carried import carried, take_from_shim
 from fsdp_migrate.findings import (
+    Edit,
     Finding,
     Import,
+    InsertStatements,
     ReplaceExpression,
     ReplaceStatement,
     Span,
@@ -97,8 +99,7 @@ KNOWN = frozenset(
 
 def _native(use: Use, facts: Facts, plan: WrapPlan, unit: frozenset[str]) -> Finding:
     writer = _Writer(use, facts, plan)
-    edit = writer.edit()
-    edits = [edit, *removals(facts, use.module, plan.absorbed)]
+    edits = [*writer.edits(), *removals(facts, use.module, plan.absorbed)]
     return finding(
         RULE,
         use,
@@ -125,16 +126,23 @@ class _Writer:
         self.before: list[str] = []
         self.after: list[str] = []
 
-    def edit(self) -> ReplaceStatement | ReplaceExpression:
-        """The edit that replaces the call."""
+    def edits(self) -> list[Edit]:
+        """The edits that replace the call."""
         hole: tuple[Span, ...] = (self.module.span(self.argument),)
         if self.plan.shape == "expression":
             shared, root, _ = self._keywords("{0}")
             text = self._in_expression(["{0}", *shared, *root])
-            return ReplaceExpression(self.module.span(self.call), text, hole)
+            return [ReplaceExpression(self.module.span(self.call), text, hole)]
         statement = self.module.statement(self.call)
-        lines = self._statements(statement)
-        return ReplaceStatement(self.module.span(statement), "\n".join(lines), hole)
+        span = self.module.span(statement)
+        if self.plan.shape == "hoisted":
+            made = "" if is_path(self.argument) else self._fresh("model")
+            model, lines, sharded = self._units(statement, made)
+            if self.after:
+                lines, sharded = [*lines, sharded, *self.after], model
+            inside = ReplaceExpression(self.module.span(self.call), sharded)
+            return [InsertStatements(span, "\n".join(lines), hole), inside]
+        return [ReplaceStatement(span, "\n".join(self._statements(statement)), hole)]
 
     def _in_expression(self, arguments: list[str]) -> str:
         """The call on one line, or an argument a line where the old one was laid out so."""
@@ -150,12 +158,25 @@ class _Writer:
         return "\n".join(["fully_shard(", *(inside + line for line in lines)])
 
     def _statements(self, statement: ast.stmt) -> list[str]:
-        argument = self.module.text(self.argument)
-        named = is_path(self.argument)
+        """What takes the place of an assignment or a return."""
         target = None
         if isinstance(statement, ast.Assign):
             target = self.module.text(statement.targets[0])
-        model = argument if named else target or "model"
+        model, lines, sharded = self._units(statement, target or "model")
+        if isinstance(statement, ast.Return):
+            if self.after:
+                return [*lines, sharded, *self.after, f"return {model}"]
+            return [*lines, f"return {sharded}"]
+        rename = target is not None and target != model
+        return [*lines, f"{target} = {sharded}" if rename else sharded, *self.after]
+
+    def _units(self, statement: ast.stmt, made: str) -> tuple[str, list[str], str]:
+        """The name of the model, the lines that shard its units, and the call for the root.
+
+        A model that has no name yet is called `made`.
+        """
+        named = is_path(self.argument)
+        model = self.module.text(self.argument) if named else made
         lines = [] if named else [f"{model} = {{0}}"]
         shared, root, child = self._keywords(model)
         if self.plan.condition is not None and len(", ".join(shared)) > 30:
@@ -183,13 +204,7 @@ class _Writer:
             lines += [f"for {variable} in {modules}:"]
             lines += [f"    if {test}:"]
             lines += _indented(self._call("fully_shard", [variable, *shared, *child], 8), 8)
-        sharded = self._call("fully_shard", [model, *shared, *root])
-        if isinstance(statement, ast.Return):
-            if self.after:
-                return [*lines, sharded, *self.after, f"return {model}"]
-            return [*lines, f"return {sharded}"]
-        rename = target is not None and target != model
-        return [*lines, f"{target} = {sharded}" if rename else sharded, *self.after]
+        return model, lines, self._call("fully_shard", [model, *shared, *root])
 
     # ------------------------------------------------------------------ arguments
     def _keywords(self, model: str) -> tuple[list[str], list[str], list[str]]:
