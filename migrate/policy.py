@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from fsdp_migrate.effects import path_of
 from fsdp_migrate.facts import Module, standing_alone
 from fsdp_migrate.names import ROOT
 from fsdp_migrate.solve import Solver
@@ -162,30 +163,38 @@ def _follow(module: Module, node: ast.expr, absorbed: list[Definition]) -> ast.e
 def _classes(
     solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
-    node = _follow(module, node, absorbed)
-    if (
-        isinstance(node, ast.Call)
-        and solver.value(node.func)
-        <= {Symbol("builtins.set"), Symbol("builtins.frozenset"), Symbol("builtins.tuple")}
-        and len(node.args) == 1
-    ):
-        node = node.args[0]
-    if not isinstance(node, ast.Set | ast.Tuple | ast.List) or not node.elts:
-        return None
-    if any(isinstance(item, ast.Starred) for item in node.elts):
-        return None
-    value: Value = frozenset().union(*(solver.value(item) for item in node.elts))
-    if len(value) != len(node.elts):
-        return None
-    if not all(isinstance(atom, Cls | Symbol) for atom in value):
-        return None
-    own = frozenset(a.site for a in value if isinstance(a, Cls))
-    libraries = frozenset(a.name for a in value if isinstance(a, Symbol))
-    names = [module.text(item) for item in node.elts]
-    tested = names[0] if len(names) == 1 else f"({', '.join(names)})"
-    nested = _may_nest(solver, own, libraries)
     variable = loop_variable(module)
-    return Condition(f"isinstance({variable}, {tested})", variable, nested, own, libraries)
+    through: list[Definition] = []
+    written = _unpacked(solver, _follow(module, node, through))
+    if not isinstance(written, ast.Set | ast.Tuple | ast.List):
+        node = _unpacked(solver, node)
+        if path_of(node) is None:
+            return None
+        text = f"isinstance({variable}, tuple({module.text(node)}))"
+        return Condition(text, variable, nested=True, open=True)
+    if not written.elts:
+        return None
+    absorbed += through
+    atoms = [atom for item in written.elts for atom in solver.value(item)]
+    own = frozenset(a.site for a in atoms if isinstance(a, Cls))
+    libraries = frozenset(a.name for a in atoms if isinstance(a, Symbol))
+    known = len(own) + len(libraries) == len(atoms) == len(written.elts)
+    names = [module.text(item) for item in written.elts]
+    starred = any(isinstance(item, ast.Starred) for item in written.elts)
+    comma = "," if starred and len(names) == 1 else ""
+    tested = names[0] if len(names) == 1 and not starred else f"({', '.join(names)}{comma})"
+    nested = not known or _may_nest(solver, own, libraries)
+    text = f"isinstance({variable}, {tested})"
+    return Condition(text, variable, nested, own, libraries, open=not known)
+
+
+def _unpacked(solver: Solver, node: ast.expr) -> ast.expr:
+    """What a call like `set(classes)` is given."""
+    kinds = {Symbol(f"builtins.{name}") for name in ("set", "frozenset", "tuple", "list")}
+    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+        if solver.value(node.func) and solver.value(node.func) <= kinds:
+            return node.args[0]
+    return node
 
 
 def _may_nest(solver: Solver, own: frozenset[Site], libraries: frozenset[str]) -> bool:

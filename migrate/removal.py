@@ -25,6 +25,7 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
         if not plan.native or plan.fact.module is not module:
             continue
         absorbed += plan.absorbed
+        removed |= {inner for node in plan.replaced for inner in ast.walk(node)}
         mixed = plan.mixed_precision
         kept = plan.fact.arguments["module"].node
         for argument in [*plan.fact.node.args, *(k.value for k in plan.fact.node.keywords)]:

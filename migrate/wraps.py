@@ -100,6 +100,7 @@ class WrapPlan:
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     members: frozenset[str] = frozenset()  # the sharding strategies that it can have
     absorbed: list[Definition] = field(default_factory=list)  # what may go with the call
+    replaced: dict[ast.expr, str] = field(default_factory=dict)  # what becomes of it elsewhere
 
     @property
     def keeps_unsharded(self) -> bool | None:
@@ -173,7 +174,7 @@ class _Lowering:
             plan.native = True
         except NotNative as error:
             plan.reason = str(error)
-            plan.absorbed = []
+            plan.absorbed, plan.replaced = [], {}
             plan.casts_buffers = self._casts_buffers()
         return plan
 
@@ -341,6 +342,10 @@ class _Lowering:
         members = self.result.members
         if not members:
             raise NotNative("the sharding strategy is known only at run time")
+        if isinstance(argument.node, ast.Name) and not members & (HYBRID | {"NO_SHARD"}):
+            if definition(self.module, argument.node) is None:
+                self.result.reshard = self._chosen(argument.node)
+                return
         if len(members) == 1:
             if isinstance(argument.node, ast.Name):
                 self.resolve(argument.node)
@@ -354,6 +359,34 @@ class _Lowering:
             raise NotNative("the sharding strategy is chosen at run time")
         self.result.reshard = self._reshard(self.resolve(argument.node))
 
+    def _chosen(self, name: ast.Name) -> str:
+        """The variable of a strategy, made one of what it says of the weights after a forward.
+
+        Raises:
+            NotNative: it is bound to more than members of the enum, or read elsewhere.
+        """
+        unsure = NotNative(f"`{name.id}` is known only at run time")
+        scope = scope_of(self.module, name)
+        if scope is None or (
+            isinstance(scope, ast.Module) and is_imported(self.solver, self.module, name.id)
+        ):
+            raise unsure
+        bound = list(_bindings(scope, name.id))
+        statements = [self.module.parents.get(binding) for binding in bound]
+        same = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == name.id]
+        named = any(isinstance(n, ast.Constant) and n.value == name.id for n in ast.walk(scope))
+        if named or {*same} != {name, *bound}:
+            raise unsure
+        new = "reshard_after_forward"
+        while new in self.module.bound_names:
+            new = f"fsdp_{new}"
+        for target, statement in zip(bound, statements, strict=True):
+            if not isinstance(statement, ast.Assign) or statement.targets != [target]:
+                raise unsure
+            self.result.replaced[statement.targets[0]] = new
+            self.result.replaced[statement.value] = self._reshard(statement.value)
+        return new
+
     def _is_member(self, node: ast.expr) -> bool:
         return isinstance(node, ast.Attribute) and self.solver.value(node.value) == frozenset(
             {Symbol(STRATEGY)}
@@ -363,6 +396,8 @@ class _Lowering:
         if isinstance(node, ast.IfExp):
             test = self.module.text(node.test)
             return f"{self._reshard(node.body)} if {test} else {self._reshard(node.orelse)}"
+        if isinstance(node, ast.Constant) and node.value is None:
+            return "None"
         if self._is_member(node):
             assert isinstance(node, ast.Attribute)
             return "False" if node.attr in KEEP_UNSHARDED else "None"
@@ -775,9 +810,12 @@ def removable(
                 return False
         if isinstance(node, ast.Constant) and node.value == name:
             return False  # listed in `__all__`, or looked up by name
-    if not isinstance(scope, ast.Module):
-        return True
-    return not any(
+    return not isinstance(scope, ast.Module) or not is_imported(solver, module, name)
+
+
+def is_imported(solver: Solver, module: Module, name: str) -> bool:
+    """Whether another module of the project imports `name` from `module`."""
+    return any(
         isinstance(node, ast.ImportFrom)
         and any(alias.name in (name, "*") for alias in node.names)
         and solver.project.resolve(other, node.module or "", node.level) == module.name

@@ -328,7 +328,7 @@ class _Planner:
             self._write("auto_wrap_policy", '"transformer_based_wrap"')
             return
         condition = lower_policy(self.facts.solver, self.module, node, self.result.absorbed)
-        if condition is None or not condition.is_class_test:
+        if condition is None or condition.open or not condition.is_class_test:
             raise _Manual(
                 "Accelerate's FSDP2 takes no wrap policy that is a function, it would shard the "
                 'model as one unit; pass auto_wrap_policy="transformer_based_wrap" and the names '

@@ -99,7 +99,8 @@ KNOWN = frozenset(
 
 def _native(use: Use, facts: Facts, plan: WrapPlan, unit: frozenset[str]) -> Finding:
     writer = _Writer(use, facts, plan)
-    edits = [*writer.edits(), *removals(facts, use.module, plan.absorbed)]
+    elsewhere = [ReplaceExpression(use.module.span(n), text) for n, text in plan.replaced.items()]
+    edits = [*writer.edits(), *elsewhere, *removals(facts, use.module, plan.absorbed)]
     return finding(
         RULE,
         use,
@@ -179,7 +180,8 @@ class _Writer:
         model = self.module.text(self.argument) if named else made
         lines = [] if named else [f"{model} = {{0}}"]
         shared, root, child = self._keywords(model)
-        if self.plan.condition is not None and len(", ".join(shared)) > 30:
+        long = len(", ".join(shared)) > (30 if len(shared) > 1 else 50)
+        if self.plan.condition is not None and long:
             names = [k.partition("=") for k in shared]
             items = ", ".join(f'"{n}": {v}' for n, _, v in names)
             kwargs = self._fresh("fsdp_kwargs")

@@ -54,6 +54,18 @@ def found_nested(module: nn.Module) -> bool:
     return getattr(_state(module), "_is_root", None) is False
 
 
+def keeps_weights(module: nn.Module) -> bool:
+    """Whether a unit was given `reshard_after_forward=False`.
+
+    The root keeps its weights too if it was given nothing, but frees them after each backward, as
+    FSDP1 did. False where the fields are missing.
+    """
+    chosen = getattr(_state(module), "_auto_reshard_after_forward", None) is False
+    missing = object()
+    infos = [getattr(group, "post_forward_mesh_info", missing) for group in _groups(module)]
+    return chosen and bool(infos) and all(info is None for info in infos)
+
+
 def precision_of(module: nn.Module) -> MixedPrecisionPolicy:
     """The policy that `fully_shard` was given for a unit, and keeps to itself."""
     policy: MixedPrecisionPolicy = getattr(_state(module), "_mp_policy", MixedPrecisionPolicy())

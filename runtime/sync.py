@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from fsdp_migrate.runtime.private_torch import sync_flags
+from fsdp_migrate.runtime.private_torch import keeps_weights, sync_flags
 from fsdp_migrate.runtime.units import sharded_modules, unit_of
 
 
@@ -32,7 +32,7 @@ def no_sync(model: Any, *, reshard_after_backward: bool | None = None) -> Iterat
         model: an FSDP2 model, compiled or not; anything else with a `no_sync()` of its own (DDP,
             FSDP1) is asked for that one.
         reshard_after_backward: free weights after each backward of the window; `None` decides by
-            the strategy that `fully_shard_from_fsdp1` was given.
+            what `fully_shard` or `fully_shard_from_fsdp1` was given.
 
     Raises:
         TypeError: `model` has neither units nor a `no_sync` method.
@@ -60,7 +60,7 @@ def _keeps_weights(module: nn.Module, reshard_after_backward: bool | None) -> bo
     if reshard_after_backward is not None:
         return not reshard_after_backward
     unit = unit_of(module)
-    return unit is not None and unit.keeps_weights_after_forward
+    return keeps_weights(module) if unit is None else unit.keeps_weights_after_forward
 
 
 def _set(module: nn.Module, sync: bool | None, all_reduce: bool | None, free: bool | None) -> None:

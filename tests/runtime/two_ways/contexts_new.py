@@ -52,6 +52,25 @@ def no_sync_restores_what_was_set(ns: Any) -> None:
     assert _reductions(model) == 3
 
 
+def no_sync_of_plain_units(ns: Any) -> None:
+    """What `fully_shard` itself was told decides which weights stay through the window."""
+
+    def gathers(root: bool | None, blocks: bool | None) -> int:
+        model = Net()
+        for block in model.blocks:
+            fully_shard(block, reshard_after_forward=blocks)
+        fully_shard(model, reshard_after_forward=root)
+        with ns.no_sync(model), counted() as counts:
+            for ids, targets in batches(2):
+                loss_of(model(ids), targets).backward()
+        return counts["gather"]
+
+    assert gathers(False, False) == 4  # once each, for three blocks and the root
+    assert gathers(None, None) == 14  # in every forward; blocks in every backward, too
+    assert gathers(None, False) == 5
+    assert gathers(True, True) == 16
+
+
 def no_sync_in_generators(ns: Any) -> None:
     """The context can be kept as an object and entered later, as in an ExitStack."""
     model = _model(ns)
