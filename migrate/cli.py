@@ -82,11 +82,11 @@ class Migration(click.Command):
 @click.option("--check", is_flag=True, help="Only report, without advice; for CI.")
 @click.option(
     "--runtime",
-    type=click.Choice(["import", "never"]),
+    type=click.Choice(["import", "vendor", "never"]),
     default="import",
     show_default=True,
-    help="Where values are known only at run time: import fsdp_migrate.runtime, or leave the "
-    "place to you.",
+    help="Where values are known only at run time: import fsdp_migrate.runtime, write what is "
+    "needed of it into the tree, or leave the place to you.",
 )
 @click.option(
     "--state-dict",
@@ -133,6 +133,8 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
         raise click.UsageError("Standard input (-) can't be combined with other paths.")
     if "-" in chosen["paths"] and chosen["write"]:
         raise click.UsageError("Standard input (-) is always printed; --write has no meaning.")
+    if "-" in chosen["paths"] and chosen["runtime"] == "vendor":
+        raise click.UsageError("--runtime vendor writes files; it needs paths instead of -.")
     if chosen["stdin_filename"] and "-" not in chosen["paths"]:
         raise click.UsageError("--stdin-filename needs - as the path.")
     from fsdp_migrate.run import Request, run

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fsdp_migrate.facts import Module, parse
 from fsdp_migrate.findings import Finding
+from fsdp_migrate.ignore_file import is_ignored
 from fsdp_migrate.options import Options
 from fsdp_migrate.project import Project, module_name
 from fsdp_migrate.source import Source
@@ -41,6 +42,10 @@ def migrate(sources: Sequence[Source], options: Options, context: Sequence[Sourc
 
     facts, findings = decide(Project.of(modules), options)
     findings, changes, broken = rewrite(facts, findings)
+    if options.runtime == "vendor":
+        from fsdp_migrate.vendoring import vendor
+
+        changes = vendor(facts.solver.project, changes)
     if options.mark:
         from fsdp_migrate.mark import mark
 
@@ -63,6 +68,7 @@ def _parse(
     errors: list[Failure] = []
     for source, rewrite in [*((s, True) for s in sources), *((s, False) for s in context)]:
         try:
+            rewrite = rewrite and not is_ignored(source.text)
             modules.append(parse(source, module_name(source.path), rewrite))
         except (SyntaxError, ValueError, RecursionError) as error:
             where = f"{error.lineno}:{error.offset} " if isinstance(error, SyntaxError) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RuntimeMode = Literal["import", "never"]
+RuntimeMode = Literal["import", "vendor", "never"]
 StateDicts = Literal["dcp", "dtensor"]
 
 

@@ -101,7 +101,7 @@ def next_steps(
             f"{_count(manual, 'place')} left to you (manual): what to do is said above, why is "
             "said by: fsdp-migrate explain CODE"
         )
-    if written and any(finding.tier is Tier.SHIM for finding in findings):
+    if any("from fsdp_migrate.runtime import" in changes.get(path, "") for path in written):
         steps.append("Training needs fsdp-migrate where fsdp_migrate.runtime is imported.")
     command = formatter(written)
     if command:

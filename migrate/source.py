@@ -111,6 +111,7 @@ class Staged:
         """Leave the file as it is."""
         with suppress(OSError):
             os.unlink(self.temporary)
+            os.rmdir(os.path.dirname(self.temporary))  # made for a new file, and empty again
 
 
 def stage(source: Source, text: str) -> Staged:
@@ -127,6 +128,8 @@ def stage(source: Source, text: str) -> Staged:
     try:
         status = _unchanged(source, target)
         folder, name = os.path.split(target)
+        if status is None:
+            os.makedirs(folder, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
