@@ -11,12 +11,18 @@ from pathlib import Path
 from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.compare import Tolerance, Verdict, compare, failed
 from fsdp_migrate.runtime.launch import Finished, Launch, Program, launch
+from fsdp_migrate.runtime.record.blame import LIBRARY
 from fsdp_migrate.runtime.recording import NoRecording
 from fsdp_migrate.runtime.scratch import collect, snapshot
 
 Say = Callable[[str], None]
 _NOISE = re.compile(
     r"ChildFailedError|Connection (?:closed|reset) by peer|SIGTERM|elastic|Broken pipe|traceback : "
+)
+_GPU = re.compile(
+    r"cuda|gpu|nccl|nvml|accelerator|triton|flash|xformers|apex|transformer_engine|bitsandbytes"
+    r"|deepspeed|\.device\b",
+    re.IGNORECASE,
 )
 _ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Rehearse)\b.*)")
 
@@ -82,12 +88,17 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
     if finished.timed_out:
         yield f"the {which} version was still running after {how.timeout:g} s"
         yield from _where(finished.output)
-    errors = dict.fromkeys(_recorded_errors(out))
+    errors = _recorded_errors(out)
     if not errors and not finished.timed_out:
-        errors = dict.fromkeys(_printed_errors(finished.output))
-    telling = [error for error in errors if not _NOISE.search(error)] or list(errors)
+        errors = list(dict.fromkeys(_printed_errors(finished.output)))
+    telling = [error for error in errors if not _NOISE.search(error)] or errors
     for error in telling[:3]:
         yield f"the {which} version failed: {error}"
+    if any(map(_needs_gpu, telling)) and _rehearsed(out):
+        yield (
+            "this was a rehearsal on the CPU, where tensors say that they are there, and kernels "
+            "and packages for GPUs do not work; --device cuda compares on GPUs"
+        )
     if not errors and not finished.timed_out:
         signal = f" (signal {-finished.code})" if finished.code < 0 else ""
         yield f"the {which} version ended with exit code {finished.code}{signal}"
@@ -95,10 +106,26 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
     yield from _progress(out)
 
 
-def _recorded_errors(out: Path) -> Iterator[str]:
+def _recorded_errors(out: Path) -> list[str]:
+    """The errors of the ranks, the same one once."""
+    ranks: dict[str, list[int]] = {}
     for number, rank in _ranks(out).items():
         if rank.end is not None and rank.end.error is not None:
-            yield f"rank {number}: {rank.end.error}"
+            ranks.setdefault(rank.end.error, []).append(number)
+    return [
+        f"{f'rank {numbers[0]}' if len(numbers) == 1 else f'{len(numbers)} ranks'}: {error}"
+        for error, numbers in ranks.items()
+    ]
+
+
+def _needs_gpu(error: str) -> bool:
+    """Whether an error may come from there being no GPU; the place tells it of an assertion."""
+    message = error if "AssertionError" in error else re.sub(r" \([^()]+:\d+: .*\)$", "", error)
+    return bool(_GPU.search(message)) and "cannot be rehearsed" not in error
+
+
+def _rehearsed(out: Path) -> bool:
+    return any(rank.header.device == "rehearsal" for rank in _ranks(out).values())
 
 
 def _printed_errors(output: str) -> Iterator[str]:
@@ -123,7 +150,7 @@ def _where(output: str) -> Iterator[str]:
     seen = set()
     for stack in stacks[1:]:
         for path, line, name in re.findall(r'File "([^"]+)", line (\d+) in (\S+)', stack):
-            if not re.search(r"site-packages|fsdp_migrate/runtime|/lib/python|<frozen", path):
+            if not LIBRARY.search(path):
                 seen.add(f"a rank hangs in {name}, {path}:{line}")
                 break
     yield from sorted(seen)

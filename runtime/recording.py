@@ -197,7 +197,10 @@ def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for line in lines:
             if not line.endswith("\n"):
                 return  # the rank was killed while it wrote
-            data = json.loads(line)
+            try:
+                data = json.loads(line)
+            except ValueError as error:
+                raise NoRecording(f"{path} is damaged: {error}") from error
             yield data.pop("event"), data
 
 

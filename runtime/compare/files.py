@@ -17,6 +17,7 @@ from fsdp_migrate.runtime.compare.text import compare_text
 from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap, Kind
 
 CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".distcp"}
+LONG = 64 << 20  # bytes
 _NOISE = {"__pycache__", ".git"}
 
 
@@ -64,6 +65,9 @@ def _compare_file(book: Notebook, name: str, old: Path, new: Path) -> None:
 
 
 def _text(path: Path) -> str | None:
+    """The text of a file; None if it is none, or too long to be read by anybody."""
+    if path.stat().st_size > LONG:
+        return None
     try:
         return path.read_text()
     except UnicodeDecodeError:

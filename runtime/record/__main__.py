@@ -75,6 +75,8 @@ def main() -> None:
     if settings.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a rehearsal leaves GPUs alone
         rehearse.prepare_environment()
+    else:  # without it, cuBLAS may give other bits when it runs again
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from fsdp_migrate.runtime.record.program import CannotRun, run
 
     try:

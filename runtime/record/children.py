@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from fsdp_migrate.runtime.record.blame import describe
 from fsdp_migrate.runtime.record.settings import Settings
 from fsdp_migrate.runtime.rehearse.patching import put
 
@@ -40,12 +41,3 @@ def follow(settings: Settings, finish: Callable[[str | None], None]) -> None:
     if prepare.__name__ == "get_preparation_data" and prepare.__module__ != __name__:
         put(multiprocessing.spawn, get_preparation_data=get_preparation_data)
         put(multiprocessing.util, _exit_function=exit_function)
-
-
-def describe(error: BaseException | None) -> str | None:
-    """An error in one line; None for a normal end."""
-    if isinstance(error, SystemExit):
-        if error.__context__ is not None and error.code:  # how torch.multiprocessing ends a child
-            return describe(error.__context__)
-        return f"sys.exit({error.code!r})" if error.code else None
-    return None if error is None else f"{type(error).__name__}: {error}".strip()

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdp_migrate.runtime import recording, rehearse
-from fsdp_migrate.runtime.record.children import describe, follow
+from fsdp_migrate.runtime.record.blame import describe
+from fsdp_migrate.runtime.record.children import follow
 from fsdp_migrate.runtime.record.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def start(settings: Settings, arguments: tuple[str, ...], *, child: bool = False
 
 
 def _device(settings: Settings) -> str:
-    """The name of the GPU that is used, or "rehearsal"."""
+    """ "cuda" or "rehearsal"."""
     if settings.device != "cpu":
-        import torch
+        from fsdp_migrate.runtime.record import gpu
 
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name()
+        if gpu.available():
+            return "cuda"
         if settings.device == "cuda":
             raise CannotRun("--device cuda: this machine has no CUDA device")
     return "rehearsal"

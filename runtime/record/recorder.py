@@ -27,12 +27,15 @@ from torch.optim.optimizer import (
 from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.record import snapshot
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
+from fsdp_migrate.runtime.record.gpu import Gpu
 from fsdp_migrate.runtime.record.inventory import Inventories
 from fsdp_migrate.runtime.record.meter import Meter
 from fsdp_migrate.runtime.record.settings import Settings
 from fsdp_migrate.runtime.record.tee import Tee
 from fsdp_migrate.runtime.recording import End, Header, Loss, Prints, Step
 from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
+
+TAKEN = "FSDP_MIGRATE_RANK"  # tells the processes that a rank starts that it is recorded
 
 
 class Recorder:
@@ -43,13 +46,14 @@ class Recorder:
     ) -> None:
         self.settings = settings
         self.arguments = arguments
-        self.device = device
+        self.gpu = None if device == "rehearsal" else Gpu()
         self.folder = os.getcwd()
         self.meter = Meter()
         self.inventories = Inventories()
         self.notes: set[str] = set()
         self.child = child  # started by the program, not by the launcher
         self.printed = Tee(sys.stdout)
+        self.process = os.getpid()
         self._events: TextIO | None = None
         self._muted = 0
         self._depth = 0
@@ -70,6 +74,7 @@ class Recorder:
         rebinding.replace(dsd, "_init_optim_state", self._unwatched)
         rebinding.apply()
         put(sys, stdout=self.printed)
+        put(os, _exit=self._before_exit(os._exit))
         os.register_at_fork(after_in_child=self._forget)
 
     def finish(self, error: str | None) -> None:
@@ -90,8 +95,7 @@ class Recorder:
         """Whether a process without events belongs into the recording."""
         if recording.events_path(self.settings.out, self._rank()).exists():
             return False  # the children of this process are the ranks
-        joined = dist.is_available() and dist.is_initialized()
-        return joined or (not self.child and (error is not None or self.printed.used))
+        return self._joined() or (not self.child and (error is not None or self.printed.used))
 
     def _forget(self) -> None:
         """A forked child begins a recording of its own, if it ever trains."""
@@ -101,12 +105,39 @@ class Recorder:
         self.meter.read()
         self.printed.forget()
 
+    def _before_exit(self, leave: Callable[[int], None]) -> Callable[[int], None]:
+        """A program may end with `os._exit`, which nothing else sees."""
+
+        @functools.wraps(leave)
+        def recorded(status: int) -> None:
+            if os.getpid() == self.process:
+                self.finish(f"os._exit({status})" if status else None)
+            leave(status)
+
+        return recorded
+
+    def _ignores(self) -> bool:
+        """Whether a hook sees the recorder's own work, or that of a helper of a rank."""
+        if self._muted:
+            return True
+        taken = os.environ.get(TAKEN)
+        if not self.child or self._events is not None or taken is None:
+            return False
+        if not self._joined():
+            return True
+        if taken == str(self._rank()):
+            raise RuntimeError(
+                f"a process that rank {taken} started trains as rank {taken} too: the two cannot "
+                "be recorded apart"
+            )
+        return False
+
     # what the hooks see
 
     def _watched(self, backward: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(backward)
         def recorded(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if not self._depth and not self._muted:
+            if not self._depth and not self._ignores():
                 for tensor in (tensors,) if isinstance(tensors, Tensor) else tuple(tensors):
                     self._loss(tensor)
             outer, self.meter.backward = self.meter.backward, True
@@ -137,10 +168,10 @@ class Recorder:
             self._write(Loss(self._steps, value, fingerprint(local)))
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._muted:
+        if self._ignores():
             return
         seconds = self._since_idle()
-        with self._aside():
+        with self._aside(), self._on_its_device(optimizer):
             inventory = self.inventories.of(optimizer)
             kept: dict[str, Tensor] = {}
             step = Step(
@@ -160,7 +191,7 @@ class Recorder:
             return
         step, kept = self._open.pop(id(optimizer))
         seconds = self._since_idle()
-        with self._aside():
+        with self._aside(), self._on_its_device(optimizer):
             inventory = self.inventories.of(optimizer)
             step = replace(
                 step,
@@ -169,7 +200,7 @@ class Recorder:
                 state=self._prints("state", snapshot.state(inventory, optimizer), kept),
                 collectives=self.meter.read(),
                 seconds=step.seconds + seconds,
-                peak_memory=self._peak(),
+                peak_memory=self.gpu.peak if self.gpu else None,
             )
             self._write(step)
             self._keep(step.number, kept)
@@ -182,10 +213,14 @@ class Recorder:
     def _aside(self) -> Iterator[None]:
         """The recorder's own work: not recorded, not counted."""
         self._muted += 1
+        if self.gpu:
+            self.gpu.enter()
         try:
             with self.meter.silence(), torch.no_grad():
                 yield
         finally:
+            if self.gpu:
+                self.gpu.leave()
             self._muted -= 1
 
     def _prints(
@@ -214,18 +249,19 @@ class Recorder:
 
     def _since_idle(self) -> float:
         """Seconds since the recorder did something itself."""
-        if self.device != "rehearsal":
-            torch.cuda.synchronize()
+        if self.gpu:
+            self.gpu.settle()
         return time.perf_counter() - self._idle_since
 
-    def _peak(self) -> int | None:
-        """The program's own peak so far; its statistics are not reset."""
-        return torch.cuda.max_memory_allocated() if self.device != "rehearsal" else None
+    def _on_its_device(self, optimizer: Optimizer) -> contextlib.AbstractContextManager[object]:
+        params = (p for group in optimizer.param_groups for p in group["params"])
+        return self.gpu.of(params) if self.gpu else contextlib.nullcontext()
+
+    def _joined(self) -> bool:
+        return dist.is_available() and dist.is_initialized()
 
     def _rank(self) -> int:
-        if dist.is_available() and dist.is_initialized():
-            return dist.get_rank()
-        return int(os.environ.get("RANK", 0))
+        return dist.get_rank() if self._joined() else int(os.environ.get("RANK", 0))
 
     def _write(self, event: Loss | Step | End) -> None:
         if self._events is None:
@@ -236,20 +272,20 @@ class Recorder:
     def _start(self) -> TextIO:
         """The rank is known with the first event at the latest."""
         rank = self._rank()
-        joined = dist.is_available() and dist.is_initialized()
         header = Header(
             rank=rank,
-            world=dist.get_world_size() if joined else int(os.environ.get("WORLD_SIZE", 1)),
+            world=dist.get_world_size() if self._joined() else int(os.environ.get("WORLD_SIZE", 1)),
             host=socket.gethostname(),
             torch=torch.__version__,
             python=platform.python_version(),
-            device=self.device,
+            device=self.gpu.name if self.gpu else "rehearsal",
             folder=self.folder,
             out=str(self.settings.out),
             arguments=self.arguments,
             deterministic=self.settings.deterministic,
             seed=self.settings.seed,
         )
+        os.environ[TAKEN] = str(rank)
         self.settings.out.mkdir(parents=True, exist_ok=True)
         self.printed.into(recording.output_path(self.settings.out, rank))
         events = recording.events_path(self.settings.out, rank).open("w")

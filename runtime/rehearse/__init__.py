@@ -32,11 +32,12 @@ def start(gpus: int) -> None:
     import torch
     import torch._dynamo  # looks at the functions of torch when it is loaded
 
-    from fsdp_migrate.runtime.rehearse import cuda, devices, fsdp1, groups, library
+    from fsdp_migrate.runtime.rehearse import cuda, devices, fsdp1, groups, library, streams
 
     _split_into_nodes(gpus)
     torch.set_num_threads(1)
     cuda.install(gpus)
+    streams.install()
     library.install()
     groups.install()
     fsdp1.install()

@@ -3,20 +3,24 @@
 A `TorchFunctionMode` sees the factories, the moves and the device constructor.  Two things keep
 the meaning that they have on a GPU: `.cpu()` gives a copy (FSDP1 relies on it, and so does every
 script that keeps a snapshot), and `is_cuda` is true for code outside torch.
+
+Torch leaves a mode for the time of the call that it sees.  Python that is called from inside one
+(hooks, recomputation and custom functions in `backward`, packed tensors) has to enter it again.
 """
 
 from __future__ import annotations
 
-import sys
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.autograd import graph
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
-from fsdp_migrate.runtime.rehearse.patching import put
+from fsdp_migrate.runtime.rehearse.patching import Rebinding, called_by_torch, put
 
 CPU = torch.device("cpu")
 
@@ -92,10 +96,15 @@ def _cuda(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _is_cuda(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """True for tensors of the script; torch itself gets the truth, which chooses its kernels."""
-    caller = sys._getframe(2)
-    if str(caller.f_globals.get("__name__", "")).partition(".")[0] == "torch":
-        return func(*args, **kwargs)
-    return args[0].device.type == "cpu"
+    return func(*args, **kwargs) if called_by_torch() else args[0].device.type == "cpu"
+
+
+def _type(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`x.type("torch.cuda.HalfTensor")`"""
+    tensor, *rest = args
+    if rest and isinstance(rest[0], str):
+        rest[0] = rest[0].replace("torch.cuda.", "torch.")
+    return func(tensor, *rest, **kwargs)
 
 
 _Special = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -105,26 +114,43 @@ _SPECIAL: dict[Any, _Special] = {
     torch.Tensor.cpu: _cpu,
     torch.Tensor.cuda: _cuda,
     torch.Tensor.is_cuda.__get__: _is_cuda,  # type: ignore[attr-defined]
+    torch.Tensor.type: _type,
     torch.Tensor.pin_memory: lambda func, args, kwargs: args[0],
     torch.Tensor.is_pinned: lambda func, args, kwargs: False,
-    torch.Tensor.record_stream: lambda func, args, kwargs: None,
 }
 
 
 def install() -> None:
     """Rewrite devices from now on, in this thread and in the ones that are started later."""
     context_init, thread_run = DeviceContext.__init__, threading.Thread.run
+    hooks_init = graph.saved_tensors_hooks.__init__
 
     def device_context(self: Any, device: Any) -> None:  # `with torch.device("cuda"):`
         context_init(self, on_cpu(device))
 
-    def run(self: Any) -> None:
-        with GpuIsCpu():
-            thread_run(self)
+    def saved_tensors_hooks(self: Any, pack_hook: Any, unpack_hook: Any) -> None:
+        hooks_init(self, _inside(pack_hook), _inside(unpack_hook))
 
     set_default_device = torch.set_default_device
 
     put(DeviceContext, __init__=device_context)
-    put(threading.Thread, run=run)
+    put(threading.Thread, run=_inside(thread_run))
+    # looks at the type of the stream before it asks a mode
+    put(torch.Tensor, record_stream=lambda self, stream: None)
+    put(graph.saved_tensors_hooks, __init__=saved_tensors_hooks)
     put(torch, set_default_device=lambda device: set_default_device(on_cpu(device)))
+    rebinding = Rebinding()
+    rebinding.replace(graph, "_engine_run_backward", _inside)
+    rebinding.apply()
     GpuIsCpu().__enter__()  # type: ignore[no-untyped-call]
+
+
+def _inside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with the mode, where it is called from inside a torch call."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with GpuIsCpu():
+            return function(*args, **kwargs)
+
+    return call

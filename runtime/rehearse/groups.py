@@ -10,9 +10,9 @@ import torch.distributed as dist
 from torch.distributed import device_mesh
 from torch.distributed import distributed_c10d as c10d
 
-from fsdp_migrate.runtime.rehearse.cuda import Anything
 from fsdp_migrate.runtime.rehearse.devices import is_gpu
-from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
+from fsdp_migrate.runtime.rehearse.patching import Rebinding, called_by_torch, put
+from fsdp_migrate.runtime.rehearse.streams import Anything
 
 
 def gloo_for(backend: Any) -> Any:
@@ -26,6 +26,7 @@ def install() -> None:
     rebinding = Rebinding()
     rebinding.replace(c10d, "init_process_group", _init_process_group)
     rebinding.replace(c10d, "new_group", _new_group)
+    rebinding.replace(c10d, "get_backend", _get_backend)
     rebinding.replace(device_mesh, "init_device_mesh", _on_cpu)
     rebinding.apply()
     mesh = device_mesh.DeviceMesh
@@ -38,10 +39,41 @@ def install() -> None:
         return from_group(group, "cpu" if is_gpu(device_type) else device_type, *args, **kwargs)
 
     put(mesh, __init__=init, from_group=staticmethod(of_group))
-    put(c10d, is_nccl_available=lambda: True)
-    put(dist, is_nccl_available=lambda: True)
-    if not hasattr(dist, "ProcessGroupNCCL"):
-        put(dist, ProcessGroupNCCL=Anything())
+    for module in (c10d, dist):
+        put(module, is_nccl_available=lambda: True)
+        if not hasattr(module, "ProcessGroupNCCL"):
+            put(module, ProcessGroupNCCL=ProcessGroupNCCL)
+
+
+class ProcessGroupNCCL(Anything):
+    """No group is one; scripts ask for its options."""
+
+    Options = Anything
+
+
+def _get_backend(original: Callable[..., Any]) -> Callable[..., Any]:
+    """NCCL for the script, whose branches depend on it; torch itself gets the truth."""
+
+    @functools.wraps(original)
+    def get_backend(group: Any = None) -> Any:
+        backend = original(group)
+        return backend if backend != "gloo" or called_by_torch() else _asked_for(group)
+
+    return get_backend
+
+
+def _asked_for(group: Any) -> str:
+    default = c10d._get_default_group()
+    group = default if group is None else group
+    return str(_asked.get(group.group_name, _asked.get(default.group_name, "gloo")))
+
+
+_asked: dict[str, str] = {}  # the backend that the script named, by group
+
+
+def _note(group: Any, backend: Any) -> None:
+    if hasattr(group, "group_name"):  # this rank is a member
+        _asked[group.group_name] = str(backend)
 
 
 def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
@@ -50,6 +82,7 @@ def _init_process_group(original: Callable[..., None]) -> Callable[..., None]:
         kwargs.pop("pg_options", None)
         kwargs.pop("device_id", None)
         original(gloo_for(backend), *args[:6], **kwargs)
+        _note(c10d._get_default_group(), "nccl" if backend is None else backend)
 
     return init_process_group
 
@@ -61,7 +94,10 @@ def _new_group(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         kwargs.pop("pg_options", None)
         kwargs.pop("device_id", None)
-        return original(ranks, timeout, gloo_for(backend), None, *args[1:], **kwargs)
+        group = original(ranks, timeout, gloo_for(backend), None, *args[1:], **kwargs)
+        if backend is not None:
+            _note(group, backend)
+        return group
 
     return new_group
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import graph, profiler
+from torch.optim import optimizer
 
 from fsdp_migrate.runtime.rehearse.devices import CPU, is_cpu, is_gpu, on_cpu
 from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
-from fsdp_migrate.runtime.rehearse.patching import put
+from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
 
 
 def install() -> None:
@@ -20,6 +24,9 @@ def install() -> None:
     _generators()
     _loading()
     _precision()
+    _autocast_state()
+    _profiler()
+    _optimizers()
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # torch.compile runs eagerly and needs no compiler
 
 
@@ -71,6 +78,7 @@ def _generators() -> None:
 def _loading() -> None:
     loader = torch.utils.data.DataLoader
     loader_init, load = loader.__init__, torch.load
+    save_init = graph.save_on_cpu.__init__
 
     def data_loader(self: Any, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("pin_memory_device", None)
@@ -83,7 +91,11 @@ def _loading() -> None:
         kept = is_cpu(map_location) or map_location == "meta"
         return load(f, map_location if kept else CPU, *args, **kwargs)
 
+    def save_on_cpu(self: Any, pin_memory: bool = False, *args: Any, **kwargs: Any) -> None:
+        save_init(self, False, *args, **kwargs)
+
     put(loader, __init__=data_loader)
+    put(graph.save_on_cpu, __init__=save_on_cpu)
     put(torch, load=torch_load)
     put(torch.UntypedStorage, cuda=lambda self, *args, **kwargs: self)
 
@@ -101,7 +113,7 @@ def _precision() -> None:
         cache_enabled: bool | None = None,
     ) -> None:
         if is_gpu(device_type):
-            device_type, dtype = "cpu", dtype or torch.float16
+            device_type, dtype = "cpu", dtype or torch.get_autocast_dtype("cuda")
         autocast_init(self, device_type, dtype, enabled, cache_enabled)
 
     def cpu_scaler(self: Any, device: Any = "cuda", *args: Any, **kwargs: Any) -> None:
@@ -109,3 +121,50 @@ def _precision() -> None:
 
     put(autocast, __init__=cpu_autocast)
     put(scaler, __init__=cpu_scaler)
+
+
+def _autocast_state() -> None:
+    """What models ask that cast by hand: attention that takes 16 bits only, for instance."""
+    enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
+
+    def is_autocast_enabled(device_type: str = "cuda") -> bool:
+        return enabled("cpu" if is_gpu(device_type) else device_type)
+
+    def get_autocast_dtype(device_type: str = "cuda") -> torch.dtype:
+        return dtype("cpu" if is_gpu(device_type) and enabled("cpu") else device_type)
+
+    put(
+        torch,
+        is_autocast_enabled=is_autocast_enabled,
+        get_autocast_dtype=get_autocast_dtype,
+        get_autocast_gpu_dtype=get_autocast_dtype,
+    )
+
+
+def _profiler() -> None:
+    """Profiles of the CPU alone: without CUDA, every operation would complain."""
+    init = profiler.profile.__init__
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def profile(self: Any, *args: Any, **kwargs: Any) -> None:
+        call = signature.bind(self, *args, **kwargs)
+        gpu = call.arguments.pop("use_cuda", False) or is_gpu(call.arguments.get("use_device"))
+        if gpu:
+            call.arguments["use_device"] = None
+            if "use_cpu" in call.arguments:
+                call.arguments["use_cpu"] = True
+        init(*call.args, **call.kwargs)
+
+    put(profiler.profile, __init__=profile)
+
+
+def _optimizers() -> None:
+    """`capturable=True`, which is for GPUs."""
+
+    def with_cpu(original: Callable[..., list[str]]) -> Callable[..., list[str]]:
+        return lambda *args, **kwargs: [*original(*args, **kwargs), "cpu"]
+
+    rebinding = Rebinding()
+    rebinding.replace(optimizer, "_get_capturable_supported_devices", with_cpu)
+    rebinding.apply()

@@ -37,6 +37,21 @@ class Rebinding:
                     setattr(module, name, new)
 
 
+def called_by_torch() -> bool:
+    """Whether torch itself called the stand-in that asks, and not the program or a library."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        # a mode between the caller and the stand-in only passes the call on
+        if not name.startswith(_PACKAGE) and frame.f_code.co_name != "__torch_function__":
+            return name.partition(".")[0] == "torch"
+        frame = frame.f_back
+    return False
+
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+
 def put(owner: Any, **attributes: Any) -> None:
     """Set attributes of a module or class that its type does not declare as assignable."""
     for name, value in attributes.items():

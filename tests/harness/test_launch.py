@@ -81,6 +81,9 @@ def test_children_of_a_program_that_ended_are_ended_too(tmp_path: Path) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
         ("print('nothing to train')", "took no optimizer step"),
         ("this is no Python", "SyntaxError"),
+        ("import flash_attn", "No module named 'flash_attn' (train.py:1: import flash_attn)"),
+        ("import flash_attn", "--device cuda compares on GPUs"),
+        ("import torch\nassert torch.zeros(1).device.type == 'cuda'", "--device cuda compares"),
     ],
 )
 def test_a_failure_is_explained(tmp_path: Path, text: str, words: str) -> None:

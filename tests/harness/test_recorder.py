@@ -12,6 +12,7 @@ import torch
 
 from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.record.__main__ import parse
+from fsdp_migrate.runtime.record.gpu import Gpu, available
 from fsdp_migrate.runtime.record.settings import Settings
 from fsdp_migrate.runtime.record.tee import Tee
 from harness.mutations import PROGRAMS
@@ -92,6 +93,8 @@ def test_unsharded_models_are_recorded_too(tmp_path: Path) -> None:
         ("torch.cuda.CUDAGraph()", "CUDA graphs cannot be rehearsed"),
         ("torch.nn.DataParallel(model)", "torch.nn.DataParallel cannot be rehearsed"),
         ("torch.cuda.set_device(7)", "invalid device ordinal"),
+        ("import os; os._exit(0)", None),
+        ("import os; os._exit(3)", "os._exit(3)"),
     ],
 )
 def test_how_a_program_ended_is_recorded(tmp_path: Path, end: str, error: str | None) -> None:
@@ -106,73 +109,10 @@ def test_how_a_program_ended_is_recorded(tmp_path: Path, end: str, error: str | 
     assert error is None or any(error in str(r.end and r.end.error) for r in ranks.values())
 
 
-GPU_TALK = """
-assert torch.cuda.is_available() and torch.cuda.device_count() == 2
-device = torch.device(0)
-assert device.type == "cuda"
-assert torch.zeros(2, device=device).is_cuda and model.weight.is_cuda
-x = torch.arange(3.0)
-y = x.to("cuda").cpu()
-y += 1
-assert x[0] == 0, "a copy back from the GPU is a copy"
-with torch.device("cuda"):
-    torch.zeros(1)
-torch.set_default_device("cuda:1")
-torch.zeros(1)
-torch.set_default_device("cpu")
-generator = torch.Generator(device="cuda").manual_seed(1)
-assert isinstance(generator, torch.Generator)
-torch.rand(2, generator=generator, device="cuda")
-begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-begin.record(); end.record(); torch.cuda.synchronize()
-assert begin.elapsed_time(end) >= 0
-with torch.cuda.stream(torch.cuda.Stream()):
-    torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
-with torch.autocast("cuda", dtype=torch.bfloat16):
-    assert (torch.ones(2, 2).cuda() @ torch.ones(2, 2).cuda()).dtype is torch.bfloat16
-torch.cuda.manual_seed_all(1)
-torch.cuda.set_rng_state(torch.cuda.get_rng_state())
-torch.cuda.memory_summary(); torch.cuda.memory_stats()["active"]; torch.cuda.mem_get_info()
-assert torch.cuda.get_device_properties(0).total_memory > 0
-loader = torch.utils.data.DataLoader(range(4), batch_size=2, pin_memory=True, num_workers=1)
-for batch in loader:
-    batch.cuda(non_blocking=True)
-assert torch.zeros(2).pin_memory().is_pinned() is False
-compiled = torch.compile(model)
-compiled(torch.ones(1, 3).cuda())
-import threading
-failed = []
-def work():
-    try:
-        torch.zeros(1, device="cuda")
-    except Exception as error:
-        failed.append(error)
-thread = threading.Thread(target=work); thread.start(); thread.join()
-assert not failed
-mesh = dist.device_mesh.init_device_mesh("cuda", (2,))
-assert mesh.size() == 2
-group = dist.new_group([0, 1], backend="nccl")
-dist.barrier(group, device_ids=[0])
-torch.save(model.state_dict(), sys.argv[1] + f"/{dist.get_rank()}.pt")
-torch.load(sys.argv[1] + f"/{dist.get_rank()}.pt", map_location="cuda:0")
-torch.load(sys.argv[1] + f"/{dist.get_rank()}.pt", map_location=lambda storage, _: storage.cuda(0))
-with torch.device("meta"):
-    empty = torch.nn.Linear(2, 2)
-try:
-    empty.to("cuda")
-except NotImplementedError:
-    pass
-else:
-    raise AssertionError("meta tensors have nothing to move")
-empty.to_empty(device="cuda")
-print("spoke to", torch.cuda.get_device_name())
-"""
-
-
-def test_a_rehearsal_speaks_cuda(tmp_path: Path) -> None:
-    run, problem = record(program(tmp_path, TINY.format(GPU_TALK)), "train.py", ["{out}"])
+def test_a_rehearsal_speaks_cuda() -> None:
+    run, problem = record(Path(__file__).parent, "cuda_talk.py", ["{out}"])
     assert not problem
-    assert "spoke to rehearsal" in recording.read(run).printed()
+    assert "understood by rehearsal" in recording.read(run).printed()
 
 
 def test_ranks_beyond_the_devices_are_on_other_nodes(tmp_path: Path) -> None:
@@ -181,6 +121,37 @@ def test_ranks_beyond_the_devices_are_on_other_nodes(tmp_path: Path) -> None:
     assert not problem
     printed = [recording.read(run).printed(rank) for rank in range(3)]
     assert printed == ["0 0\n", "1 0\n", "0 1\n"]
+
+
+FORKING = """
+import os, multiprocessing
+def help():
+    torch.nn.Linear(1, 1)(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+for way in ("fork", "raw"):
+    if way == "raw":
+        if (child := os.fork()) == 0:
+            help()
+            sys.exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    else:
+        process = multiprocessing.get_context("fork").Process(target=help)
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+optimizer.step()
+"""
+
+
+def test_helpers_that_a_rank_forks_are_not_recorded(tmp_path: Path) -> None:
+    # a process that forks itself after it has joined a group is no rank either
+    text = TINY.format("dist.destroy_process_group()" + FORKING).rpartition("dist.destroy")[0]
+    run, problem = record(program(tmp_path, text), "train.py")
+    assert not problem
+    for rank in recording.read(run).ranks.values():
+        assert len(rank.steps) == 3
+        assert rank.end is not None
+        assert rank.end.error is None
 
 
 SPAWNING = """
@@ -209,6 +180,24 @@ def test_programs_that_spawn_their_ranks(tmp_path: Path) -> None:
     assert sorted(run.ranks) == [0, 1]
     assert all(len(rank.steps) == 1 and rank.end is not None for rank in run.ranks.values())
     assert run.printed() == "trained\n"
+
+
+def test_the_peak_of_memory_is_that_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    peak = 0
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak)
+    gpu = Gpu()
+    for before, after, known in ((5, 9, 5), (9, 9, 5), (11, 12, 11), (3, 20, 11), (20, 20, 11)):
+        peak = before  # what the program reached, or what it has set back
+        gpu.enter()
+        peak = after
+        gpu.leave()
+        assert gpu.peak == known
+
+
+def test_asking_for_a_gpu_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+    assert available() == torch.cuda.is_available()
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
 
 
 def test_the_command_line() -> None:
