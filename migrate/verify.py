@@ -6,6 +6,8 @@ Exit codes: 0 identical (or as close as was asked for), 1 different, 2 could not
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,6 +141,7 @@ def verify(ctx: click.Context, /, **chosen: Any) -> None:
     each version, whose files are compared too; so are files written into the project.
     """
     _need_torch()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # cleans up
     keep: Path | None = chosen["keep"]
     work = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="fsdp-migrate-"))
     try:

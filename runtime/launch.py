@@ -9,15 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from fsdp_migrate.runtime import supervise
 from fsdp_migrate.runtime.record.settings import Device
 
-MARK = "FSDP_MIGRATE_RUN"  # every process of a run has it in its environment
 DUMP = 3.0  # seconds before the timeout at which ranks that still run say where they are
 TAIL = 1 << 18  # bytes of output that are kept to explain a failure
 
@@ -75,12 +74,12 @@ class Finished:
 
 def launch(program: Program, out: Path, how: Launch) -> Finished:
     """Record a program into the folder `out` and wait for it."""
-    mark = uuid.uuid4().hex
     begin = time.monotonic()
+    supervised = [sys.executable, "-I", "-S", supervise.__file__, str(os.getpid())]
     process = subprocess.Popen(
-        command(program, out, how),
+        [*supervised, *command(program, out, how)],
         cwd=program.folder,
-        env=_environment(how, mark),
+        env=_environment(how),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -94,7 +93,7 @@ def launch(program: Program, out: Path, how: Launch) -> Finished:
     except subprocess.TimeoutExpired:
         timed_out = True
     finally:
-        _end(process, mark)
+        _end(process)
     return Finished(process.returncode, timed_out, time.monotonic() - begin, tail.text())
 
 
@@ -120,7 +119,7 @@ def _paths(program: Program) -> list[Path]:
     return [folder for folder in (root, root / "src") if folder.is_dir()]
 
 
-def _environment(how: Launch, mark: str) -> dict[str, str]:
+def _environment(how: Launch) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONHASHSEED": "0",
@@ -128,7 +127,6 @@ def _environment(how: Launch, mark: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         **how.environment,
-        MARK: mark,
     }
 
 
@@ -156,30 +154,13 @@ class _Tail:
         return b"".join(list(self._chunks))[-TAIL:].decode(errors="replace")
 
 
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill what is left of a run: the launcher, its ranks, and what they started."""
-    for _ in range(50):
-        left = [pid for pid in _marked(mark) if pid != os.getpid()]
-        if process.poll() is None:
-            left.append(process.pid)
-        if not left:
-            break
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # where there is no /proc to look into
-    process.wait()
-
-
-def _marked(mark: str) -> list[int]:
-    """The processes with this mark; torchrun's ranks are in sessions of their own."""
-    wanted = f"{MARK}={mark}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            zombie = (folder / "stat").read_text().rpartition(") ")[2].startswith("Z")
-            if not zombie and wanted in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let the supervisor kill what is left of a run: the launcher, its ranks, their children."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(2 * supervise.PATIENCE)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

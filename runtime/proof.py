@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsdp_migrate.runtime import recording
-from fsdp_migrate.runtime.compare import Tolerance, Verdict, compare, failed
+from fsdp_migrate.runtime.compare import Outcome, Tolerance, Verdict, compare, failed
+from fsdp_migrate.runtime.compare.repeat import unrepeatable
 from fsdp_migrate.runtime.launch import Finished, Launch, Program, launch
 from fsdp_migrate.runtime.record.blame import LIBRARY
 from fsdp_migrate.runtime.recording import NoRecording
@@ -46,36 +47,67 @@ def prove(
 ) -> Proof:
     """Run both programs, compare, and look closer at the first divergence if there is one.
 
+    A divergence is no news of the migration if the old version does not repeat itself either.
     Recordings, and the files below `{out}`, are left in the folder `work`.
     """
     tolerance = tolerance or Tolerance()
     if not tolerance.exact and how.keep is None:
         how = replace(how, keep=(0, 10**9))  # only values tell how close something is
-    verdict = _attempt(old, new, work, how, tolerance, say)
-    first = verdict.first
-    if first is not None and first.gap is not None and first.gap.estimated:
-        step = first.step or 0
-        say(f"running both again to keep the tensors around step {step}")
-        closer = replace(how, keep=(max(step - 1, 0), step + 1))
-        verdict = _attempt(old, new, work, closer, tolerance, say)
-    return Proof(verdict, work / "old", work / "new")
-
-
-def _attempt(
-    old: Program, new: Program, work: Path, how: Launch, tolerance: Tolerance, say: Say
-) -> Verdict:
+    runs = _Runs(work, how, say)
     for which, program in (("old", old), ("new", new)):
-        out = work / which
+        problem = runs.of(which, program)
+        if problem is not None:
+            return Proof(problem, runs.old, runs.new)
+    verdict = compare(runs.old, runs.new, tolerance)
+    if verdict.outcome is Outcome.DIFFERENT:
+        verdict = _closer(verdict, old, new, runs, tolerance)
+    return Proof(verdict, runs.old, runs.new)
+
+
+def _closer(
+    verdict: Verdict, old: Program, new: Program, runs: _Runs, tolerance: Tolerance
+) -> Verdict:
+    """The verdict after a second run of the old version, and of the new one for its values."""
+    first = verdict.differences[0]
+    estimated = first.gap is not None and first.gap.estimated
+    if estimated:
+        step = first.step or 0
+        runs.how = replace(runs.how, keep=(max(step - 1, 0), step + 1))
+    problem = runs.of("old", old, "again")
+    if problem is not None:
+        return replace(verdict, notes=(*verdict.notes, *map(str, problem.differences)))
+    control = compare(runs.old, runs.again, replace(tolerance, rtol=0.0, atol=0.0))
+    if control.first is not None:
+        return unrepeatable(verdict, control.first)
+    if not estimated:
+        return verdict
+    shutil.rmtree(runs.old)
+    runs.again.rename(runs.old)
+    problem = runs.of("new", new)
+    return problem if problem is not None else compare(runs.old, runs.new, tolerance)
+
+
+class _Runs:
+    """Runs programs into folders of one folder."""
+
+    def __init__(self, work: Path, how: Launch, say: Say) -> None:
+        self.old, self.new, self.again = (work / name for name in ("old", "new", "again"))
+        self.how = how
+        self.say = say
+
+    def of(self, which: str, program: Program, name: str = "") -> Verdict | None:
+        """Run a version; a verdict if that failed."""
+        out = self.old.with_name(name or which)
         _clear(out)
-        say(f"running the {which} version on {how.nproc} ranks")
+        self.say(f"running the {which} version {name}".rstrip() + f" on {self.how.nproc} ranks")
         before = snapshot(program.root or program.folder) if program.scratch else {}
-        finished = launch(program, out, how)
+        finished = launch(program, out, self.how)
         if finished.code or finished.timed_out:
-            return failed(*_why(which, finished, out, how))
+            return failed(*_why(which, finished, out, self.how))
         if program.scratch:
             collect(program.root or program.folder, before, out)
-        say(f"the {which} version took {finished.seconds:.1f} s")
-    return compare(work / "old", work / "new", tolerance)
+        self.say(f"the {which} version took {finished.seconds:.1f} s")
+        return None
 
 
 def _clear(folder: Path) -> None:
@@ -91,7 +123,9 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
     errors = _recorded_errors(out)
     if not errors and not finished.timed_out:
         errors = list(dict.fromkeys(_printed_errors(finished.output)))
-    telling = [error for error in errors if not _NOISE.search(error)] or errors
+    telling = [error for error in errors if not _NOISE.search(error)]
+    if errors and not telling:
+        telling = [*_lost(finished.output, out), *errors]
     for error in telling[:3]:
         yield f"the {which} version failed: {error}"
     if any(map(_needs_gpu, telling)) and _rehearsed(out):
@@ -116,6 +150,17 @@ def _recorded_errors(out: Path) -> list[str]:
         f"{f'rank {numbers[0]}' if len(numbers) == 1 else f'{len(numbers)} ranks'}: {error}"
         for error, numbers in ranks.items()
     ]
+
+
+def _lost(output: str, out: Path) -> Iterator[str]:
+    """The ranks that others miss: killed, or ended too early."""
+    signals = ", ".join(sorted(set(re.findall(r"Signal \d+ \(\w+\) received", output))))
+    for number, rank in _ranks(out).items():
+        done = f"after {len(rank.steps)} optimizer steps"
+        if rank.end is None:
+            yield f"rank {number}: was killed or crashed {done} {f'({signals})' if signals else ''}"
+        elif rank.end.error is None:
+            yield f"rank {number}: had ended {done}, without an error"
 
 
 def _needs_gpu(error: str) -> bool:

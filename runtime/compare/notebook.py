@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from fsdp_migrate.runtime.compare.verdict import (
@@ -64,10 +65,10 @@ class Notebook:
 
     def differences(self) -> tuple[Difference, ...]:
         """All differences, in the order in which they happened."""
-        last = max((d.step for d in self._differences if d.step is not None), default=0) + 1
-
-        def when(difference: Difference) -> tuple[int, int, int]:
-            step = last if difference.step is None else difference.step
-            return step, ORDER[difference.aspect], difference.rank or 0
-
         return tuple(sorted(self._differences, key=when))
+
+
+def when(difference: Difference) -> tuple[float, int, int]:
+    """Orders differences by the time at which they happened; what has no step comes last."""
+    step = math.inf if difference.step is None else difference.step
+    return step, ORDER[difference.aspect], difference.rank or 0

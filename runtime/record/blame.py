@@ -6,6 +6,8 @@ import re
 import traceback
 from pathlib import Path
 
+LINE = 100  # characters of a line of source
+
 # files that are not the program's own
 LIBRARY = re.compile(r"-packages[/\\]|[/\\]fsdp_migrate[/\\]runtime|[/\\]lib[/\\]python|^<")
 
@@ -27,4 +29,5 @@ def _place(error: BaseException) -> str:
     own = [frame for frame in frames if not LIBRARY.search(frame.filename)]
     if not own:
         return ""
-    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line})"
+    line = (own[-1].line or "")[:LINE]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}: {line})"

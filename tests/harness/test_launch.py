@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fsdp_migrate.runtime import launch as launching
+from fsdp_migrate.runtime import supervise
 from fsdp_migrate.runtime.compare import Outcome
 from fsdp_migrate.runtime.launch import Launch, Program, command
 from fsdp_migrate.runtime.proof import prove
@@ -77,7 +79,7 @@ def test_children_of_a_program_that_ended_are_ended_too(tmp_path: Path) -> None:
     [
         ("raise ValueError('no more data')", "ValueError: no more data"),
         ("import sys; sys.exit(4)", "sys.exit(4)"),
-        ("import os; os._exit(5)", "exit code 5"),
+        ("import os; os._exit(5)", "os._exit(5)"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
         ("print('nothing to train')", "took no optimizer step"),
         ("this is no Python", "SyntaxError"),
@@ -108,6 +110,76 @@ dist.barrier()
     assert verdict.first is not None
     assert "rank 1: KeyError: 'rank 1 has no such key'" in str(verdict.first)
     assert not left_behind(sign)
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sys.exit(0)", "rank 1: had ended after 0 optimizer steps, without an error"),
+        ("os.kill(os.getpid(), 9)", "rank 1: was killed or crashed after 0 optimizer steps"),
+    ],
+)
+def test_a_rank_that_others_miss_is_named(tmp_path: Path, text: str, words: str) -> None:
+    script = f"""
+import os, sys, torch, torch.distributed as dist
+dist.init_process_group("nccl")
+loss = torch.zeros(1, requires_grad=True)
+loss.sum().backward()
+dist.barrier()
+if dist.get_rank() == 1:
+    {text}
+dist.barrier()
+"""
+    failing = program(tmp_path, script)
+    verdict = prove(failing, failing, tmp_path / "work", Launch(device="cpu", timeout=60)).verdict
+    assert words in str(verdict)
+
+
+SLEEP = "import time; time.sleep(500)  # {}"
+ESCAPES = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execve(sys.executable, [sys.executable, "-c", sys.argv[1]], {})
+    os._exit(0)
+os.wait()
+"""
+STARTS = """
+import os, subprocess, sys
+subprocess.run([*sys.argv[1:5], str(os.getpid()), *sys.argv[5:]])
+"""
+SUPERVISE = [sys.executable, "-I", "-S", supervise.__file__]
+
+
+def test_a_process_that_hides_is_ended_too(tmp_path: Path) -> None:
+    sign = f"sign-{time.time_ns()}"
+    words = [sys.executable, "-c", ESCAPES, SLEEP.format(sign)]
+    done = subprocess.run([*SUPERVISE, str(os.getpid()), *words], check=False)
+    assert done.returncode == 0
+    assert not left_behind(sign)
+
+
+def test_a_run_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    sign = f"sign-{time.time_ns()}"
+    wait = [sys.executable, "-c", SLEEP.format(sign)]
+    start = [sys.executable, "-c", STARTS, *SUPERVISE, *wait]
+    starter = subprocess.Popen(start)
+    deadline = time.monotonic() + 30
+    while not left_behind(sign) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    starter.kill()
+    starter.wait()
+    while left_behind(sign) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left_behind(sign)
+
+
+def test_a_signal_is_passed_on() -> None:
+    words = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    done = subprocess.run([*SUPERVISE, str(os.getpid()), *words], check=False)
+    assert done.returncode == -9
 
 
 def test_endless_output_is_read_but_not_kept(tmp_path: Path) -> None:

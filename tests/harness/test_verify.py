@@ -189,3 +189,26 @@ def test_the_proof_as_a_test(tmp_path: Path) -> None:
     assert assert_trains_identically(scripts[0], scripts[1], launch=alone).identical
     with pytest.raises(AssertionError, match=r"lr is 0\.2 instead of 0\.1"):
         assert_trains_identically(scripts[0], scripts[2], launch=alone)
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_program_that_does_not_repeat_itself(tmp_path: Path) -> None:
+    text = PLAIN.format(lr="0.1").replace("manual_seed(0)", "seed()")
+    (tmp_path / "train.py").write_text(text)
+    alone = Launch(nproc=1, launcher="python", device="cpu", timeout=60)
+    with pytest.raises(AssertionError, match="the old version does not repeat itself"):
+        assert_trains_identically(tmp_path / "train.py", tmp_path / "train.py", launch=alone)
+
+
+@pytest.mark.usefixtures("warm")
+def test_noise_after_a_divergence_is_a_note(tmp_path: Path) -> None:
+    scripts = []
+    for name, rate in (("old", "0.1"), ("new", "0.2")):
+        noise = "\nimport os; print(os.urandom(4).hex())\n"
+        (tmp_path / f"{name}.py").write_text(PLAIN.format(lr=rate) + noise)
+        scripts.append(tmp_path / f"{name}.py")
+    alone = Launch(nproc=1, launcher="python", device="cpu", timeout=60)
+    with pytest.raises(AssertionError) as caught:
+        assert_trains_identically(*scripts, launch=alone)
+    assert "likely cause: the optimizer has other hyperparameters" in str(caught.value)
+    assert "note: the old version, run twice, differs from itself: rank 0 says" in str(caught.value)
