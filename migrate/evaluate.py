@@ -511,7 +511,9 @@ class Frame:
             if answer is None:
                 if truth and FSDP1 in known:
                     kept.add(Wrapped(None))
-                if not truth or known != {FSDP1}:
+                if truth and known == {library.DDP} and isinstance(atom, Unknown):
+                    kept.add(Result(library.DDP, self.module.site(node)))
+                elif not truth or known != {FSDP1}:
                     kept.add(atom)
             elif answer == truth:
                 kept.add(atom)

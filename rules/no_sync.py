@@ -2,18 +2,17 @@
 
 https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 
-The sync is switched on again in a `finally`, so that an exception leaves no model that silently
-never reduces its gradients.  A context that isn't entered where it is made goes through the
-shim's context manager.
+The flag is set again after the window, if a backward pass may run without setting it first, and
+in a `finally`, if something catches exceptions: no model may be left that silently never reduces
+its gradients.  A context that isn't entered where it is made goes through the shim's.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
+from textwrap import indent
 
-from fsdp_migrate.facts import Module
 from fsdp_migrate.findings import (
     Finding,
     Import,
@@ -22,34 +21,61 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.names import FSDP1
 from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 from fsdp_migrate.rules._duck_typing import asked_by_name
-from fsdp_migrate.values import Result, Symbol, Value
-
-NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
+from fsdp_migrate.rules._windows import (
+    Window,
+    Windows,
+    condition_of,
+    is_null,
+    is_repeatable,
+    keeps_unsharded,
+    may_be_nested,
+    windows,
+)
+from fsdp_migrate.values import Result, Value
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one use of the method."""
     units = facts.units(use.wraps)
     assert use.receiver is not None
+    found = windows(facts)
+    window = found.by_use.get(use)
+    if window is not None:
+        yield finding(
+            RULE,
+            use,
+            "no_sync becomes set_requires_gradient_sync",
+            tier=Tier.NATIVE,
+            edits=[
+                *(_entered(found, statement) for statement in window.statements),
+                *_stored(window),
+            ],
+            units=units,
+        )
+        return
+    stacked = _on_stack(use, facts)
+    if stacked is not None:
+        yield finding(
+            RULE,
+            use,
+            "no_sync becomes set_requires_gradient_sync",
+            tier=Tier.NATIVE,
+            edits=[stacked],
+            units=units,
+        )
+        return
+    hole = (use.module.span(use.receiver),)
     plans = [facts.plan(w) for w in use.wraps]
     keeps = {plan.keeps_unsharded if plan is not None else None for plan in plans}
-    known = use.certain and keeps <= {True, False} and len(keeps) == 1
-    if known and _is_repeatable(use.receiver) and not _may_be_nested(use, facts):
-        entered = _entered(use, facts)
-        keeps_unsharded = keeps == {True}
-        if entered is not None and (entered.repeatable or not keeps_unsharded):
-            yield _native(use, units, entered, keeps_unsharded)
-            return
-    hole = (use.module.span(use.receiver),)
+    more = ", reshard_after_backward=False" if use.certain and keeps == {True} else ""
+    imports = [runtime("no_sync")]
     if use.call is not None:
-        edit = ReplaceExpression(use.module.span(use.call), "no_sync({0})", hole)
-        imports = [runtime("no_sync")]
+        edit = ReplaceExpression(use.module.span(use.call), f"no_sync({{0}}{more})", hole)
     else:
-        edit = ReplaceExpression(use.module.span(use.node), "partial(no_sync, {0})", hole)
-        imports = [runtime("no_sync"), Import("functools", "partial")]
+        edit = ReplaceExpression(use.module.span(use.node), f"partial(no_sync, {{0}}{more})", hole)
+        imports.append(Import("functools", "partial"))
     yield finding(
         RULE,
         use,
@@ -61,199 +87,110 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
 
 
-@dataclass(frozen=True)
-class Entered:
-    """Where a `no_sync` context is entered, and when gradients synchronise inside it.
+def _entered(found: Windows, statement: ast.With) -> ReplaceStatement:
+    """What becomes of a `with`, for all the windows that it opens."""
+    own = found.in_statement(statement)
+    module = own[0].use.module
+    holes: list[Span] = []
+    before: list[str] = []
+    after: list[str] = []
+    for window in own:
+        if not window.idle and _sets_where_entered(window):
+            lines, more = _set(window, len(holes))
+            before += lines
+            holes += more
+        if not window.idle and not found.stays(window):
+            assert window.use.receiver is not None
+            after.append(f"{{{len(holes)}}}.set_requires_gradient_sync(True)")
+            if window.keeps_unsharded:
+                after.append(f"{{{len(holes)}}}.set_reshard_after_backward(True)")
+            holes.append(module.span(window.use.receiver))
+    gone = {item for window in own for item in window.items}
+    kept = [item for item in statement.items if item not in gone]
+    body = "{body}"
+    if kept:
+        parts = []
+        for item in kept:
+            name = f" as {module.text(item.optional_vars)}" if item.optional_vars else ""
+            parts.append(f"{{{len(holes)}}}{name}")
+            holes.append(module.span(item.context_expr))
+        body = f"with {', '.join(parts)}:\n    {{body}}"
+    if after and found.guarded(statement):
+        lines = ["try:", indent(body, "    "), "finally:", indent("\n".join(after), "    ")]
+    else:
+        lines = [body, *after]
+    return ReplaceStatement(module.span(statement), "\n".join([*before, *lines]), tuple(holes))
 
-    The statement is the `with` that it is the only context of, or the call that an exit stack
-    `stack` enters it by.
-    """
 
-    statement: ast.With | ast.Expr
-    condition: str  # a template
-    holes: tuple[Span, ...]
-    repeatable: bool = True  # whether the condition can be evaluated twice
-    assignment: ast.Assign | None = None  # what stored the context, right above the `with`
-    stack: str = ""
+def _sets_where_entered(window: Window) -> bool:
+    """Whether the flag is set at the `with`, and not where the context was stored."""
+    if window.stored is None:
+        return True
+    block = window.use.module.block(window.stored)
+    above = block.index(window.statements[0]) - 1
+    return len(window.statements) == 1 and block[above] is window.stored
 
 
-def _entered(use: Use, facts: Facts) -> Entered | None:
-    """Where the context is entered, if it is easy to see."""
+def _stored(window: Window) -> list[ReplaceStatement]:
+    """What becomes of the statement that stored the context."""
+    if window.stored is None:
+        return []
+    span = window.use.module.span(window.stored)
+    if window.idle or _sets_where_entered(window):
+        return [ReplaceStatement(span, "")]
+    lines, holes = _set(window, 0)
+    return [ReplaceStatement(span, "\n".join(lines), tuple(holes))]
+
+
+def _set(window: Window, first: int) -> tuple[list[str], list[Span]]:
+    """The lines that set the flags, with holes from `first` on, and the places of the holes."""
+    assert window.use.receiver is not None
+    condition = window.condition
+    for index in range(len(window.holes), 0, -1):
+        condition = condition.replace(f"{{{index}}}", f"{{{index + first}}}")
+    lines = [f"{{{first}}}.set_requires_gradient_sync({condition})"]
+    if window.keeps_unsharded:
+        lines.append(f"{{{first}}}.set_reshard_after_backward({condition})")
+    return lines, [window.use.module.span(window.use.receiver), *window.holes]
+
+
+def _on_stack(use: Use, facts: Facts) -> ReplaceStatement | None:
+    """An exit stack switches the sync on again when it unwinds."""
     call, module = use.call, use.module
-    if call is not None and (call.args or call.keywords):
+    assert use.receiver is not None
+    keeps = keeps_unsharded(use, facts)
+    if not use.certain or call is None or call.args or call.keywords or keeps is None:
         return None
-    context: ast.expr = call if call is not None else use.node
+    if not is_repeatable(use.receiver) or may_be_nested(use, facts):
+        return None
+    context: ast.expr = call
     condition = "False"
     holes: tuple[Span, ...] = ()
-    repeatable = True
     parent = module.parents[context]
     if isinstance(parent, ast.IfExp) and parent.test is not context:
         other = parent.orelse if parent.body is context else parent.body
-        if call is not None and isinstance(other, ast.Call):
-            other = other.func
-        if not facts.value(other) & NULL:
+        if not is_null(other, facts, called=True) or (keeps and not is_repeatable(parent.test)):
             return None
-        condition, holes = _condition(use, parent.test, negated=parent.body is context)
-        repeatable = _is_repeatable(parent.test)
-        context = parent
-        parent = module.parents[context]
-    if isinstance(parent, ast.Call) and parent.func is context and call is None:
+        condition, holes = condition_of(use, parent.test, negated=parent.body is context)
         context, parent = parent, module.parents[parent]
-    elif call is None and not isinstance(parent, ast.Assign):
+    if not isinstance(parent, ast.Call) or parent.args != [context] or parent.keywords:
         return None
-    if isinstance(parent, ast.withitem):
-        statement = module.parents[parent]
-        if _alone(statement, context):
-            assert isinstance(statement, ast.With)
-            return Entered(statement, condition, holes, repeatable)
-    if isinstance(parent, ast.Assign):
-        below = _next_with(use, parent, called=call is None)
-        if below is not None:
-            return Entered(below, condition, holes, repeatable, parent)
-    if isinstance(parent, ast.Call) and parent.args == [context] and not parent.keywords:
-        statement, func = module.parents[parent], parent.func
-        if isinstance(statement, ast.Expr) and isinstance(func, ast.Attribute):
-            if func.attr == "enter_context" and _is_exit_stack(facts.value(func.value)):
-                stack = module.text(func.value)
-                return Entered(statement, condition, holes, repeatable, stack=stack)
-    return None
+    statement, func = module.parents[parent], parent.func
+    if not isinstance(statement, ast.Expr) or not isinstance(func, ast.Attribute):
+        return None
+    if func.attr != "enter_context" or not _is_exit_stack(facts.value(func.value)):
+        return None
+    stack = module.text(func.value)
+    setters = ["set_requires_gradient_sync", *["set_reshard_after_backward"][: int(keeps)]]
+    lines = [f"{{0}}.{setter}({condition})" for setter in setters]
+    lines += [f"{stack}.callback({{0}}.{setter}, True)" for setter in setters]
+    places = (module.span(use.receiver), *holes)
+    return ReplaceStatement(module.span(statement), "\n".join(lines), places)
 
 
 def _is_exit_stack(value: Value) -> bool:
     return bool(value) and all(
         isinstance(atom, Result) and atom.symbol == "contextlib.ExitStack" for atom in value
-    )
-
-
-def _is_repeatable(node: ast.expr) -> bool:
-    """Whether evaluating the expression once more changes nothing."""
-    doing = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
-    return not any(isinstance(child, doing) for child in ast.walk(node))
-
-
-def _may_be_nested(use: Use, facts: Facts) -> bool:
-    """Whether another `no_sync` may be open around this one, which must outlast it."""
-    todo: list[tuple[Module, ast.AST]] = [(use.module, use.node)]
-    seen: set[ast.AST] = set()
-    while todo:
-        module, node = todo.pop()
-        inside = node
-        for around in module.ancestors(node):
-            if isinstance(around, ast.With | ast.AsyncWith) and inside in around.body:
-                if any(_opens_no_sync(facts.value(i.context_expr)) for i in around.items):
-                    return True
-            if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef) and around not in seen:
-                seen.add(around)
-                calls = facts.order.callers.get(module.site(around), [])
-                todo += [(facts.order.module_of(call), call) for call in calls]
-                break
-            inside = around
-    return False
-
-
-def _opens_no_sync(context: Value) -> bool:
-    return any(isinstance(a, Result) and a.symbol == f"{FSDP1}.no_sync" for a in context)
-
-
-def _alone(statement: ast.AST, context: ast.expr) -> bool:
-    return (
-        isinstance(statement, ast.With)
-        and len(statement.items) == 1
-        and statement.items[0].context_expr is context
-        and statement.items[0].optional_vars is None
-    )
-
-
-def _next_with(use: Use, assignment: ast.Assign, called: bool) -> ast.With | None:
-    """The `with` right below an assignment, if it alone reads what is assigned."""
-    module = use.module
-    (target, *more) = assignment.targets
-    if more or not isinstance(target, ast.Name):
-        return None
-    block = module.block(assignment)
-    index = block.index(assignment) + 1
-    below = block[index] if index < len(block) else None
-    if not isinstance(below, ast.With) or not below.items:
-        return None
-    entered = below.items[0].context_expr
-    name = entered
-    if called and isinstance(entered, ast.Call) and not entered.args and not entered.keywords:
-        name = entered.func
-    elif called:
-        return None
-    scope = module.function(assignment) or module.tree
-    mentions = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id]
-    if _alone(below, entered) and {target, name} == set(mentions):
-        return below
-    return None
-
-
-def _condition(use: Use, test: ast.expr, negated: bool) -> tuple[str, tuple[Span, ...]]:
-    """When gradients synchronise, given the test that picks `no_sync` (negated) or not."""
-    span = use.module.span
-    if negated and isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return "{1}", (span(test.operand),)
-    if negated and isinstance(test, ast.Compare) and len(test.ops) == 1:
-        flipped = _FLIPPED.get(type(test.ops[0]))
-        if flipped is not None:
-            return f"{{1}} {flipped} {{2}}", (span(test.left), span(test.comparators[0]))
-    return ("not {1}" if negated else "{1}"), (span(test),)
-
-
-_FLIPPED: dict[type[ast.cmpop], str] = {
-    ast.Eq: "!=",
-    ast.NotEq: "==",
-    ast.Lt: ">=",
-    ast.LtE: ">",
-    ast.Gt: "<=",
-    ast.GtE: "<",
-    ast.Is: "is not",
-    ast.IsNot: "is",
-    ast.In: "not in",
-    ast.NotIn: "in",
-}
-
-
-def _native(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool) -> Finding:
-    assert use.receiver is not None
-    condition = entered.condition
-    if entered.stack:
-        return _on_stack(use, units, entered, keeps_unsharded)
-    before = [f"{{0}}.set_requires_gradient_sync({condition})"]
-    after = ["    {0}.set_requires_gradient_sync(True)"]
-    if keeps_unsharded:
-        before.append(f"{{0}}.set_reshard_after_backward({condition})")
-        after.append("    {0}.set_reshard_after_backward(True)")
-    template = "\n".join([*before, "try:", "    {body}", "finally:", *after])
-    holes = (use.module.span(use.receiver), *entered.holes)
-    edits = [ReplaceStatement(use.module.span(entered.statement), template, holes)]
-    if entered.assignment is not None:
-        edits.append(ReplaceStatement(use.module.span(entered.assignment), ""))
-    return finding(
-        RULE,
-        use,
-        "no_sync becomes set_requires_gradient_sync",
-        tier=Tier.NATIVE,
-        edits=edits,
-        units=units,
-    )
-
-
-def _on_stack(use: Use, units: frozenset[str], entered: Entered, keeps_unsharded: bool) -> Finding:
-    """The exit stack switches the sync on again when it unwinds."""
-    assert use.receiver is not None
-    setters = ["set_requires_gradient_sync"]
-    setters += ["set_reshard_after_backward"] if keeps_unsharded else []
-    lines = [f"{{0}}.{setter}({entered.condition})" for setter in setters]
-    lines += [f"{entered.stack}.callback({{0}}.{setter}, True)" for setter in setters]
-    holes = (use.module.span(use.receiver), *entered.holes)
-    return finding(
-        RULE,
-        use,
-        "no_sync becomes set_requires_gradient_sync",
-        tier=Tier.NATIVE,
-        edits=[ReplaceStatement(use.module.span(entered.statement), "\n".join(lines), holes)],
-        units=units,
     )
 
 
@@ -302,10 +239,7 @@ def train(net, batches, every):
     model = fully_shard(net)
     for i, batch in enumerate(batches):
         model.set_requires_gradient_sync((i + 1) % every == 0)
-        try:
-            model(batch).sum().backward()
-        finally:
-            model.set_requires_gradient_sync(True)
+        model(batch).sum().backward()
 """,
         ),
     ),
