@@ -229,6 +229,8 @@ class _Editor:
         functions: dict[ast.AST, ast.stmt] = {}
         for node in same:
             if node in top:
+                if need.name is None and _first_from_import(self.tree) is not None:
+                    return []  # `import x` goes above that
                 if _is_close(node, need) or not functions:
                     return [node]
                 continue
@@ -279,6 +281,14 @@ class _Editor:
 
     def _insert(self, lines: list[str], library: bool) -> None:
         """Put new statements where imports go; blank lines in the template are made as well."""
+        plain = [line for line in lines if line.startswith("import ")]
+        above = _first_from_import(self.tree) if library and plain else None
+        if above is not None:
+            insert = InsertStatements(_span(above, self.lines), "\n".join(plain))
+            self._inserts.append(insert)
+            lines = [line for line in lines if line not in plain]
+        if not lines:
+            return
         text = "\n".join(lines)
         after = _last_import(self.tree, library)
         first = _first_code(self.tree)
@@ -400,6 +410,19 @@ def _last_import(tree: ast.Module, library: bool) -> ast.stmt | None:
         return own[-1]
     futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n not in imports]
     return futures[-1] if futures and not imports else None
+
+
+def _first_from_import(tree: ast.Module) -> ast.stmt | None:
+    """The first `from` import of a library, if no `import` of one is among the imports."""
+    library = [
+        n
+        for n in tree.body
+        if isinstance(n, ast.Import | ast.ImportFrom) and not _is_stdlib(_module_of(n))
+    ]
+    froms = [n for n in library if isinstance(n, ast.ImportFrom)]
+    own = any(isinstance(n, ast.Import) for n in library)
+    outside = [n for n in froms if not n.level and n.module != "__future__"]
+    return outside[0] if outside and not own else None
 
 
 def _first_code(tree: ast.Module) -> ast.stmt | None:
