@@ -8,6 +8,7 @@ FSDP2 spelling, makes the whole call one of the runtime shim's, which takes FSDP
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,7 +50,10 @@ MIXED_PRECISION_FIELDS = (
     "_module_classes_to_ignore",
 )
 # Arguments that FSDP2 has no need of, whatever their value.
-DROPPED = frozenset({"limit_all_gathers", "use_orig_params", "device_id", "forward_prefetch"})
+DROPPED = frozenset({"limit_all_gathers", "use_orig_params", "forward_prefetch"})
+# What makes a process work on a device of its own.
+SETS_DEVICE = ("set_device", "cuda.device(", "CUDA_VISIBLE_DEVICES", "accelerate", "lightning")
+NUMBER = re.compile(r"rank|gpu|_id$|index", re.IGNORECASE)  # in the name of a device that is one
 LIBRARIES = ("transformers", "timm", "torchvision", "diffusers", "peft", "torch.hub")
 HAS_BUFFERS = (
     "register_buffer", ".Buffer(", "BatchNorm", "InstanceNorm", "SpectralNorm", *LIBRARIES,
@@ -89,6 +93,8 @@ class WrapPlan:
     reshard: str | None = None
     mesh: str | None = None  # an expression
     mesh_imports: tuple[str, ...] = ()
+    device: str | None = None  # an expression; nothing else makes it the current device
+    device_is_index: bool = False
     device_type: str = "cuda"
     offload: str | None = None
     ignored: str | None = None
@@ -436,6 +442,45 @@ class _Lowering:
             raise NotNative("the wrap policy is not a plain set of classes or a predicate")
         self.result.condition = condition
         self.result.root_matches = condition.may_hold_for(self.solver, self.fact.inner)
+
+    def _device_id(self, argument: Argument) -> None:
+        """FSDP2 shards onto the current device, which has to be the one that FSDP1 was given."""
+        node, value = argument.node, argument.value - NONE
+        current = "torch.cuda.current_device"
+        if (
+            node is None
+            or not value
+            or self._mentions(SETS_DEVICE)
+            or self._device_type() != "cuda"
+        ):
+            return
+        if all(isinstance(a, Result) and a.symbol == current for a in value):
+            return
+        scope = self.module.scope(self.fact.node)
+        above = (f for f in self.solver.wraps.values() if f.module is self.module)
+        if any(self.module.scope(f.node) is scope and f.site < self.fact.site for f in above):
+            return
+        self.result.device = self.module.text(node)
+        found = definition(self.module, node) if isinstance(node, ast.Name) else None
+        self.result.device_is_index = self._is_index(node) or (
+            found is not None and self._is_index(found.value)
+        )
+
+    def _is_index(self, node: ast.expr) -> bool:
+        """Whether `node` is the number of a device, or a device with a number."""
+        if isinstance(node, ast.Name | ast.Attribute):
+            return NUMBER.search(node.id if isinstance(node, ast.Name) else node.attr) is not None
+        if isinstance(node, ast.Call):
+            words = [*node.args, *(k.value for k in node.keywords)]
+            if self.solver.value(node.func) == {Symbol("torch.device")}:
+                last = words[-1] if words else None
+                return len(words) > 1 or isinstance(last, ast.JoinedStr)
+            return self.solver.value(node.func) == {Symbol("builtins.int")} or (
+                isinstance(node.func, ast.Attribute) and node.func.attr == "get_rank"
+            )
+        if isinstance(node, ast.BinOp):
+            return isinstance(node.op, ast.Mod) and not isinstance(node.left, ast.Constant)
+        return isinstance(node, ast.Constant) and isinstance(node.value, int)
 
     def _backward_prefetch(self, argument: Argument) -> None:
         """Values and order are FSDP2's default for every member; there is nothing to keep."""

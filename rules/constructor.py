@@ -83,8 +83,18 @@ def _notes(use: Use, plan: WrapPlan, unit: frozenset[str]) -> Iterator[Finding]:
             "with CPU offload, clipping and full state dicts need a CPU backend too: "
             'init_process_group("cpu:gloo,cuda:nccl")'
         )
+    if plan.native and plan.device is not None and not _sets_device(plan):
+        messages.append(
+            "FSDP2 shards onto the current device: call torch.cuda.set_device() with "
+            f"`{plan.device}` first, if nothing does"
+        )
     for message in messages:
         yield finding(RULE, use, message, tier=Tier.NOTE, units=unit)
+
+
+def _sets_device(plan: WrapPlan) -> bool:
+    """Whether the device is made the current one above the model."""
+    return plan.device is not None and plan.device_is_index and plan.shape != "expression"
 
 
 KNOWN = frozenset(
@@ -179,6 +189,10 @@ class _Writer:
         named = is_path(self.argument)
         model = self.module.text(self.argument) if named else made
         lines = [] if named else [f"{model} = {{0}}"]
+        if _sets_device(self.plan):
+            cuda, need = torch_path(self.module, "torch.cuda")
+            self.imports |= {need} if need is not None else set()
+            self.before.append(f"{cuda}.set_device({self.plan.device})")
         shared, root, child = self._keywords(model)
         long = len(", ".join(shared)) > (30 if len(shared) > 1 else 50)
         if self.plan.condition is not None and long:
