@@ -38,9 +38,13 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
         if context.native and context.module is module:
             absorbed += context.absorbed
             removed |= set(ast.walk(context.call))
-    for statement in reversed(absorbed):
-        if removable(facts.solver, module, statement, removed):
-            removed |= set(ast.walk(_content(statement)))
+    while more := [
+        content
+        for statement in absorbed
+        if (content := _content(statement)) not in removed
+        and removable(facts.solver, module, statement, removed)
+    ]:
+        removed |= {node for content in more for node in ast.walk(content)}
     return removed
 
 

@@ -77,6 +77,7 @@ class MixedPrecisionPlan:
     root_cast: bool
     own_cast: bool  # the unit itself does, whichever of the two it is
     buffer_dtype: str | None  # an expression, "{mp}" standing for the policy
+    given: str | None = None  # whether there is a precision, where that is asked at the call
     sites: frozenset[Site] = frozenset()  # MixedPrecision(...) calls to rewrite elsewhere
 
 
@@ -527,25 +528,56 @@ class _Lowering:
             if found is not None and found.value is self.solver.call_nodes[calls[0].site]:
                 if removable(self.solver, self.module, found, {inline}):
                     inline = self.resolve(inline)
-        is_inline = isinstance(inline, ast.Call) and self.solver.value(inline.func) == {
-            Symbol(MIXED_PRECISION)
-        }
         if self.role is Role.EITHER:
             raise NotNative("it may be a unit inside another one, whose inputs are not cast")
         children_cast, root_cast = flags[0]
         own_cast = children_cast if self.role is Role.INNER else root_cast
+        written = self._written(inline, own_cast)
+        if written is not None:
+            text, given = written
+            cast, optional, sites = own_cast, False, frozenset[Site]()
+        else:
+            nodes = {self.solver.call_nodes[a.site] for a in calls}
+            if nodes & set(ast.walk(argument.node)):
+                raise NotNative("the mixed precision is chosen at the call")
+            text, cast, sites = (
+                self.module.text(inline),
+                root_cast,
+                frozenset(a.site for a in calls),
+            )
+            given = f"{text} is not None" if optional else None
         return MixedPrecisionPlan(
-            text=self._policy_call(inline, own_cast)
-            if is_inline
-            else self.module.text(argument.node),
-            inline=is_inline,
+            text=text,
+            inline=written is not None,
             optional=optional,
             children_cast=children_cast,
-            root_cast=own_cast if is_inline else root_cast,
+            root_cast=cast,
             own_cast=own_cast,
-            buffer_dtype=self._buffer_dtype(every, is_inline),
-            sites=frozenset() if is_inline else frozenset(a.site for a in calls),
+            buffer_dtype=self._buffer_dtype(every, written is not None),
+            given=given,
+            sites=sites,
         )
+
+    def _written(self, node: ast.expr, cast: bool) -> tuple[str, str | None] | None:
+        """The policy for what is written out at `node`, and the test of whether there is one."""
+        if isinstance(node, ast.Call) and self.solver.value(node.func) == {Symbol(MIXED_PRECISION)}:
+            return self._policy_call(node, cast), None
+        if not isinstance(node, ast.IfExp):
+            return None
+        test = self.module.text(node.test)
+        negated = isinstance(node.test, ast.Name | ast.Attribute | ast.Call | ast.Compare)
+        given = {node.orelse: test, node.body: f"not {test}" if negated else f"not ({test})"}
+        parts, tests = [], []
+        for branch in (node.body, node.orelse):
+            if isinstance(branch, ast.Constant) and branch.value is None:
+                parts.append("MixedPrecisionPolicy()")
+                tests.append(given[branch])
+                continue
+            inner = self._written(branch, cast) if isinstance(branch, ast.Call) else None
+            if inner is None:
+                return None
+            parts.append(inner[0])
+        return f"{parts[0]} if {test} else {parts[1]}", tests[0] if tests else None
 
     def _comm_hook(self) -> None:
         """Reduce gradients in the dtype that a hook, registered right after the wrap, casts to."""
@@ -607,7 +639,7 @@ class _Lowering:
         if len(given) != len(every):
             raise NotNative("the dtype of the buffers is known only at run time")
         texts = {ast.unparse(g) for g in given}
-        if inline or (len(texts) == 1 and next(iter(texts)).startswith("torch.")):
+        if len(texts) == 1 and (inline or next(iter(texts)).startswith("torch.")):
             return texts.pop()
         if all("param_dtype" in f and _same(f["param_dtype"], f["buffer_dtype"]) for f in every):
             return "{mp}.param_dtype"

@@ -347,13 +347,13 @@ class _Writer:
             return [loop, *share] if share else []
         dtype = mixed.buffer_dtype.replace("{mp}", self.policy)
         test = f"{buffer}.is_floating_point()"
-        if "{mp}" in mixed.buffer_dtype and mixed.optional:
+        if "{mp}" in mixed.buffer_dtype and mixed.given is not None:
             test += f" and {dtype} is not None"
         cast = [f"    if {test}:", f"        {buffer}.data = {buffer}.to({dtype})"]
-        if mixed.optional and "{mp}" not in mixed.buffer_dtype:
+        if mixed.given is not None and "{mp}" not in mixed.buffer_dtype:
             inner = [f"    {line}" for line in [loop, *cast]]
             alone = [loop, *share] if share else []
-            return [*alone, f"if {mixed.text} is not None:", *inner]
+            return [*alone, f"if {mixed.given}:", *inner]
         return [loop, *share, *cast]
 
 

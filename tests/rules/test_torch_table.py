@@ -47,7 +47,6 @@ def test_the_constructor_has_these_parameters() -> None:
 # Why a parameter has no counterpart in a call of fully_shard.
 DROPPED = {
     "backward_prefetch": "FSDP2's order is BACKWARD_PRE's; on gloo BACKWARD_POST's was the same",
-    "device_id": "FSDP2 moves parameters to the current device of the mesh",
     "forward_prefetch": "performance only; values are the same",
     "limit_all_gathers": "FSDP2 needs no rate limit",
     "use_orig_params": "FSDP2's parameters are the original ones",
@@ -56,6 +55,7 @@ CARRIED = {
     "module": "the model that is sharded",
     "auto_wrap_policy": "a fully_shard call for each unit",
     "cpu_offload": "offload_policy",
+    "device_id": "the current device, made so if nothing else does",
     "device_mesh": "mesh",
     "process_group": "mesh",
     "sharding_strategy": "reshard_after_forward, mesh",
