@@ -210,7 +210,7 @@ class Windows:
         return next(w.use.module for w in self.by_use.values() if statement in w.statements)
 
     def _caught(self, module: Module, node: ast.AST, depth: int = 0) -> bool:
-        """Whether an exception at `node` is caught somewhere."""
+        """Whether an exception at `node` is caught, here or by a caller that may not be known."""
         child = node
         for around in module.ancestors(node):
             if isinstance(around, ast.Try) and child in around.body:
@@ -224,8 +224,12 @@ class Windows:
                 return True
             if isinstance(around, FUNCTIONS):
                 callers = self.facts.order.callers.get(module.site(around), [])
-                return depth == DEPTH or any(
-                    self._caught(self.facts.order.module_of(c), c, depth + 1) for c in callers
+                return (
+                    depth == DEPTH
+                    or not callers
+                    or any(
+                        self._caught(self.facts.order.module_of(c), c, depth + 1) for c in callers
+                    )
                 )
             child = around
         return False
