@@ -20,6 +20,7 @@ from fsdp_migrate.findings import (
     ReplaceStatement,
     Span,
 )
+from fsdp_migrate.layout import Layout
 from fsdp_migrate.source import line_length
 
 _NOWHERE = (0, 0)
@@ -323,20 +324,12 @@ class _Renderer(cst.CSTTransformer):
         column = self.columns.get(original, 0)
         old = self._code(original.with_changes(leading_lines=[]))
         room = max(self.width, column + max(map(len, old.splitlines()), default=0))
-        if max(map(len, self._code(bare).splitlines())) + column <= room:
+        layout = Layout(self.generated, self.indent, self.width - column, room - column)
+        if not isinstance(bare, cst.SimpleStatementLine):
             return updated
-        breaker = _Break(self.generated, self.indent, self.width - column, self._outer(updated))
-        return cast(cst.BaseStatement, updated.visit(breaker))
-
-    def _outer(self, statement: cst.BaseStatement) -> cst.Call | None:
-        """The user's call around new ones, if it is the whole of a line: it is broken up first."""
-        if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
-            return None
-        value = getattr(statement.body[0], "value", None)
-        if not isinstance(value, cst.Call) or value in self.generated:
-            return None
-        inside = any(_holds(argument, self.generated) for argument in value.args)
-        return value if inside and "\n" not in self._code(value) else None
+        fitted = layout.fit(bare)
+        lines = cast(Statement, updated).leading_lines
+        return updated if fitted is bare else fitted.with_changes(leading_lines=lines)
 
     def _code(self, node: cst.CSTNode) -> str:
         return cst.Module([], default_indent=self.indent).code_for_node(node)
@@ -434,15 +427,13 @@ class _Renderer(cst.CSTTransformer):
         """A statement of a template, its call broken up if the line is too long."""
         if not isinstance(statement, cst.SimpleStatementLine):
             return statement
-        bare = self._code(statement.with_changes(leading_lines=[]))
-        if max(map(len, bare.splitlines()), default=0) + column <= self.width:
-            return statement
-        small = statement.body[0]
-        value = getattr(small, "value", None)
+        value = getattr(statement.body[0], "value", None)
         if not isinstance(value, cst.Call):
             return statement
-        breaker = _Break({value}, self.indent, self.width - column)
-        return cast(cst.BaseStatement, statement.visit(breaker))
+        room = self.width - column
+        bare = statement.with_changes(leading_lines=[])
+        fitted = Layout({value}, self.indent, room, room).fit(bare)
+        return fitted.with_changes(leading_lines=statement.leading_lines)
 
 
 class _Requote(cst.CSTTransformer):
@@ -459,115 +450,6 @@ class _Requote(cst.CSTTransformer):
             return updated_node
         other = "'" if self.taken == '"' else '"'
         return updated_node.with_changes(value=f"{other}{updated_node.raw_value}{other}")
-
-
-class _Break(cst.CSTTransformer):
-    """Lays out a statement that new calls made too long, the way black would.
-
-    A dict display or a call around the new ones gets an item a line; a call that is still too
-    long gets its arguments on a line of their own, or on one each.
-    """
-
-    def __init__(
-        self,
-        generated: set[cst.CSTNode],
-        indent: str,
-        room: int,
-        outer: cst.Call | None = None,
-    ) -> None:
-        super().__init__()
-        self.generated = generated
-        self.outer = outer
-        self.indent = indent
-        self.room = room  # for characters in a line
-        self.depth = 1
-        self.lead = ""  # of the line that is being visited, beyond that of the statement
-        self.broken: cst.Dict | None = None
-
-    def visit_ParenthesizedWhitespace(self, node: cst.ParenthesizedWhitespace) -> None:
-        self.lead = node.last_line.value
-
-    def visit_FormattedString(self, node: cst.FormattedString) -> bool:
-        return False
-
-    def visit_Dict(self, node: cst.Dict) -> bool:
-        if self._breaks(node):
-            self.broken = node
-            self.depth += 1
-        return True
-
-    def leave_Dict(self, original_node: cst.Dict, updated_node: cst.Dict) -> cst.Dict:
-        if original_node is not self.broken:
-            return updated_node
-        self.depth -= 1
-        last = len(updated_node.elements) - 1
-        elements = [
-            element.with_changes(
-                comma=cst.Comma(
-                    whitespace_before=cst.SimpleWhitespace(""),
-                    whitespace_after=self._line(i < last),
-                )
-            )
-            for i, element in enumerate(updated_node.elements)
-        ]
-        brace = cst.LeftCurlyBrace(whitespace_after=self._line(True))
-        return updated_node.with_changes(elements=elements, lbrace=brace)
-
-    def _breaks(self, node: cst.Dict) -> bool:
-        inside = (e.value for e in node.elements if isinstance(e, cst.DictElement))
-        code = cst.Module([]).code_for_node(node)
-        if self.depth > 1 and 4 * (self.depth - 1) + len(code) < self.room:
-            return False
-        flat = "\n" not in code
-        return flat and self.broken is None and any(value in self.generated for value in inside)
-
-    def _line(self, inner: bool) -> cst.ParenthesizedWhitespace:
-        depth = self.depth if inner else self.depth - 1
-        return cst.ParenthesizedWhitespace(
-            indent=True, last_line=cst.SimpleWhitespace(self.lead + self.indent * depth)
-        )
-
-    def visit_Call(self, node: cst.Call) -> bool:
-        if node is self.outer:
-            self.depth += 1
-        if node not in self.generated:
-            return True
-        if not node.args and isinstance(node.func, cst.Attribute):
-            self.generated.add(node.func.value)  # `call(...).full_tensor()`
-            return True
-        return False
-
-    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        if original_node is self.outer:
-            self.depth -= 1
-            return self._broken(updated_node, cst.Module([]).code_for_node(original_node))
-        code = cst.Module([]).code_for_node(updated_node)
-        width = len(self.lead) + 4 * (self.depth - 1) + len(code) + (self.depth > 1)
-        if original_node not in self.generated or (self.depth > 1 and width <= self.room):
-            return updated_node
-        if not updated_node.args or len(code) < self.room // 2 or "\n" in code:
-            return updated_node
-        return self._broken(updated_node, code)
-
-    def _broken(self, call: cst.Call, code: str) -> cst.Call:
-        """`call`, of which `code` is the text on one line, with its arguments on lines below."""
-        last = len(call.args) - 1
-        start = len(cst.Module([]).code_for_node(call.func)) + 2
-        one_line = len(self.lead) + 4 * self.depth + len(code) - start <= self.room
-        args = []
-        for i, arg in enumerate(call.args):
-            if i < last:
-                after = cst.SimpleWhitespace(" ") if one_line else self._line(True)
-                args.append(arg.with_changes(comma=cst.Comma(whitespace_after=after)))
-            elif one_line:
-                args.append(
-                    arg.with_changes(
-                        comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=self._line(False)
-                    )
-                )
-            else:
-                args.append(arg.with_changes(comma=cst.Comma(whitespace_after=self._line(False))))
-        return call.with_changes(args=args, whitespace_before_args=self._line(True))
 
 
 class _Fill(cst.CSTTransformer):
@@ -714,11 +596,6 @@ def _kept(original: cst.BaseStatement) -> bool:
     """Whether blank lines above the first statement of a block are the author's."""
     lines = cast(Statement, original).leading_lines
     return bool(lines) and lines[0].comment is None
-
-
-def _holds(node: cst.CSTNode, wanted: set[cst.CSTNode]) -> bool:
-    """Whether one of the `wanted` is part of `node`."""
-    return node in wanted or any(_holds(child, wanted) for child in node.children)
 
 
 def _comments_only(lines: Sequence[cst.EmptyLine]) -> list[cst.EmptyLine]:
