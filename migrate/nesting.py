@@ -9,7 +9,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
 
 from fsdp_migrate.solve import Solver, WrapFact
 from fsdp_migrate.values import (
@@ -42,6 +42,7 @@ class Nesting:
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
         self._reach: dict[WrapFact, Value] = {}
+        self._below = cache(self._parts)  # looking through the heap takes its time
 
     def role(self, fact: WrapFact) -> Role:
         """What `fact` makes, as far as the values say where it ends up."""
@@ -80,7 +81,7 @@ class Nesting:
             # What a variable or field was before and after the wrap is one joined value.
             todo: list[Atom] = [atom for atom in fact.inner if not isinstance(atom, Wrapped)]
             while todo:
-                for part in self._parts(todo.pop()):
+                for part in self._below(todo.pop()):
                     if part not in found:
                         found.add(part)
                         todo.append(part)
