@@ -128,6 +128,8 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
         telling = [*_lost(finished.output, out), *errors]
     for error in telling[:3]:
         yield f"the {which} version failed: {error}"
+    if telling and all("sys.exit(" in error for error in telling):
+        yield from _last_words(finished.output)
     if any(map(_needs_gpu, telling)) and _rehearsed(out):
         yield (
             "this was a rehearsal on the CPU, where tensors say that they are there, and kernels "
@@ -178,6 +180,12 @@ def _printed_errors(output: str) -> Iterator[str]:
         match = _ERROR.match(line)
         if match:
             yield match.group(1)
+
+
+def _last_words(output: str) -> list[str]:
+    """What a program said before it gave up: how it is to be called, for instance."""
+    own = re.split(r"^.*torch/distributed/elastic", output, maxsplit=1, flags=re.MULTILINE)[0]
+    return list(dict.fromkeys(line for line in own.splitlines() if line.strip()))[-3:]
 
 
 def _progress(out: Path) -> Iterator[str]:

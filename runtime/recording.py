@@ -57,6 +57,10 @@ class Header:
     arguments: tuple[str, ...]
     deterministic: bool
     seed: int | None
+    cuda: str = ""  # what torch was built with, on a GPU
+    nccl: str = ""
+    recorder: str = ""  # the version of this package
+    started: str = ""
     format: int = FORMAT
 
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from fsdp_migrate.runtime.compare.gaps import estimated
 from fsdp_migrate.runtime.compare.verdict import Aspect, Cause, Difference, Kind
 from fsdp_migrate.runtime.recording import NO_MODEL, Recording, Step
 
 ROUNDING = 256  # ulps up to which the order of a sum explains a difference
+_FEW_BITS = 0.02  # relative differences up to which a sum in 16 bits explains one
 _COARSE = 1e-4  # relative differences from which on 16 bits are likely
 
 
@@ -59,6 +61,17 @@ class Evidence:
         """Whether all ranks have the same gradients, as they do once these are reduced."""
         steps = self.steps(which)
         return all(step.gradients == steps[0].gradients for step in steps)
+
+    @property
+    def by_norm(self) -> float:
+        """The largest difference of a gradient in that step, relative to its norm."""
+        worst = 0.0
+        for before, after in zip(self.steps(self.old), self.steps(self.new), strict=False):
+            for name, old in before.gradients.items():
+                new = after.gradients.get(name)
+                if old is not None and new is not None and not old.same(new):
+                    worst = max(worst, estimated(old, new).max_rel)
+        return worst
 
     def losses_before(self, which: Recording) -> int:
         """Calls of backward in the step of the first divergence."""
@@ -202,22 +215,30 @@ def _lost_microbatches(e: Evidence) -> Cause | None:
     if not e.of(Aspect.GRADIENT) or e.of(Aspect.LOSS):
         return None
     worst = max((d.gap.max_rel for d in e.of(Aspect.GRADIENT) if d.gap is not None), default=0)
+    passes = e.losses_before(e.old)
+    if passes > 1 and _COARSE < e.by_norm < _FEW_BITS:
+        return Cause(
+            "gradients of several backward passes are summed in another type",
+            "Under no_sync, FSDP1 sums micro-batches in param_dtype and FSDP2 in reduce_dtype: "
+            "compare with --rtol, or use one type for both.  Or reduce_dtype is another one.",
+            ("FSDP507", "FSDP201"),
+        )
     if worst < 0.05:
         return None
-    if e.first.step and e.losses_before(e.old) == 1:
+    if passes > 1:
+        return Cause(
+            "gradients of several backward passes are not accumulated as before",
+            "no_sync: synchronisation has to be off for all but the last micro-batch and on again "
+            "for the last one.",
+            ("FSDP201",),
+        )
+    if e.first.step and passes == 1:
         return Cause(
             "gradients of the step before are still there",
             "zero_grad is not called, or not on the parameters that are trained.",
             ("FSDP201",),
         )
-    if e.losses_before(e.old) < 2:
-        return None
-    return Cause(
-        "gradients of several backward passes are not accumulated as before",
-        "no_sync: synchronisation has to be off for all but the last micro-batch and on again "
-        "for the last one.",
-        ("FSDP201",),
-    )
+    return None
 
 
 def _presence(e: Evidence) -> Cause | None:

@@ -45,6 +45,16 @@ class Gpu:
     def name(self) -> str:
         return torch.cuda.get_device_name() if _started() else "CUDA, unused"
 
+    @property
+    def cuda(self) -> str:
+        return torch.version.cuda or ""
+
+    @property
+    def nccl(self) -> str:
+        if not torch.distributed.is_nccl_available():
+            return ""
+        return ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
+
     def settle(self) -> None:
         """Wait for what was started, so that the clock can be read."""
         if _started():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import os
 import platform
 import socket
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TextIO
 
 import torch
@@ -284,6 +286,10 @@ class Recorder:
             arguments=self.arguments,
             deterministic=self.settings.deterministic,
             seed=self.settings.seed,
+            cuda=self.gpu.cuda if self.gpu else "",
+            nccl=self.gpu.nccl if self.gpu else "",
+            recorder=_version(),
+            started=datetime.now().astimezone().isoformat(" ", "seconds"),
         )
         os.environ[TAKEN] = str(rank)
         self.settings.out.mkdir(parents=True, exist_ok=True)
@@ -291,3 +297,10 @@ class Recorder:
         events = recording.events_path(self.settings.out, rank).open("w")
         events.write(recording.to_line(header))
         return events
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("fsdp-migrate")
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -20,8 +20,10 @@ class Series:
     values: Sequence[float | None]
 
 
-def line_chart(title: str, description: str, series: Sequence[Series], unit: str) -> str:
-    """Curves over the calls of backward."""
+def line_chart(
+    title: str, description: str, series: Sequence[Series], places: Sequence[int], unit: str
+) -> str:
+    """Curves over numbered calls."""
     values = [v for s in series for v in s.values if v is not None and math.isfinite(v)]
     if not values:
         return _empty(f"{title}: there is nothing to draw.")
@@ -29,44 +31,56 @@ def line_chart(title: str, description: str, series: Sequence[Series], unit: str
     if low == high:
         low, high = low - 0.5, high + 0.5
     ticks = _ticks(low, high)
-    low, high = min(low, ticks[0]), max(high, ticks[-1])
-    count = max(len(s.values) for s in series)
+    low, high = ticks[0], ticks[-1]
 
     def y(value: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
 
     parts = [_grid(y(tick), _number(tick)) for tick in ticks]
-    parts += _steps(count, unit)
+    parts += _calls(places, unit)
     for one in series:
-        parts.append(_curve(one, [None if v is None else y(v) for v in one.values], count))
+        parts.append(_curve(one, [None if v is None else y(v) for v in one.values]))
     return _svg(title, description, HEIGHT, parts)
 
 
-def log_chart(title: str, description: str, values: Sequence[float | None], unit: str) -> str:
-    """Bars on a logarithmic axis, for differences; zero has no bar."""
+def log_chart(
+    title: str,
+    description: str,
+    values: Sequence[float | None],
+    places: Sequence[int],
+    unit: str,
+) -> str:
+    """Differences on a logarithmic axis, with a line of their own for those that are zero."""
     finite = [v for v in values if v is not None and v > 0 and math.isfinite(v)]
-    if not finite:
+    endless = [v for v in values if v is not None and math.isinf(v)]
+    if not finite and not endless:
         return _empty(f"{title}: all differences are exactly zero.")
-    low = math.floor(math.log10(min(finite)))
-    high = max(math.ceil(math.log10(max(finite))), low + 1)
-    base = HEIGHT - BOTTOM
+    low = math.floor(math.log10(min(finite, default=1.0)))
+    high = max(math.ceil(math.log10(max(finite, default=1.0))), low + 1)
+    zero = HEIGHT - BOTTOM
+    base = zero - 24
 
     def y(value: float) -> float:
+        if value == 0:
+            return zero
+        if math.isinf(value):
+            return TOP
         return TOP + (base - TOP) * (high - math.log10(value)) / (high - low)
 
     step = max(1, (high - low) // 6)
     parts = [_grid(y(10.0**e), f"1e{e}") for e in range(low, high + 1, step)]
-    parts += _steps(len(values), unit)
-    slot = (WIDTH - LEFT - RIGHT) / len(values)
-    for place, value in enumerate(values):
-        if value is None or value <= 0:
+    parts += [_grid(zero, "0"), *_calls(places, unit)]
+    heights = [None if v is None else y(v) for v in values]
+    above = [h if v else None for h, v in zip(heights, values, strict=True)]
+    parts.append(_curve(Series(title, "apart", above), above))
+    for place, (number, value) in enumerate(zip(places, values, strict=True)):
+        if value is None:
             continue
-        top = y(value) if math.isfinite(value) else TOP
-        name = escape(f"{unit} {place}: {value:.3g}")
+        name = escape(f"{unit} {number}: {value:.3g}")
+        kind, radius = "dot" if value else "zero", 3 if len(values) <= 100 else 1.5
         parts.append(
-            f'<rect class="bar" x="{LEFT + slot * place + slot * 0.15:.1f}" y="{top - 1:.1f}" '
-            f'width="{max(slot * 0.7, 1):.1f}" height="{base - top + 1:.1f}">'
-            f"<title>{name}</title></rect>"
+            f'<circle class="{kind}" cx="{_x(place, len(values)):.1f}" cy="{y(value):.1f}" '
+            f'r="{radius}"><title>{name}</title></circle>'
         )
     return _svg(title, description, HEIGHT, parts)
 
@@ -117,13 +131,13 @@ def level(value: float | None) -> int:
 
 
 _BOUNDS = (1e-7, 1e-5, 1e-3, 1e-2, 1e-1)
-LEVELS = ("equal", *(f"below {bound:.0e}" for bound in _BOUNDS), "more")
+LEVELS = ("equal", *(f"below {bound:.0e}".replace("-0", "-") for bound in _BOUNDS), "more")
 
 
 def _svg(title: str, description: str, height: float, parts: Sequence[str]) -> str:
     return (
         f'<svg role="img" viewBox="0 0 {WIDTH} {height:g}" aria-label="{escape(title)}. '
-        f'{escape(description)}" tabindex="0"><g aria-hidden="true">{"".join(parts)}</g></svg>'
+        f'{escape(description)}"><g aria-hidden="true">{"".join(parts)}</g></svg>'
     )
 
 
@@ -138,12 +152,12 @@ def _grid(y: float, label: str) -> str:
     )
 
 
-def _steps(count: int, unit: str) -> list[str]:
-    every = max(1, math.ceil(count / 12))
+def _calls(places: Sequence[int], unit: str) -> list[str]:
+    every = max(1, math.ceil(len(places) / 12))
     marks = [
-        f'<text class="label" x="{_x(n, count):.1f}" y="{HEIGHT - 18}" text-anchor="middle">'
-        f"{n}</text>"
-        for n in range(0, count, every)
+        f'<text class="label" x="{_x(n, len(places)):.1f}" y="{HEIGHT - 18}" text-anchor="middle">'
+        f"{places[n]}</text>"
+        for n in range(0, len(places), every)
     ]
     axis = f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
     return [*marks, f"{axis}{escape(unit)}</text>"]
@@ -153,8 +167,8 @@ def _x(place: int, count: int) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * (place + 0.5) / count
 
 
-def _curve(series: Series, heights: Sequence[float | None], count: int) -> str:
-    path, pen = [], "M"
+def _curve(series: Series, heights: Sequence[float | None]) -> str:
+    path, pen, count = [], "M", len(heights)
     for place, y in enumerate(heights):
         if y is None or not math.isfinite(y):
             pen = "M"
@@ -167,12 +181,12 @@ def _curve(series: Series, heights: Sequence[float | None], count: int) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers around an interval."""
     raw = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [n * step for n in range(first, last + 1)] or [low, high]
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [n * step for n in range(first, last + 1)]
 
 
 def _number(value: float) -> str:

@@ -19,6 +19,7 @@ class Site:
     code: str
     message: str
     tier: str
+    anchor: str = ""  # its name on the page
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,24 @@ class FileChange:
     hunks: tuple[Hunk, ...]
     rest: tuple[Site, ...] = ()
 
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """All findings in the file."""
+        return (*(site for hunk in self.hunks for site in hunk.sites), *self.rest)
+
 
 def changes(
     old: Path, new: Path, findings: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> tuple[FileChange, ...]:
     """The changes of the files `names`, and of every file with a finding, below two folders."""
     paths = sorted({*names, *(str(finding["path"]) for finding in findings)})
-    return tuple(_change(old / path, new / path, path, findings) for path in paths)
+    numbered = [{**finding, "anchor": f"site{n}"} for n, finding in enumerate(findings)]
+    return tuple(_change(old / path, new / path, path, numbered) for path in paths)
 
 
 def _change(old: Path, new: Path, path: str, findings: Sequence[Mapping[str, Any]]) -> FileChange:
     sites = [
-        Site(int(f["line"]), str(f["code"]), str(f["message"]), str(f["tier"]))
+        Site(int(f["line"]), str(f["code"]), str(f["message"]), str(f["tier"]), str(f["anchor"]))
         for f in findings
         if f["path"] == path
     ]

@@ -11,10 +11,12 @@ from fsdp_migrate.runtime.compare import Difference, Outcome, Tally, Verdict
 from fsdp_migrate.runtime.compare.words import headline
 from fsdp_migrate.runtime.recording import NoRecording, Recording
 from fsdp_migrate.runtime.report import charts, series
+from fsdp_migrate.runtime.report.html import figure, folded, scroller, section, table
 from fsdp_migrate.runtime.report.migration import FileChange, Hunk, Site
 from fsdp_migrate.runtime.report.style import CSS
 
 SHOWN = 200  # differences in the table
+SUSPECTS = 8  # sites behind the likely cause
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
 
@@ -45,7 +47,7 @@ def render(
         f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>{CSS}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#details">Skip to the details</a>\n'
-        f'{_header(verdict)}\n<main id="details">\n' + "\n".join(sections) + "\n</main>\n"
+        f'{_header(verdict, changes)}\n<main id="details">\n' + "\n".join(sections) + "\n</main>\n"
         "</body>\n</html>\n"
     )
 
@@ -57,7 +59,7 @@ def _read(folder: Path) -> Recording | None:
         return None
 
 
-def _header(verdict: Verdict) -> str:
+def _header(verdict: Verdict, changes: Sequence[FileChange]) -> str:
     lines = [f"<h1>{escape(headline(verdict))}</h1>"]
     if verdict.first is not None:
         label = "First divergence" if verdict.outcome is Outcome.DIFFERENT else "Reason"
@@ -68,6 +70,7 @@ def _header(verdict: Verdict) -> str:
             f"<p><strong>Likely cause:</strong> {escape(verdict.cause.title)}{codes}<br>"
             f'<span class="soft">{escape(verdict.cause.explanation)}</span></p>'
         )
+        lines.append(_suspects(verdict.cause.codes, changes))
     body = "\n".join(lines)
     return (
         '<header><p class="eyebrow">fsdp-migrate: does the new version train as the old one?</p>'
@@ -75,29 +78,15 @@ def _header(verdict: Verdict) -> str:
     )
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 99) -> str:
-    """A table of escaped cells; from column `numbers` on they are aligned to the right."""
-
-    def cell(tag: str, place: int, text: str, scope: str = "") -> str:
-        kind = ' class="n"' if place >= numbers else ""
-        return f"<{tag}{kind}{scope}>{text}</{tag}>"
-
-    heading = "".join(cell("th", n, escape(t), ' scope="col"') for n, t in enumerate(head))
-    body = "".join(
-        "<tr>"
-        + cell("th", 0, row[0], ' scope="row"')
-        + "".join(cell("td", n, text) for n, text in enumerate(row[1:], 1))
-        + "</tr>"
-        for row in rows
+def _suspects(codes: Sequence[str], changes: Sequence[FileChange]) -> str:
+    """Links to what was migrated by the rules that the likely cause names."""
+    found = [(change, site) for change in changes for site in change.sites if site.code in codes]
+    items = "".join(
+        f'<li><a href="#{site.anchor}">{escape(change.path)}:{site.line}</a> '
+        f"<code>{escape(site.code)}</code> {escape(site.message)}</li>"
+        for change, site in found[:SUSPECTS]
     )
-    return (
-        f'<div class="scroll"><table><thead><tr>{heading}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return f"<p><strong>Migrated there:</strong></p><ul>{items}</ul>" if items else ""
 
 
 def _summary(verdict: Verdict) -> Iterator[str]:
@@ -107,7 +96,7 @@ def _summary(verdict: Verdict) -> Iterator[str]:
             for aspect, tally in verdict.tallies.items()
         ]
         head = ("What", "Compared", "Result", "Largest difference")
-        yield _section("What was compared", _table(head, rows))
+        yield section("What was compared", table("What was compared", head, rows))
 
 
 def _result(tally: Tally) -> str:
@@ -124,34 +113,37 @@ def _worst(tally: Tally) -> str:
 
 def _losses(old: Recording, new: Recording) -> Iterator[str]:
     curves = series.losses(old, new)
-    apart = curves.differences()
-    worst = max((d for d in apart if d is not None), default=0.0)
+    worst = max((d for d in curves.apart if d is not None), default=0.0)
+    places, drawn = curves.drawn()
+    unit = "call of backward"
     chart = charts.line_chart(
         "Loss of both versions on rank 0",
         f"{len(curves.old)} values; largest difference {worst:.3g}",
-        [
-            charts.Series("old", "old", curves.old),
-            charts.Series("new", "new", curves.new),
-        ],
-        "call of backward",
+        [charts.Series("old", "old", drawn.old), charts.Series("new", "new", drawn.new)],
+        places,
+        unit,
     )
     gap = charts.log_chart(
         "Difference of the losses",
         f"Absolute difference on a logarithmic axis, at most {worst:.3g}",
-        apart,
-        "call of backward",
+        drawn.apart,
+        places[: len(drawn.apart)],
+        unit,
     )
     rows = [
-        (str(n), _loss(x), _loss(y), "" if d is None else f"{d:.3g}")
-        for n, (x, y, d) in enumerate(zip(curves.old, curves.new, apart, strict=False))
-    ][:SHOWN]
-    table = _table(("Call", "Old", "New", "Difference"), rows, 1)
-    yield _section(
+        (str(place), _loss(x), _loss(y), "" if d is None else f"{d:.3g}")
+        for place, x, y, d in zip(places, drawn.old, drawn.new, drawn.apart, strict=False)
+    ]
+    legend = (
+        'Loss on rank 0: <span class="entry"><span class="key k-old"></span>old</span>'
+        '<span class="entry"><span class="key k-new"></span>new, drawn over it</span>'
+    )
+    numbers = table("Losses", ("Call", "Old", "New", "Difference"), rows, 1)
+    yield section(
         "Loss",
-        f'<figure>{chart}<figcaption><span class="key k-old"></span>old'
-        '<span class="key k-new"></span>new, drawn over it</figcaption></figure>'
-        f"<figure>{gap}<figcaption>Absolute difference, logarithmic</figcaption></figure>"
-        f"<details><summary>The numbers</summary>{table}</details>",
+        figure(legend, chart)
+        + figure("Absolute difference, on a logarithmic axis", gap)
+        + folded("The numbers", numbers),
     )
 
 
@@ -165,7 +157,7 @@ def _heat(old: Recording, new: Recording) -> Iterator[str]:
         return
     if heat.equal:
         text = f"All {len(heat.rows) + heat.hidden} parameters and buffers are equal at all steps."
-        yield _section("Parameters by step", f'<p class="yes">✓ {escape(text)}</p>')
+        yield section("Parameters by step", f'<p class="yes">✓ {escape(text)}</p>')
         return
     chart = charts.heat_map(
         "Relative difference of each parameter after each step",
@@ -184,12 +176,16 @@ def _heat(old: Recording, new: Recording) -> Iterator[str]:
         for name, cells in zip(heat.rows, heat.cells, strict=True)
         if _most(cells)
     ]
-    table = _table(("Parameter", "First differs at step", "Largest difference"), rows, 1)
-    yield _section(
+    numbers = table(
+        "Parameters that differ",
+        ("Parameter", "First differs at step", "Largest difference"),
+        rows,
+        1,
+    )
+    caption = f"Relative difference of norms, over all ranks: {keys}{escape(hidden)}"
+    yield section(
         "Parameters by step",
-        f'<figure><div class="scroll">{chart}</div><figcaption>Relative difference of norms: '
-        f"{keys}{escape(hidden)}</figcaption></figure>"
-        f"<details><summary>The numbers</summary>{table}</details>",
+        figure(caption, scroller("Parameters by step", chart)) + folded("The numbers", numbers),
     )
 
 
@@ -216,9 +212,9 @@ def _collectives(old: Recording, new: Recording) -> Iterator[str]:
     head = ("Collective", "Old count", "New count", "Old bytes", "New bytes", "Ratio")
     caption = '<p class="soft">Per step, the median over all steps, on rank 0.</p>'
     if rows:
-        yield _section("Communication", caption + _table(head, rows, 1))
+        yield section("Communication", caption + table("Collectives", head, rows, 1))
     else:
-        yield _section("Communication", "<p>No collective was counted.</p>")
+        yield section("Communication", "<p>No collective was counted.</p>")
 
 
 def _costs(old: Recording, new: Recording) -> Iterator[str]:
@@ -232,23 +228,22 @@ def _costs(old: Recording, new: Recording) -> Iterator[str]:
         sizes = (f"{peak / 2**20:,.1f} MiB" for peak in peaks if peak)
         rows.append(("Peak GPU memory", *sizes, f"{peaks[1] / peaks[0]:.2f}"))
     if rows:
-        note = "" if peaks[0] else '<p class="soft">No GPU: memory was not measured.</p>'
-        table = _table(("", "Old", "New", "Ratio"), rows, 1)
-        yield _section("Time and memory", table + note)
+        note = "The time that recording takes is left out."
+        if not peaks[0]:
+            note += " There was no GPU, so memory was not measured."
+        note = f'<p class="soft">{note}</p>'
+        costs = table("Time and memory", ("", "Old", "New", "Ratio"), rows, 1)
+        yield section("Time and memory", costs + note)
 
 
 def _differences(verdict: Verdict) -> Iterator[str]:
     if verdict.differences:
         rows = [_difference(d) for d in verdict.differences[:SHOWN]]
-        table = _table(("What", "Rank", "Step", "In words"), rows)
+        listed = table("Differences", ("What", "Rank", "Step", "In words"), rows)
         more = len(verdict.differences) - len(rows)
         rest = f'<p class="soft">… and {more} more.</p>' if more > 0 else ""
-        opened = "" if len(rows) > 20 else " open"
-        yield _section(
-            "Differences",
-            f"<details{opened}><summary>{len(verdict.differences)} in all, in the order in which "
-            f"they happened</summary>{table}{rest}</details>",
-        )
+        words = f"{len(verdict.differences)} in all, in the order in which they happened"
+        yield section("Differences", folded(words, listed + rest, opened=len(rows) <= 20))
 
 
 def _difference(difference: Difference) -> tuple[str, str, str, str]:
@@ -266,27 +261,34 @@ def _changes(changes: Sequence[FileChange]) -> Iterator[str]:
     parts = []
     for change in changes:
         parts.append(f"<h3><code>{escape(change.path)}</code></h3>")
-        parts += [_hunk(hunk) for hunk in change.hunks]
-        parts += [_site(site) for site in change.rest]
-    yield _section("The migration", "".join(parts))
+        parts += [_hunk(hunk, change) for hunk in change.hunks]
+        if change.rest:
+            parts.append('<p class="where soft">Found, and nothing changed there:</p>')
+            parts += [_site(site) for site in change.rest]
+    yield section("The migration", "".join(parts))
 
 
-def _hunk(hunk: Hunk) -> str:
+def _hunk(hunk: Hunk, change: FileChange) -> str:
     classes = {"+": "added", "-": "removed", " ": "kept"}
     lines = "".join(
         f'<span class="{classes[sign]}">{escape(sign + text) or " "}</span>'
         for sign, text in hunk.lines
     )
-    sites = "".join(map(_site, hunk.sites))
+    why = "".join(map(_site, hunk.sites))
+    if not hunk.sites:  # imports, or a line that moved: what another place needs
+        codes = ", ".join(dict.fromkeys(site.code for site in change.sites))
+        why = f'<p class="rule soft">Follows from the other changes: {escape(codes)}</p>'
     return (
-        f'{sites}<pre tabindex="0" aria-label="{escape(hunk.heading)}"><code>{lines}</code></pre>'
+        f'<div class="hunk"><p class="where soft">{escape(hunk.heading)}</p>{why}'
+        f'<pre tabindex="0" role="region" aria-label="{escape(f"{change.path}, {hunk.heading}")}">'
+        f"<code>{lines}</code></pre></div>"
     )
 
 
 def _site(site: Site) -> str:
     return (
-        f'<p class="rule"><code>{escape(site.code)}</code> <span class="soft">line {site.line}, '
-        f"{escape(site.tier)}:</span> {escape(site.message)}</p>"
+        f'<p class="rule" id="{site.anchor}"><code>{escape(site.code)}</code> <span class="soft">'
+        f"line {site.line}, {escape(site.tier)}:</span> {escape(site.message)}</p>"
     )
 
 
@@ -296,14 +298,19 @@ def _environment(old: Recording | None, new: Recording | None) -> Iterator[str]:
     for label, name in (
         ("Device", "device"),
         ("torch", "torch"),
+        ("CUDA", "cuda"),
+        ("NCCL", "nccl"),
         ("Python", "python"),
+        ("fsdp-migrate", "recorder"),
         ("Ranks", "world"),
         ("Host", "host"),
+        ("Started", "started"),
         ("Order-independent reductions", "deterministic"),
         ("Program", "arguments"),
     ):
         cells = [_setting(getattr(head, name)) if head else "no recording" for head in heads]
-        rows.append((escape(label), *map(escape, cells)))
+        if any(cells):
+            rows.append((escape(label), *map(escape, cells)))
     notes = dict.fromkeys(
         note
         for run in (old, new)
@@ -311,8 +318,8 @@ def _environment(old: Recording | None, new: Recording | None) -> Iterator[str]:
         for note in (rank.end.notes if rank.end else ())
     )
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    table = _table(("", "Old", "New"), rows)
-    yield _section("Environment", table + (f"<ul>{listed}</ul>" if listed else ""))
+    versions = table("Environment", ("", "Old", "New"), rows)
+    yield section("Environment", versions + (f"<ul>{listed}</ul>" if listed else ""))
 
 
 def _setting(value: object) -> str:

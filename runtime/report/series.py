@@ -11,6 +11,7 @@ from fsdp_migrate.runtime.compare.communication import medians
 from fsdp_migrate.runtime.recording import Fingerprint, Prints, Rank, Recording, Step
 
 ROWS, COLUMNS = 60, 120  # of a heat map; more cannot be read
+POINTS = 400  # of a curve
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,35 @@ class Losses:
     old: list[float | None]
     new: list[float | None]
 
-    def differences(self) -> list[float | None]:
+    @property
+    def apart(self) -> list[float | None]:
         """How far they are apart."""
-        pairs = zip(self.old, self.new, strict=False)
-        return [None if x is None or y is None else abs(x - y) for x, y in pairs]
+        return [_apart(x, y) for x, y in zip(self.old, self.new, strict=False)]
+
+    def drawn(self) -> tuple[list[int], Losses]:
+        """The calls of backward to draw: of many, those that differ most among their neighbours."""
+        count = max(len(self.old), len(self.new))
+        size = max(1, math.ceil(count / POINTS))
+        apart = [-1.0 if d is None else d for d in self.apart]
+        apart += [-1.0] * (count - len(apart))
+        places = [
+            max(range(begin, min(begin + size, count)), key=apart.__getitem__)
+            for begin in range(0, count, size)
+        ]
+        old, new = (
+            [values[place] if place < len(values) else None for place in places]
+            for values in (self.old, self.new)
+        )
+        return places, Losses(old, new)
+
+
+def _apart(old: float | None, new: float | None) -> float | None:
+    if old is None or new is None:
+        return None
+    if old == new or (math.isnan(old) and math.isnan(new)):
+        return 0.0
+    distance = abs(old - new)
+    return math.inf if math.isnan(distance) else distance
 
 
 @dataclass(frozen=True)

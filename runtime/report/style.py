@@ -6,16 +6,16 @@ CSS = """
   --page: #fbfbfa; --panel: #ffffff; --ink: #1d2125; --soft: #59616b; --line: #d9dde2;
   --good: #116b37; --bad: #a8201a; --warn: #7a5200; --old: #2f5fb3; --new: #c2571a;
   --add: #e3f5e8; --del: #fbe6e4; --code: #f3f4f5;
-  --h0: #eceef0; --h1: #d7e3f1; --h2: #a9c6e6; --h3: #74a1d3; --h4: #e0a458; --h5: #cf6a33;
-  --h6: #96201b;
+  --h0: #eceef0; --h1: #fbe9b7; --h2: #f8cd74; --h3: #f0a13f; --h4: #dd6b2c; --h5: #b2381d;
+  --h6: #701010;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #14171a; --panel: #1c2024; --ink: #e6e8ea; --soft: #a4adb7; --line: #363c43;
     --good: #6fd08f; --bad: #ff8f86; --warn: #e8bd62; --old: #86b0f2; --new: #f2a36e;
     --add: #173724; --del: #43201f; --code: #252a2f;
-    --h0: #2a2f34; --h1: #25405f; --h2: #2f5c8e; --h3: #4a84c4; --h4: #b07a2d; --h5: #d9773d;
-    --h6: #ff8f86;
+    --h0: #2a2f34; --h1: #47391f; --h2: #745521; --h3: #a66f22; --h4: #d78530; --h5: #f3a968;
+    --h6: #ffddb8;
   }
 }
 * { box-sizing: border-box; }
@@ -41,24 +41,26 @@ section h2 { margin-top: 1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
+  vertical-align: baseline; }
 td.n, th.n { text-align: right; }
 th { font-weight: 600; color: var(--soft); font-size: .9rem; }
-tbody th { color: var(--ink); }
+tbody th { color: var(--ink); font-size: 1rem; font-weight: 500; }
 figure { margin: .6rem 0; }
-figcaption { font-size: .9rem; }
+figcaption { font-size: .9rem; margin-bottom: .3rem; }
 svg { width: 100%; height: auto; display: block; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 .grid { stroke: var(--line); stroke-width: 1; }
 .curve { fill: none; stroke-linejoin: round; stroke-linecap: round; }
 .old { stroke: var(--old); stroke-width: 5; opacity: .55; }
 .new { stroke: var(--new); stroke-width: 2; stroke-dasharray: 6 4; }
-.bar { fill: var(--bad); }
+.apart { stroke: var(--bad); stroke-width: 1; opacity: .5; }
+.dot { fill: var(--bad); }
+.zero { fill: var(--panel); stroke: var(--soft); }
 .heat0 { fill: var(--h0); } .heat1 { fill: var(--h1); } .heat2 { fill: var(--h2); }
 .heat3 { fill: var(--h3); } .heat4 { fill: var(--h4); } .heat5 { fill: var(--h5); }
 .heat6 { fill: var(--h6); }
-.entry { white-space: nowrap; }
-.key { display: inline-block; width: 1.6rem; height: .7rem; margin: 0 .35rem 0 .9rem; }
+.entry { white-space: nowrap; margin-right: .9rem; }
+.key { display: inline-block; width: 1.6rem; height: .7rem; margin-right: .35rem; }
 .key.k-old { background: var(--old); opacity: .55; }
 .key.k-new { background: repeating-linear-gradient(90deg, var(--new) 0 6px, transparent 6px 10px);
   height: .2rem; margin-bottom: .25rem; }
@@ -73,7 +75,12 @@ pre { background: var(--code); border-radius: .35rem; padding: .6rem 0; overflow
   margin: .5rem 0; }
 pre span { display: block; padding: 0 .8rem; min-width: max-content; }
 .added { background: var(--add); } .removed { background: var(--del); }
-.rule { margin: .3rem 0 .3rem 0; }
+.rule, .where { margin: .3rem 0; }
+.hunk { margin: 1.2rem 0; }
+.where { font-size: .9rem; }
+:target { background: var(--code); outline: .3rem solid var(--code); }
+a { color: inherit; }
+.verdict ul { margin: .2rem 0 .4rem; padding-left: 1.2rem; }
 .skip { position: absolute; left: -100rem; }
 .skip:focus { left: 1rem; top: 1rem; background: var(--panel); padding: .5rem; }
 @media print { section { break-inside: avoid; } }

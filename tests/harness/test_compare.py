@@ -106,6 +106,23 @@ def test_the_first_divergence_comes_first(tmp_path: Path) -> None:
     assert steps == sorted(steps)
 
 
+@pytest.mark.parametrize(
+    ("gradient", "title"),
+    [
+        (WEIGHT.bfloat16().float() + 0.08 * (WEIGHT.abs() < 0.05), "summed in another type"),
+        (WEIGHT.flip(0), "not accumulated as before"),
+    ],
+)
+def test_sums_of_micro_batches(tmp_path: Path, gradient: torch.Tensor, title: str) -> None:
+    def run(tensor: torch.Tensor) -> list[Any]:
+        return [synthetic.loss(0), *events({"gradients": other(tensor)})]
+
+    old = synthetic.write(tmp_path / "old", run(WEIGHT))
+    found = compare(old, synthetic.write(tmp_path / "new", run(gradient)))
+    assert found.cause is not None
+    assert title in found.cause.title
+
+
 def test_ranks_that_part_are_named(tmp_path: Path) -> None:
     found = verdict(tmp_path, {"gradients": other(WEIGHT * 3)}, rank=1)
     assert found.first is not None

@@ -14,7 +14,7 @@ import pytest
 from fsdp_migrate.runtime import report
 from fsdp_migrate.runtime.compare import compare
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
-from fsdp_migrate.runtime.report import charts
+from fsdp_migrate.runtime.report import charts, series
 from harness import synthetic
 from harness.synthetic import WEIGHT, events
 
@@ -131,7 +131,15 @@ def test_charts_speak_and_can_be_reached(tmp_path: Path) -> None:
     for chart in parsed.of("svg"):
         assert chart["role"] == "img"
         assert chart["aria-label"]
-        assert chart["tabindex"] == "0"
+    scrolled = [a for a in parsed.of("div") if a.get("class") == "scroll"] + parsed.of("pre")
+    assert scrolled
+    for region in scrolled:
+        assert (region["role"], region["tabindex"]) == ("region", "0")
+        assert region["aria-label"]
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["aria-labelledby"] for a in parsed.of("section")} <= set(ids)
+    assert {str(a["href"]).removeprefix("#") for a in parsed.of("a")} <= set(ids)
     assert parsed.of("html") == [{"lang": "en"}]
     assert any(link.get("class") == "skip" for link in parsed.of("a"))
     assert all(head["scope"] in ("col", "row") for head in parsed.of("th"))
@@ -146,6 +154,7 @@ def test_the_migration_shows_hunks_and_rules(tmp_path: Path) -> None:
     assert (signs.count("-"), signs.count("+"), signs.count(" ")) == (1, 1, 6)
     text = Page(page(tmp_path)).text
     assert "-model = FSDP(model)" in text
+    assert "lines 17 to 23" in text
     assert "+model = fully_shard(model)" in text
 
 
@@ -158,16 +167,30 @@ def test_a_report_of_a_failure(tmp_path: Path) -> None:
     assert "no recording" in parsed.text
 
 
-@pytest.mark.parametrize("values", [[], [None], [1.0], [1.0, 1.0], [1.0, None, float("nan"), 3.0]])
+@pytest.mark.parametrize(
+    "values",
+    [[], [None], [0.0], [1.0], [1.0, 1.0], [1e-9, 0.0, None, 3.0], [float("inf")], [7e5, 7e-5]],
+)
 def test_charts_of_little(values: list[float | None]) -> None:
-    series = [charts.Series("old", "old", values)]
+    curves = [charts.Series("old", "old", values)]
     for text in (
-        charts.line_chart("t", "d", series, "step"),
-        charts.log_chart("t", "d", values, "step"),
+        charts.line_chart("t", "d", curves, range(len(values)), "step"),
+        charts.log_chart("t", "d", values, range(len(values)), "step"),
         charts.heat_map("t", "d", ["row"], [str(n) for n in range(len(values))], [values]),
     ):
         assert not Page(text).open
-        assert not re.search(r'="[^"]*nan', text)
+        assert not re.search(r'="[^"]*\b(nan|inf)\b', re.sub("<title>.*?</title>", "", text))
+
+
+def test_long_curves_are_thinned_out_but_keep_the_largest_difference() -> None:
+    old = [float(n) for n in range(5000)]
+    new = [*old[:3333], old[3333] + 0.5, *old[3334:], 1.0]
+    places, drawn = series.Losses([*old], [*new]).drawn()
+    assert len(places) <= series.POINTS
+    assert 3333 in places
+    assert max(d for d in drawn.apart if d is not None) == 0.5
+    nan = float("nan")
+    assert series.Losses([nan, nan, None], [nan, 1.0, 1.0]).apart == [0.0, float("inf"), None]
 
 
 def test_shades_grow_with_the_difference() -> None:
