@@ -36,7 +36,7 @@ class CannotVerify(click.ClickException):
 
 def _comparison(command: Command) -> Command:
     """The options of how to compare."""
-    for option in (
+    options = (
         click.option("--rtol", default=0.0, metavar="X", help="Relative tolerance; 0 means bits."),
         click.option("--atol", default=0.0, metavar="X", help="Absolute tolerance; 0 means bits."),
         click.option(
@@ -60,7 +60,8 @@ def _comparison(command: Command) -> Command:
             metavar="FILE.html",
             help="Write a report: one HTML file that needs nothing else.",
         ),
-    ):
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -126,6 +127,11 @@ def compare(ctx: click.Context, /, old: Path, new: Path, **chosen: Any) -> None:
     help="torchrun is torch.distributed.run; python is for programs that spawn their ranks.",
 )
 @click.option(
+    "--keep-tensors",
+    metavar="STEPS",
+    help="Record whole tensors of these steps: 7, 3-9 or all.  Default: around the divergence.",
+)
+@click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -141,6 +147,7 @@ def verify(ctx: click.Context, /, **chosen: Any) -> None:
     each version, whose files are compared too; so are files written into the project.
     """
     _need_torch()
+    _need_gpu(chosen["device"])
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # cleans up
     keep: Path | None = chosen["keep"]
     work = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="fsdp-migrate-"))
@@ -254,10 +261,17 @@ def _suspects(migrated: Migrated | None, verdict: Verdict) -> list[str]:
 
 def _launch(chosen: dict[str, Any], project: Path) -> Launch:
     from fsdp_migrate.runtime.launch import Launch
+    from fsdp_migrate.runtime.record.settings import steps
 
+    kept = chosen["keep_tensors"]
+    try:
+        keep = steps(kept) if kept else None
+    except ValueError as error:
+        raise CannotVerify(f"--keep-tensors {kept}: give 7, 3-9 or all") from error
     return Launch(
         nproc=chosen["nproc"],
         timeout=chosen["timeout"],
+        keep=keep,
         device=chosen["device"],
         deterministic=chosen["deterministic_reductions"],
         gpus=chosen["gpus"],
@@ -292,6 +306,14 @@ def _need_torch() -> None:
         raise CannotVerify(
             "torch is not installed here: pip install 'fsdp-migrate[verify]'"
         ) from error
+
+
+def _need_gpu(device: str) -> None:
+    """Say at once what every rank would say."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CannotVerify("--device cuda: this machine has no CUDA device")
 
 
 def _report(

@@ -7,6 +7,8 @@ functions that take the model first. Depends on torch alone.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fsdp_migrate.runtime.autowrap import enable_wrap, wrap
 from fsdp_migrate.runtime.broadcast import broadcast_module_states
 from fsdp_migrate.runtime.clip import clip_grad_norm_
@@ -53,6 +55,9 @@ from fsdp_migrate.runtime.settings import get_state_dict_type, set_state_dict_ty
 from fsdp_migrate.runtime.shard import fully_shard_from_fsdp1
 from fsdp_migrate.runtime.state_dicts import load_model_state_dict, model_state_dict
 from fsdp_migrate.runtime.sync import no_sync
+
+if TYPE_CHECKING:
+    from fsdp_migrate.runtime.testing import assert_trains_identically as assert_trains_identically
 
 __all__ = [
     "BackwardPrefetch",

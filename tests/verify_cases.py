@@ -34,6 +34,8 @@ def command(case: dict[str, Any]) -> list[str]:
         words += ["--gpus", str(case["gpus_per_node"])]
     if case["expect"] == "close":
         words += ["--rtol", str(case.get("rtol", 1e-4)), "--atol", str(case.get("atol", 1e-6))]
+    if "timeout" in case:
+        words += ["--timeout", str(case["timeout"])]
     for pattern in case.get("ignore_stdout", []):
         words += ["--ignore-line", pattern]
     words += ["--no-files"] if case.get("files") == "skip" else []

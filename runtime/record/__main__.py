@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fsdp_migrate.runtime import rehearse
-from fsdp_migrate.runtime.record.settings import Settings
+from fsdp_migrate.runtime.record.settings import Settings, steps
 
 
 def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
@@ -29,7 +29,7 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
     parser.add_argument(
         "--keep-tensors",
         metavar="STEPS",
-        type=_steps,
+        type=steps,
         help="keep the full tensors of these optimizer steps: 7, 3-9 or all",
     )
     parser.add_argument("--gpus", type=int, help="devices that a rehearsed program sees")
@@ -60,13 +60,6 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
     )
     module = ["-m"] if options.module else []
     return settings, [*module, options.program, *options.arguments]
-
-
-def _steps(text: str) -> tuple[int, int]:
-    if text == "all":
-        return 0, sys.maxsize
-    first, _, last = text.partition("-")
-    return int(first), int(last or first)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def start(settings: Settings, arguments: tuple[str, ...], *, child: bool = False
 
     recorder = Recorder(settings, arguments, device, child=child)
     if device == "rehearsal":
-        recorder.notes.update(rehearse.NOTES)
+        recorder.notes = rehearse.NOTES
     recorder.install()
     follow(settings, recorder.finish_child)
     if settings.seed is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,3 +47,11 @@ class Settings:
         data["keep"] = tuple(keep) if keep else None
         data["forbidden"] = Path(forbidden) if forbidden else None
         return cls(**data)
+
+
+def steps(text: str) -> tuple[int, int]:
+    """The first and the last one of `7`, `3-9` or `all`."""
+    if text == "all":
+        return 0, sys.maxsize
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)

@@ -13,10 +13,7 @@ from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
 
 __all__ = ["CannotRehearse", "start"]
 
-NOTES = (
-    "rehearsed on CPU and gloo: CUDA kernels, NCCL and GPU memory were not exercised",
-    "torch.compile ran eagerly",
-)
+NOTES = {"rehearsed on CPU and gloo: CUDA kernels, NCCL and GPU memory were not exercised"}
 
 
 def prepare_environment() -> None:

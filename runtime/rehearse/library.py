@@ -13,6 +13,7 @@ from torch import nn
 from torch.autograd import graph, profiler
 from torch.optim import optimizer
 
+from fsdp_migrate.runtime import rehearse
 from fsdp_migrate.runtime.rehearse.devices import CPU, is_cpu, is_gpu, on_cpu
 from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
 from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
@@ -27,7 +28,7 @@ def install() -> None:
     _autocast_state()
     _profiler()
     _optimizers()
-    os.environ["TORCHDYNAMO_DISABLE"] = "1"  # torch.compile runs eagerly and needs no compiler
+    _compiler()
 
 
 def _modules() -> None:
@@ -168,3 +169,16 @@ def _optimizers() -> None:
     rebinding = Rebinding()
     rebinding.replace(optimizer, "_get_capturable_supported_devices", with_cpu)
     rebinding.apply()
+
+
+def _compiler() -> None:
+    """`torch.compile` runs eagerly and needs no compiler."""
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    original = torch.compile
+
+    @functools.wraps(original)
+    def eager(*args: Any, **kwargs: Any) -> Any:
+        rehearse.NOTES.add("torch.compile ran eagerly")
+        return original(*args, **kwargs)
+
+    put(torch, compile=eager)

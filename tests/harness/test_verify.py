@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from fsdp_migrate.copies import LARGE, Migrated, copy_project, migrate_copy
@@ -107,6 +108,12 @@ def test_a_program_that_fails(project: Path) -> None:
         (("train.py", "--keep", "inside"), "inside the project"),
         (("train.py", "--new", "/etc/hostname"), "is not in"),
         (("-m", "pkg", "--new", "train.py"), "has to be a folder"),
+        (("train.py", "--keep-tensors", "few"), "give 7, 3-9 or all"),
+        pytest.param(
+            ("train.py", "--device", "cuda"),
+            "no CUDA device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_what_cannot_be_verified(project: Path, words: tuple[str, ...], message: str) -> None:
