@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsdp_migrate.facts import Module, parse
-from fsdp_migrate.findings import Finding
-from fsdp_migrate.ignore_file import is_ignored
-from fsdp_migrate.options import Options
-from fsdp_migrate.project import Project, module_name
-from fsdp_migrate.source import Source
+from fsdp_migrate.findings.finding import Finding
+from fsdp_migrate.findings.options import Options
+from fsdp_migrate.planning.suppressions import is_ignored
+from fsdp_migrate.syntax.module import Module, parse
+from fsdp_migrate.syntax.project import Project, module_name
+from fsdp_migrate.syntax.source import Source
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ def migrate(sources: Sequence[Source], options: Options, context: Sequence[Sourc
     modules, errors = _parse(sources, context)
     if not modules:
         return Outcome(errors=tuple(errors))
-    from fsdp_migrate.planning import decide
-    from fsdp_migrate.rewrite import rewrite
+    from fsdp_migrate.planning.ask import decide
+    from fsdp_migrate.rewriting.rewrite import rewrite
 
     facts, findings = decide(Project.of(modules), options)
     findings, changes, broken = rewrite(facts, findings)
     if options.runtime == "vendor":
-        from fsdp_migrate.vendoring import vendor
+        from fsdp_migrate.rewriting.vendoring import vendor
 
         changes = vendor(facts.solver.project, changes)
     if options.mark:
-        from fsdp_migrate.mark import mark
+        from fsdp_migrate.rewriting.todo_comments import mark
 
         for module in facts.solver.project.modules.values():
             mine = [item for item in findings if item.path == module.path]

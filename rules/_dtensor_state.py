@@ -13,16 +13,16 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from fsdp_migrate.contexts import Setting
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import (
+from fsdp_migrate.findings.finding import (
     Edit,
     Import,
     ReplaceExpression,
     ReplaceStatement,
 )
-from fsdp_migrate.rule import Use, torch_path
-from fsdp_migrate.wraps import is_path
+from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.lowering.wrap_call import is_path
+from fsdp_migrate.rule.rule import Use, torch_path
+from fsdp_migrate.syntax.module import Module
 
 TENSOR = "torch.distributed.tensor"
 DTENSOR = Import(TENSOR, "DTensor")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fsdp_migrate.findings import Tier
-from fsdp_migrate.rule import Surface
+from fsdp_migrate.findings.finding import Tier
+from fsdp_migrate.rule.rule import Surface
 
 NATIVE = (Tier.NATIVE,)
 EITHER = (Tier.NATIVE, Tier.SHIM)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings import Finding, Safety, Tier
-from fsdp_migrate.rule import Facts, Rule, Use, finding_at, no_uses
-from fsdp_migrate.rules._evidence import dtypes, owners
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.queries.parameters import dtypes, owners
+from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
 
 LOW = frozenset({"bfloat16", "float16", "half"})
 LOOPS = (ast.For, ast.AsyncFor, ast.While)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, ReplaceStatement, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
-from fsdp_migrate.rules._evidence import is_summoned
-from fsdp_migrate.values import Bound, Func, Method, Symbol, Unknown
+from fsdp_migrate.analysis.values import Bound, Func, Method, Symbol, Unknown
+from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.parameters import is_summoned
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 
 TOUCHING = frozenset(
     {

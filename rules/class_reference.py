@@ -10,8 +10,8 @@ import ast
 import re
 from collections.abc import Iterable
 
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import (
+from fsdp_migrate.analysis.values import Symbol
+from fsdp_migrate.findings.finding import (
     Edit,
     Finding,
     Fix,
@@ -20,12 +20,11 @@ from fsdp_migrate.findings import (
     ReplaceStatement,
     Tier,
 )
-from fsdp_migrate.imports import all_annotations
-from fsdp_migrate.names import FSDP1, ROOT, short
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, finding_at, runtime
-from fsdp_migrate.unwrapping import Unwrapping, unwrapping
-from fsdp_migrate.uses import symbol_of
-from fsdp_migrate.values import Symbol
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, finding_at, runtime
+from fsdp_migrate.rule.uses import symbol_of
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
+from fsdp_migrate.syntax.module import Module, all_annotations
+from fsdp_migrate.syntax.unwrapping import Unwrapping, unwrapping
 
 EQUAL = ast.Eq | ast.Is
 UNEQUAL = ast.NotEq | ast.IsNot

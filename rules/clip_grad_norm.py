@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.rule import (
+from fsdp_migrate.analysis.values import constants
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.rule.queries.duck_typing import asked_by_name
+from fsdp_migrate.rule.rule import (
     Example,
     Facts,
     Rule,
@@ -23,8 +25,6 @@ from fsdp_migrate.rule import (
     runtime,
     torch_path,
 )
-from fsdp_migrate.rules._duck_typing import asked_by_name
-from fsdp_migrate.values import constants
 
 PARTIAL = (Import("functools", "partial"),)
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, ReplaceStatement, Tier
-from fsdp_migrate.names import short
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
-from fsdp_migrate.values import Atom, Result, Symbol
-from fsdp_migrate.wraps import definition, removable
+from fsdp_migrate.analysis.values import Atom, Result, Symbol
+from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Tier
+from fsdp_migrate.lowering.wrap_call import definition, removable
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.syntax.fsdp1_names import short
 
 ON_EACH = "on each unit (`[m for m in model.modules() if isinstance(m, FSDPModule)]`)"
 ADVICE = {

@@ -12,14 +12,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate import frameworks
-from fsdp_migrate.arguments import Arguments
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, Import, Safety, Tier
-from fsdp_migrate.frameworks import sentences
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
-from fsdp_migrate.values import NONE, Symbol, constants, symbols
-from fsdp_migrate.wraps import definition, removable
+from fsdp_migrate.analysis.values import NONE, Symbol, constants, symbols
+from fsdp_migrate.findings.arguments import Arguments
+from fsdp_migrate.findings.finding import Finding, Import, Safety, Tier
+from fsdp_migrate.frameworks import settings as frameworks
+from fsdp_migrate.frameworks.settings import sentences
+from fsdp_migrate.lowering.wrap_call import definition, removable
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.syntax.module import Module
 
 TRAINERS = ("composer.Trainer", "composer.trainer.Trainer", "composer.trainer.trainer.Trainer")
 OLD = ("composer.utils.FSDPConfig", "composer.utils.parallelism.FSDPConfig")

@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.carried import (
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.lowering.wrap_call import MIXED_PRECISION_FIELDS
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.rule.shim_types import (
     RENAMED,
     SYMBOLS,
     carried,
@@ -20,11 +23,8 @@ from fsdp_migrate.carried import (
     take_from_shim,
     type_name,
 )
-from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding
 from fsdp_migrate.rules._surfaces import VALUES
-from fsdp_migrate.wraps import MIXED_PRECISION_FIELDS
+from fsdp_migrate.syntax.fsdp1_names import ROOT
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.carried import carried, take_from_shim
-from fsdp_migrate.findings import (
+from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.findings.finding import (
     Edit,
     Finding,
     Import,
@@ -23,12 +23,12 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.names import FSDP1, ROOT
-from fsdp_migrate.removal import removals, removed_nodes
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.lowering.wrap_call import WrapPlan, is_path
+from fsdp_migrate.rule.dead_code import removals, removed_nodes
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.rule.shim_types import carried, take_from_shim
 from fsdp_migrate.rules._surfaces import CONSTRUCTOR
-from fsdp_migrate.values import Wrapped
-from fsdp_migrate.wraps import WrapPlan, is_path
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 
 DSD = "torch.distributed.checkpoint.state_dict"
 

@@ -13,9 +13,10 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from fsdp_migrate.effects import path_of
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import (
+from fsdp_migrate.analysis.effects import path_of
+from fsdp_migrate.analysis.library.calls import FSDP_METHODS
+from fsdp_migrate.analysis.values import Bound, Instance, Site, Symbol, Wrapped
+from fsdp_migrate.findings.finding import (
     Finding,
     Import,
     InsertStatements,
@@ -24,11 +25,19 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.library import FSDP_METHODS
-from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, finding_at
-from fsdp_migrate.rules._evidence import is_summoned
-from fsdp_migrate.values import Bound, Instance, Site, Symbol, Wrapped
+from fsdp_migrate.rule.queries.parameters import is_summoned
+from fsdp_migrate.rule.rule import (
+    Example,
+    Facts,
+    Rule,
+    Surface,
+    Use,
+    call_parts,
+    finding,
+    finding_at,
+)
+from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.module import Module
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

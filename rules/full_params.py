@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.names import FSDP1, ROOT, short
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

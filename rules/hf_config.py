@@ -2,12 +2,12 @@
 
 https://huggingface.co/docs/transformers/fsdp
 
-The work is done in `fsdp_migrate.config_files`; here is what there is to know about it.
+The work is done in `fsdp_migrate.frameworks.config_files`; here is what there is to know about it.
 """
 
 from __future__ import annotations
 
-from fsdp_migrate.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Rule, no_uses
 
 RULE = Rule(
     code="FSDP612",

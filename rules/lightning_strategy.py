@@ -13,12 +13,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate import frameworks
-from fsdp_migrate.findings import Finding, Tier
-from fsdp_migrate.frameworks import sentences
-from fsdp_migrate.names import short
-from fsdp_migrate.rule import Facts, Rule, Use, finding
-from fsdp_migrate.values import NONE, Const, Symbol, constants
+from fsdp_migrate.analysis.values import NONE, Const, Symbol, constants
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.frameworks import settings as frameworks
+from fsdp_migrate.frameworks.settings import sentences
+from fsdp_migrate.rule.rule import Facts, Rule, Use, finding
+from fsdp_migrate.syntax.fsdp1_names import short
 
 _TRAINER = ("lightning.pytorch", "pytorch_lightning")
 _FABRIC = ("lightning.fabric", "lightning_fabric")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
-from fsdp_migrate.unwrapping import unwrapping
-from fsdp_migrate.values import Cls, Symbol
+from fsdp_migrate.analysis.values import Cls, Symbol
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.syntax.unwrapping import unwrapping
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

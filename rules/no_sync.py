@@ -13,7 +13,8 @@ import ast
 from collections.abc import Iterable
 from textwrap import indent
 
-from fsdp_migrate.findings import (
+from fsdp_migrate.analysis.values import Result, Value
+from fsdp_migrate.findings.finding import (
     Finding,
     Import,
     ReplaceExpression,
@@ -21,9 +22,8 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
-from fsdp_migrate.rules._duck_typing import asked_by_name
-from fsdp_migrate.rules._windows import (
+from fsdp_migrate.rule.queries.duck_typing import asked_by_name
+from fsdp_migrate.rule.queries.no_sync_windows import (
     Window,
     Windows,
     condition_of,
@@ -33,7 +33,7 @@ from fsdp_migrate.rules._windows import (
     may_be_nested,
     windows,
 )
-from fsdp_migrate.values import Result, Value
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

@@ -13,7 +13,8 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fsdp_migrate.findings import (
+from fsdp_migrate.analysis.values import Result
+from fsdp_migrate.findings.finding import (
     Edit,
     Finding,
     Import,
@@ -23,10 +24,9 @@ from fsdp_migrate.findings import (
     Span,
     Tier,
 )
-from fsdp_migrate.names import FSDP1, short
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, runtime
-from fsdp_migrate.uses import split
-from fsdp_migrate.values import Result
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
+from fsdp_migrate.rule.uses import split
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 DSD = "torch.distributed.checkpoint.state_dict"
 NAMES = (

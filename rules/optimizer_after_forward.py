@@ -12,13 +12,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, Import, InsertStatements, Tier
-from fsdp_migrate.names import ROOT
-from fsdp_migrate.order import common_block, parameter_calls
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
-from fsdp_migrate.rules._evidence import calls
-from fsdp_migrate.values import Wrapped
+from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.findings.finding import Finding, Import, InsertStatements, Tier
+from fsdp_migrate.lowering.before_wrap import common_block, parameter_calls
+from fsdp_migrate.rule.queries.parameters import calls
+from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.module import Module
 
 ENDS = frozenset({"backward", "reshard"})
 ALL_UNITS = """\

@@ -14,9 +14,9 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from fsdp_migrate.effects import binds, own_nodes, path_of, reads, touches
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import (
+from fsdp_migrate.analysis.effects import binds, own_nodes, path_of, reads, touches
+from fsdp_migrate.analysis.values import Unknown, Wrapped, constants
+from fsdp_migrate.findings.finding import (
     Edit,
     Finding,
     Fix,
@@ -25,10 +25,10 @@ from fsdp_migrate.findings import (
     Safety,
     Tier,
 )
-from fsdp_migrate.moving import Move, Stays
-from fsdp_migrate.order import Early, Frame, Order, loads, outward
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
-from fsdp_migrate.values import Unknown, Wrapped, constants
+from fsdp_migrate.lowering.before_wrap import Early, Frame, Order, loads, outward
+from fsdp_migrate.lowering.moving import Move, Stays
+from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.module import Module
 
 SWITCH = """\
 {sharded} = dict(zip({unsharded}, {model}.parameters()))

@@ -9,11 +9,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.effects import path_of
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Edit, Finding, ReplaceStatement, Safety, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
-from fsdp_migrate.rules._evidence import (
+from fsdp_migrate.analysis.effects import path_of
+from fsdp_migrate.findings.finding import Edit, Finding, ReplaceStatement, Safety, Tier
+from fsdp_migrate.lowering.wrap_call import HYBRID, definition
+from fsdp_migrate.rule.queries.parameters import (
     called,
     derived,
     feeds,
@@ -22,7 +21,8 @@ from fsdp_migrate.rules._evidence import (
     modules,
     owners,
 )
-from fsdp_migrate.wraps import HYBRID, definition
+from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.module import Module
 
 COUNTS = frozenset({"numel", "nelement"})
 RANKS = frozenset({"dim", "ndimension"})

@@ -10,11 +10,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, ReplaceStatement, Safety, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, finding_at, no_uses
-from fsdp_migrate.rules._evidence import is_summoned, modules, own_path, owners
-from fsdp_migrate.values import Const, Result, Wrapped, constants
+from fsdp_migrate.analysis.values import Const, Result, Wrapped, constants
+from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Safety, Tier
+from fsdp_migrate.rule.queries.parameters import is_summoned, modules, own_path, owners
+from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.module import Module
 
 SAME = frozenset({"data", "detach"})  # what gives the parameter's own storage
 COPIES = frozenset(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings import Finding, ReplaceExpression, ReplaceStatement, Tier
-from fsdp_migrate.names import ROOT, short
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
-from fsdp_migrate.rules._evidence import modules
-from fsdp_migrate.values import Params, Wrapped
+from fsdp_migrate.analysis.values import Params, Wrapped
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.parameters import modules
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
+from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 
 MODULES = (
     "_common_utils", "_debug_utils", "_dynamo_utils", "_exec_order_utils", "_flat_param",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.effects import path_of
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, Tier
-from fsdp_migrate.names import FSDP1
-from fsdp_migrate.rule import Facts, Rule, Use, finding_at, no_uses
-from fsdp_migrate.rules._evidence import calls
-from fsdp_migrate.values import Const, Result, Wrapped
+from fsdp_migrate.analysis.effects import path_of
+from fsdp_migrate.analysis.values import Const, Result, Wrapped
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.queries.parameters import calls
+from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.module import Module
 
 METHODS = frozenset({"state_dict", "clip_grad_norm_", "summon_full_params"})
 STATIC = frozenset(

@@ -11,11 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, ReplaceExpression, Safety, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, call_parts, finding_at, no_uses, runtime
-from fsdp_migrate.rules._evidence import called, calls, dtypes, is_certain, owners
-from fsdp_migrate.values import Result, Wrapped
+from fsdp_migrate.analysis.values import Result, Wrapped
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.rule.queries.parameters import called, calls, dtypes, is_certain, owners
+from fsdp_migrate.rule.rule import Example, Facts, Rule, call_parts, finding_at, no_uses, runtime
+from fsdp_migrate.syntax.module import Module
 
 CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad.clip_grad_norm_"})
 SCALERS = frozenset({"torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.GradScaler"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, ReplaceExpression, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.names import SHARDED_GRAD_SCALER
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, finding, torch_path
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, torch_path
+from fsdp_migrate.syntax.fsdp1_names import SHARDED_GRAD_SCALER
 
 PARAMETERS = (
     "device",

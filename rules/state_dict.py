@@ -11,12 +11,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.contexts import Setting
-from fsdp_migrate.findings import Finding, Import, ReplaceExpression, Span, Tier
-from fsdp_migrate.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
+from fsdp_migrate.analysis.values import is_symbol
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Span, Tier
+from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.lowering.wrap_call import definition
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
 from fsdp_migrate.rules._dtensor_state import loaded, saved
-from fsdp_migrate.values import is_symbol
-from fsdp_migrate.wraps import definition
 
 DSD = "torch.distributed.checkpoint.state_dict"
 SHIMS = {"state_dict": "model_state_dict", "load_state_dict": "load_model_state_dict"}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, Safety, Tier
-from fsdp_migrate.library import DDP
-from fsdp_migrate.names import ROOT
-from fsdp_migrate.rule import Facts, Rule, finding_at, no_uses
-from fsdp_migrate.rules._evidence import called, calls, is_summoned, modules, owners
-from fsdp_migrate.values import Const, Result, Wrapped
+from fsdp_migrate.analysis.library.calls import DDP
+from fsdp_migrate.analysis.values import Const, Result, Wrapped
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules, owners
+from fsdp_migrate.rule.rule import Facts, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.module import Module
 
 COPYING = {
     "copy.deepcopy": "copy.deepcopy",

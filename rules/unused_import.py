@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.facts import Module
-from fsdp_migrate.findings import Finding, Tier
-from fsdp_migrate.names import STARS, is_fsdp1
-from fsdp_migrate.rule import Example, Facts, Rule, Use, finding_at
-from fsdp_migrate.uses import symbol_of
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding_at
+from fsdp_migrate.rule.uses import symbol_of
+from fsdp_migrate.syntax.fsdp1_names import STARS, is_fsdp1
+from fsdp_migrate.syntax.module import Module
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

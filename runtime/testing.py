@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from fsdp_migrate.runtime.compare import Tolerance, Verdict
-from fsdp_migrate.runtime.launch import Launch, Program
-from fsdp_migrate.runtime.proof import prove
+from fsdp_migrate.runtime.verify.launch import Launch, Program
+from fsdp_migrate.runtime.verify.proof import prove
 
 
 def assert_trains_identically(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import readme
-from fsdp_migrate.cli import SUBCOMMANDS, cli
+from fsdp_migrate.cli.main import SUBCOMMANDS, cli
 
 ROOT = readme.ROOT
 PACKAGES = {
@@ -113,7 +113,7 @@ def test_the_wheel_has_all_packages(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "fsdp-migrate = fsdp_migrate.cli:main" in archive.read(entry).decode()
+        assert "fsdp-migrate = fsdp_migrate.cli.main:main" in archive.read(entry).decode()
     assert shipped(".py") <= names
     assert "fsdp_migrate/py.typed" in names
     assert all(name.startswith("fsdp_migrate/") for name in names)
@@ -124,7 +124,7 @@ def test_the_wheel_runs_by_itself(built: Path, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import torch\n")
     code = (
         f"import sys; sys.path.insert(0, {str(wheel)!r})\n"
-        "import fsdp_migrate, fsdp_migrate.cli as cli\n"
+        "import fsdp_migrate, fsdp_migrate.cli.main as cli\n"
         f"assert fsdp_migrate.__file__.startswith({str(wheel)!r}), fsdp_migrate.__file__\n"
         "sys.argv = ['fsdp-migrate', '.']; cli.main()"
     )

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fsdp_migrate.runtime.compare import Tolerance
-from training import train_identically
+from support.training import train_identically
 
 if sys.version_info >= (3, 11):
     import tomllib

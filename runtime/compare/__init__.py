@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.compare.cause import likely_cause
 from fsdp_migrate.runtime.compare.communication import compare_collectives
 from fsdp_migrate.runtime.compare.files import compare_files
@@ -27,7 +26,8 @@ from fsdp_migrate.runtime.compare.verdict import (
     Tolerance,
     Verdict,
 )
-from fsdp_migrate.runtime.recording import NoRecording, Recording
+from fsdp_migrate.runtime.verify import recording
+from fsdp_migrate.runtime.verify.recording import NoRecording, Recording
 
 __all__ = [
     "Aspect",

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from fsdp_migrate.runtime.compare.gaps import estimated
 from fsdp_migrate.runtime.compare.verdict import Aspect, Cause, Difference, Kind
-from fsdp_migrate.runtime.recording import NO_MODEL, Recording, Step
+from fsdp_migrate.runtime.verify.recording import NO_MODEL, Recording, Step
 
 ROUNDING = 256  # ulps up to which the order of a sum explains a difference
 _FEW_BITS = 0.02  # relative differences up to which a sum in 16 bits explains one

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fsdp_migrate.runtime.compare.verdict import Gap
-from fsdp_migrate.runtime.recording import Fingerprint
+from fsdp_migrate.runtime.verify.recording import Fingerprint
 
 if TYPE_CHECKING:
     import torch

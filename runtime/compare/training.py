@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from fsdp_migrate.runtime.compare import gaps
 from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap, Kind
-from fsdp_migrate.runtime.recording import Fingerprint, Groups, Loss, Prints, Rank, Recording, Step
+from fsdp_migrate.runtime.verify.recording import (
+    Fingerprint,
+    Groups,
+    Loss,
+    Prints,
+    Rank,
+    Recording,
+    Step,
+)
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ import hashlib
 
 import torch
 
-from fsdp_migrate.runtime.recording import Fingerprint
+from fsdp_migrate.runtime.verify.recording import Fingerprint
 
 WIDTH = 8  # numbers in a sketch
 _COLUMNS = 1024

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from fsdp_migrate.runtime.record.units import SEE_THROUGH, FlatUnit, SingleUnit, Unit
-from fsdp_migrate.runtime.recording import NO_MODEL
+from fsdp_migrate.runtime.verify.recording import NO_MODEL
 
 FSDPModule: Any = getattr(fsdp, "FSDPModule", ())
 

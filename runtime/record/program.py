@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdp_migrate.runtime import recording, rehearse
+from fsdp_migrate.runtime import rehearse
 from fsdp_migrate.runtime.record.blame import describe
 from fsdp_migrate.runtime.record.children import follow
 from fsdp_migrate.runtime.record.settings import Settings
+from fsdp_migrate.runtime.verify import recording
 
 if TYPE_CHECKING:
     from fsdp_migrate.runtime.record.recorder import Recorder

@@ -26,7 +26,6 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.record import snapshot
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
 from fsdp_migrate.runtime.record.gpu import Gpu
@@ -34,8 +33,9 @@ from fsdp_migrate.runtime.record.inventory import Inventories
 from fsdp_migrate.runtime.record.meter import Meter
 from fsdp_migrate.runtime.record.settings import Settings
 from fsdp_migrate.runtime.record.tee import Tee
-from fsdp_migrate.runtime.recording import End, Header, Loss, Prints, Step
 from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
+from fsdp_migrate.runtime.verify import recording
+from fsdp_migrate.runtime.verify.recording import End, Header, Loss, Prints, Step
 
 TAKEN = "FSDP_MIGRATE_RANK"  # tells the processes that a rank starts that it is recorded
 

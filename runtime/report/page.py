@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.compare import Difference, Outcome, Tally, Verdict
 from fsdp_migrate.runtime.compare.words import headline
-from fsdp_migrate.runtime.recording import NoRecording, Recording
 from fsdp_migrate.runtime.report import charts, series
 from fsdp_migrate.runtime.report.html import figure, folded, scroller, section, table
 from fsdp_migrate.runtime.report.migration import FileChange, Hunk, Site
 from fsdp_migrate.runtime.report.style import CSS
+from fsdp_migrate.runtime.verify import recording
+from fsdp_migrate.runtime.verify.recording import NoRecording, Recording
 
 SHOWN = 200  # differences in the table
 SUSPECTS = 8  # sites behind the likely cause

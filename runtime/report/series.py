@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fsdp_migrate.runtime.compare import gaps
 from fsdp_migrate.runtime.compare.communication import medians
-from fsdp_migrate.runtime.recording import Fingerprint, Prints, Rank, Recording, Step
+from fsdp_migrate.runtime.verify.recording import Fingerprint, Prints, Rank, Recording, Step
 
 ROWS, COLUMNS = 60, 120  # of a heat map; more cannot be read
 POINTS = 400  # of a curve

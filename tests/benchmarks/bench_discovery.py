@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ratios import best, show
 
-from fsdp_migrate import discover as module
+from fsdp_migrate.discovery import discover as module
 
 NOWHERE = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__"})
 

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 from fsdp_migrate.engine import migrate
-from fsdp_migrate.findings import Tier
-from fsdp_migrate.options import Options
-from fsdp_migrate.source import read
+from fsdp_migrate.findings.finding import Tier
+from fsdp_migrate.findings.options import Options
+from fsdp_migrate.syntax.source import read
 
 
 def main(folders: list[str]) -> None:

@@ -11,8 +11,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from fsdp_migrate.config_files.accelerate_yaml import convert_yaml
-from fsdp_migrate.findings import Finding, Safety, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.frameworks.config_files.accelerate_yaml import convert_yaml
 
 PATH = Path("fsdp.yaml")
 WHOLE = """\

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fsdp_migrate.apply import apply_edits
-from fsdp_migrate.arguments import Arguments
-from fsdp_migrate.facts import parse
-from fsdp_migrate.source import Source
+from fsdp_migrate.findings.arguments import Arguments
+from fsdp_migrate.rewriting.statements import apply_edits
+from fsdp_migrate.syntax.module import parse
+from fsdp_migrate.syntax.source import Source
 
 Change = Callable[[Arguments], None]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fsdp_migrate.cli import cli
-from fsdp_migrate.config_files import LARGEST
-from fsdp_migrate.discover import Discovered, discover, uses_fsdp1
+from fsdp_migrate.cli.main import cli
+from fsdp_migrate.discovery.discover import Discovered, discover, uses_fsdp1
+from fsdp_migrate.frameworks.config_files import LARGEST
 
 YAML = "distributed_type: FSDP\nfsdp_config:\n  fsdp_sharding_strategy: 1  # all\n"
 JSON = '{"fsdp": "full_shard auto_wrap"}\n'

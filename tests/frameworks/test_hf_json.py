@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from fsdp_migrate.config_files.hf_json import convert_json
-from fsdp_migrate.findings import Finding, Safety, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.frameworks.config_files.hf_json import convert_json
 
 PATH = Path("fsdp.json")
 ARGUMENTS = """\

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine import contract
-from engine.programs import Run, migrate
-from fsdp_migrate.findings import Tier
+from fsdp_migrate.findings.finding import Tier
+from support import contract
+from support.programs import Run, migrate
 
 # Every field of Accelerate's plugin but `fsdp_version`, and what becomes of it.
 REMOVED = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from training import warm_launch
+from support.training import warm_launch
 
 
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs are launched in forks of a warm process instead of under torchrun."""
-    monkeypatch.setattr("fsdp_migrate.runtime.proof.launch", warm_launch)
+    monkeypatch.setattr("fsdp_migrate.runtime.verify.proof.launch", warm_launch)

@@ -292,8 +292,9 @@ MUTATIONS = (
 
 def kill(mutation: Mutation, folder: Path) -> tuple[bool, str]:
     """Whether the verdict rejects the mutant, and its first words."""
-    from fsdp_migrate.runtime.compare import Outcome
     from training import train_identically
+
+    from fsdp_migrate.runtime.compare import Outcome
 
     subject = SUBJECTS[mutation.program]
     new = folder / mutation.name.replace(" ", "_")

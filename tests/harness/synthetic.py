@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
-from fsdp_migrate.runtime.recording import End, Header, Loss, Step
+from fsdp_migrate.runtime.verify import recording
+from fsdp_migrate.runtime.verify.recording import End, Header, Loss, Step
 
 HEADER = Header(
     rank=0,

@@ -11,7 +11,7 @@ import torch
 
 from fsdp_migrate.runtime.compare import Aspect, Kind, Outcome, Tolerance, Verdict, cause, compare
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
-from fsdp_migrate.runtime.recording import NO_MODEL, End, Loss
+from fsdp_migrate.runtime.verify.recording import NO_MODEL, End, Loss
 from harness import synthetic
 from harness.synthetic import WEIGHT, events
 
@@ -286,7 +286,7 @@ def test_a_line_that_was_cut_off_is_ignored(tmp_path: Path) -> None:
 
 
 def test_causes_name_rules_that_exist() -> None:
-    from fsdp_migrate.registry import all_rules
+    from fsdp_migrate.rule.registry import all_rules
 
     named = set(re.findall(r"FSDP\d{3}", Path(cause.__file__).read_text()))
     assert named <= {rule.code for rule in all_rules()}

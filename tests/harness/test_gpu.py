@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fsdp_migrate.runtime import recording
-from fsdp_migrate.runtime.launch import Launch, Program, launch
-from fsdp_migrate.runtime.proof import prove
+from fsdp_migrate.runtime.verify import recording
+from fsdp_migrate.runtime.verify.launch import Launch, Program, launch
+from fsdp_migrate.runtime.verify.proof import prove
 from harness.mutations import MUTATIONS, PROGRAMS
 
 pytestmark = [

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from fsdp_migrate.runtime import launch as launching
-from fsdp_migrate.runtime import supervise
 from fsdp_migrate.runtime.compare import Outcome
-from fsdp_migrate.runtime.launch import Launch, Program, command
-from fsdp_migrate.runtime.proof import prove
-from fsdp_migrate.runtime.scratch import PLACE, collect, snapshot
+from fsdp_migrate.runtime.verify import launch as launching
+from fsdp_migrate.runtime.verify import supervise
+from fsdp_migrate.runtime.verify.launch import Launch, Program, command
+from fsdp_migrate.runtime.verify.proof import prove
+from fsdp_migrate.runtime.verify.scratch import PLACE, collect, snapshot
 
 ONE = Launch(nproc=1, launcher="python", device="cpu", timeout=60)
 
@@ -229,8 +229,8 @@ def test_files_in_a_scratch_folder_are_collected(tmp_path: Path) -> None:
 def test_importing_the_harness_is_cheap() -> None:
     text = """
 import sys
-import fsdp_migrate.runtime.recording, fsdp_migrate.runtime.launch
-for name in ("click", "libcst", "fsdp_migrate.cli", "fsdp_migrate.engine", "torch._dynamo"):
+import fsdp_migrate.runtime.verify.recording, fsdp_migrate.runtime.verify.launch
+for name in ("click", "libcst", "fsdp_migrate.cli.main", "fsdp_migrate.engine", "torch._dynamo"):
     assert name not in sys.modules, name
 """
     subprocess.run([sys.executable, "-c", text], check=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.record.__main__ import parse
 from fsdp_migrate.runtime.record.gpu import Gpu, available
 from fsdp_migrate.runtime.record.settings import Settings
 from fsdp_migrate.runtime.record.tee import Tee
+from fsdp_migrate.runtime.verify import recording
 from harness.mutations import PROGRAMS
-from training import record
+from support.training import record
 
 
 @pytest.mark.parametrize("side", ["old", "new"])

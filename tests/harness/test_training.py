@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fsdp_migrate.runtime import recording
 from fsdp_migrate.runtime.compare import Aspect, compare
+from fsdp_migrate.runtime.verify import recording
 from harness.mutations import MUTATIONS, PROGRAMS, SUBJECTS, kill
-from training import record, train_identically
+from support.training import record, train_identically
 
 # one of each kind; all of them are in test_every_mutant
 HANDFUL = (

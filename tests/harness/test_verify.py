@@ -8,10 +8,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from fsdp_migrate.copies import LARGE, Migrated, copy_project, migrate_copy
-from fsdp_migrate.runtime.launch import Launch
+from fsdp_migrate.cli.project_copy import LARGE, Migrated, copy_project, migrate_copy
+from fsdp_migrate.cli.verify import compare, verify
 from fsdp_migrate.runtime.testing import assert_trains_identically
-from fsdp_migrate.verify import compare, verify
+from fsdp_migrate.runtime.verify.launch import Launch
 from harness import synthetic
 from harness.synthetic import events
 
@@ -87,7 +87,7 @@ def test_sites_behind_a_divergence_are_named(
         (copy / "train.py").write_text(text)
         return migrated
 
-    monkeypatch.setattr("fsdp_migrate.verify.migrate_copy", badly)
+    monkeypatch.setattr("fsdp_migrate.cli.verify.migrate_copy", badly)
     result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
     assert result.exit_code == 1, result.output
     assert "migrated there: train.py:11 FSDP101" in result.output

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import contract
-from engine.cases import FIXTURES, Case, all_cases, describe, update
-from engine.programs import Run, migrate, read_folder
-from fsdp_migrate.findings import Tier
-from fsdp_migrate.registry import all_rules
-from fsdp_migrate.rule import no_uses
-from fsdp_migrate.source import decode
+from fsdp_migrate.findings.finding import Tier
+from fsdp_migrate.rule.registry import all_rules
+from fsdp_migrate.rule.rule import no_uses
+from fsdp_migrate.syntax.source import decode
+from support import contract
+from support.cases import FIXTURES, Case, all_cases, describe, update
+from support.programs import Run, migrate, read_folder
 
 PROGRAMS = sorted(
     path.parent

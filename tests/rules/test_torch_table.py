@@ -18,15 +18,20 @@ from torch.distributed.checkpoint import state_dict  # noqa: E402
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh  # noqa: E402
 from torch.distributed.fsdp import FullyShardedDataParallel, wrap  # noqa: E402
 
-from engine import contract  # noqa: E402
-from engine.cases import all_cases  # noqa: E402
-from engine.programs import migrate  # noqa: E402
-from fsdp_migrate import contexts, library, names, rewrite, runtime, wraps  # noqa: E402
-from fsdp_migrate.findings import Safety, Tier  # noqa: E402
-from fsdp_migrate.handbook import coverage  # noqa: E402
-from fsdp_migrate.registry import all_rules, owners_of_methods, owners_of_symbol  # noqa: E402
+from fsdp_migrate import runtime  # noqa: E402
+from fsdp_migrate.analysis.library import calls as library  # noqa: E402
+from fsdp_migrate.analysis.values import Symbol  # noqa: E402
+from fsdp_migrate.cli.explain import coverage  # noqa: E402
+from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402
+from fsdp_migrate.lowering import state_dict_modes as contexts  # noqa: E402
+from fsdp_migrate.lowering import wrap_call as wraps  # noqa: E402
+from fsdp_migrate.rewriting import rewrite  # noqa: E402
+from fsdp_migrate.rule.registry import all_rules, owners_of_methods, owners_of_symbol  # noqa: E402
 from fsdp_migrate.rules import constructor  # noqa: E402
-from fsdp_migrate.values import Symbol  # noqa: E402
+from fsdp_migrate.syntax import fsdp1_names as names  # noqa: E402
+from support import contract  # noqa: E402
+from support.cases import all_cases  # noqa: E402
+from support.programs import migrate  # noqa: E402
 
 ROOT = names.ROOT
 RULES = Path(inspect.getfile(constructor)).parent
@@ -407,7 +412,7 @@ NOT_WRITTEN = {
 
 def test_every_name_of_the_shim_is_written_by_a_rule() -> None:
     emitted = "".join(
-        path.read_text() for path in [*RULES.glob("*.py"), *RULES.parent.glob("*.py")]
+        path.read_text() for path in [*RULES.glob("*.py"), *RULES.parent.glob("*/*.py")]
     )
     unused = {name for name in runtime.__all__ if name not in emitted}
     assert unused <= set(NOT_WRITTEN)

@@ -1,0 +1,1 @@
+"""The abstract interpreter: which values reach which expression."""

@@ -1,0 +1,264 @@
+"""What a statement reads, binds and does: enough to tell whether two may change places."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
+
+from fsdp_migrate.analysis.solver import Solver
+from fsdp_migrate.analysis.values import (
+    Bound,
+    Cls,
+    Container,
+    Func,
+    Method,
+    Params,
+    Site,
+    Super,
+    Symbol,
+    Unknown,
+)
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+# Library functions that do nothing but compute what they return.
+QUIET = (
+    "builtins.", "collections.", "copy.", "functools.", "inspect.signature", "itertools.",
+    "math.", "operator.", "torch.device", "torch.optim.", "torch.tensor", "typing.",
+)  # fmt: skip
+LOUD_BUILTINS = frozenset(
+    {"compile", "delattr", "eval", "exec", "input", "next", "open", "setattr", "__import__"}
+)
+OUTPUT = frozenset({"builtins.print", "logging.info", "logging.debug", "logging.warning"})
+OUTPUT_METHODS = frozenset({"debug", "info", "print", "warning"})
+# Methods of strings, lists, dicts, parameters and modules that change nothing outside.
+QUIET_METHODS = frozenset(
+    {
+        "add", "append", "copy", "dim", "endswith", "extend", "format", "get", "insert", "items",
+        "join", "keys", "lower", "modules", "named_modules", "named_parameters", "ndimension",
+        "numel", "parameters", "children", "named_children", "replace", "size", "sort", "split",
+        "startswith", "strip", "union", "update", "upper", "values",
+    }
+)  # fmt: skip
+OPTIMIZERS = ("optim", "adam", "sgd", "lamb", "lion", "adafactor", "muon", "sched", "lr_")
+
+
+def path_of(node: ast.AST) -> str | None:
+    """`a.b.c` as text, or None if the expression is anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if isinstance(node, ast.Name):
+        return ".".join([node.id, *reversed(parts)])
+    return None
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one leads to the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def touches(paths: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a path of one set has to do with one of the other."""
+    others = list(others)
+    return any(overlap(path, other) for path in paths for other in others)
+
+
+def reads(node: ast.AST) -> frozenset[str]:
+    """The paths that running `node` loads, nested functions included."""
+    found: set[str] = set()
+
+    def visit(item: ast.AST, hidden: frozenset[str]) -> None:
+        path = path_of(item) if isinstance(item, ast.Attribute | ast.Name) else None
+        if path is None:
+            hidden |= _own_variables(item)
+            for child in ast.iter_child_nodes(item):
+                visit(child, hidden)
+        elif path.partition(".")[0] not in hidden:
+            if isinstance(item.ctx, ast.Load):  # type: ignore[attr-defined]
+                found.add(path)
+
+    visit(node, frozenset())
+    return frozenset(found)
+
+
+def binds(node: ast.AST) -> frozenset[str]:
+    """The paths that running `node` binds, deletes or declares."""
+    found: set[str] = set()
+
+    def visit(item: ast.AST, hidden: frozenset[str]) -> None:
+        if isinstance(item, ast.Name | ast.Attribute | ast.Subscript):
+            target = item.value if isinstance(item, ast.Subscript) else item
+            path = path_of(target)
+            if not isinstance(item.ctx, ast.Load) and path and path not in hidden:
+                found.add(path)
+        elif isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(item.name)
+        elif isinstance(item, ast.alias):
+            found.add(item.asname or item.name.partition(".")[0])
+        elif isinstance(item, ast.ExceptHandler) and item.name:
+            found.add(item.name)
+        if item is node or not isinstance(item, FUNCTIONS):
+            hidden |= _own_variables(item)
+            for child in ast.iter_child_nodes(item):
+                visit(child, hidden)
+
+    visit(node, frozenset())
+    return frozenset(found)
+
+
+def _own_variables(node: ast.AST) -> frozenset[str]:
+    """The variables that exist inside an expression only: of comprehensions and lambdas."""
+    targets: list[ast.AST] = []
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+        targets = [generator.target for generator in node.generators]
+    elif isinstance(node, ast.Lambda):
+        targets = [node.args]
+    return frozenset(
+        n.id if isinstance(n, ast.Name) else n.arg
+        for target in targets
+        for n in ast.walk(target)
+        if isinstance(n, ast.Name | ast.arg)
+    )
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """`node` and what is in it, nested functions and classes as single nodes."""
+    todo = [node]
+    while todo:
+        item = todo.pop()
+        yield item
+        if item is node or not isinstance(item, FUNCTIONS):
+            todo.extend(ast.iter_child_nodes(item))
+
+
+class Effects:
+    """What calls do, as far as the program says."""
+
+    def __init__(self, solver: Solver) -> None:
+        self.solver = solver
+        self._quiet = cache(self._quiet_function)
+
+    @cached_property
+    def stored(self) -> frozenset[str]:
+        """The attributes that the program stores somewhere; "*" for computed names."""
+        found: set[str] = set()
+        for module in self.solver.project.modules.values():
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Attribute):
+                    if not isinstance(node.ctx, ast.Load):
+                        found.add(node.attr)
+                    elif node.attr in {"__dict__", "__setattr__"}:
+                        found.add("*")
+                elif isinstance(node, ast.Call) and path_of(node.func) in {"setattr", "vars"}:
+                    found.add("*")
+        return frozenset(found)
+
+    def quiet(self, node: ast.AST) -> bool:
+        """Whether running `node` does nothing but bind names (and print)."""
+        for item in own_nodes(node):
+            if isinstance(item, ast.Await | ast.Yield | ast.YieldFrom | ast.Delete):
+                return False
+            if isinstance(item, ast.Return | ast.Raise | ast.Global | ast.Nonlocal):
+                return False
+            if isinstance(item, ast.Call) and not self._quiet_call(item, ()):
+                return False
+        return True
+
+    def prints(self, node: ast.AST) -> bool:
+        """Whether running `node` may print something, as far as its own calls go."""
+        return any(self._may_print(item, 0) for item in ast.walk(node))
+
+    def mentions(self, node: ast.AST, words: frozenset[str] | set[str]) -> bool:
+        """Whether `node`, or a function of the program that it calls, names one of `words`."""
+        return self._mentions(node, frozenset(words), frozenset())
+
+    def _mentions(self, node: ast.AST, words: frozenset[str], seen: frozenset[Site]) -> bool:
+        for item in ast.walk(node):
+            name = getattr(item, "attr", None) or getattr(item, "id", None)
+            if name in words:
+                return True
+            if not isinstance(item, ast.Call):
+                continue
+            for atom in self.solver.value(item.func):
+                site = self._function(atom)
+                if site is not None and site not in seen:
+                    body = self.solver.functions[site].node
+                    if self._mentions(body, words, seen | {site}):
+                        return True
+        return False
+
+    def _may_print(self, item: ast.AST, depth: int) -> bool:
+        if not isinstance(item, ast.Call):
+            return False
+        for atom in self.solver.value(item.func):
+            if isinstance(atom, Symbol) and atom.name in OUTPUT:
+                return True
+            site = self._function(atom)
+            if site is not None:
+                body = self.solver.functions[site].node
+                if depth > 3 or any(self._may_print(n, depth + 1) for n in ast.walk(body)):
+                    return True
+        return isinstance(item.func, ast.Attribute) and item.func.attr in OUTPUT_METHODS
+
+    def _quiet_call(self, call: ast.Call, stack: tuple[Site, ...]) -> bool:
+        value = self.solver.value(call.func)
+        attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        for atom in value:
+            if isinstance(atom, Symbol):
+                if not _quiet_symbol(atom.name):
+                    return False
+            elif isinstance(atom, Func | Bound | Cls):
+                if not self._quiet_callee(atom, stack):
+                    return False
+            elif isinstance(atom, Method) and isinstance(atom.receiver, Super):
+                continue
+            elif isinstance(atom, Method) and isinstance(atom.receiver, Params | Container):
+                if attr not in QUIET_METHODS | {"pop", "setdefault"}:
+                    return False
+            elif isinstance(atom, Method | Unknown):
+                if attr not in QUIET_METHODS | OUTPUT_METHODS:
+                    return False
+            elif "optim" not in getattr(atom, "symbol", ""):
+                return False
+        return bool(value) or attr in QUIET_METHODS | OUTPUT_METHODS
+
+    def _function(self, atom: object) -> Site | None:
+        if isinstance(atom, Bound):
+            return atom.func.site
+        if isinstance(atom, Func):
+            return atom.site
+        if isinstance(atom, Cls):
+            return self.solver.method(atom.site, "__init__")
+        return None
+
+    def _quiet_callee(self, atom: Func | Bound | Cls, stack: tuple[Site, ...]) -> bool:
+        site = self._function(atom)
+        if site is None:
+            return isinstance(atom, Cls) and self.solver.classes[atom.site].is_dataclass
+        return site in stack or self._quiet(site, (*stack, site))
+
+    def _quiet_function(self, site: Site, stack: tuple[Site, ...]) -> bool:
+        info = self.solver.functions[site]
+        first = next(iter([*info.node.args.posonlyargs, *info.node.args.args]), None)
+        making = getattr(info.node, "name", "") == "__init__" and first is not None
+        body = [info.node.body] if isinstance(info.node, ast.Lambda) else info.node.body
+        for item in (n for statement in body for n in own_nodes(statement)):
+            if isinstance(item, ast.Await | ast.Yield | ast.YieldFrom | ast.Global | ast.Nonlocal):
+                return False
+            if isinstance(item, ast.Call) and not self._quiet_call(item, stack):
+                return False
+            if isinstance(item, ast.Attribute) and not isinstance(item.ctx, ast.Load):
+                own = making and first is not None and path_of(item.value) == first.arg
+                if not own:
+                    return False
+        return True
+
+
+def _quiet_symbol(name: str) -> bool:
+    if name in OUTPUT:
+        return True
+    if name.startswith("builtins."):
+        return name.removeprefix("builtins.") not in LOUD_BUILTINS
+    return name.startswith(QUIET) or any(word in name.lower() for word in OPTIMIZERS)

@@ -1,0 +1,1 @@
+"""What functions, attributes and classes of libraries do to values."""

@@ -1,0 +1,1 @@
+"""The commands: what the user types, and what the program answers with."""

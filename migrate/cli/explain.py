@@ -1,0 +1,122 @@
+"""`fsdp-migrate rules` and `fsdp-migrate explain`: the rules, as they describe themselves."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fsdp_migrate.rule.registry import all_rules
+
+if TYPE_CHECKING:
+    from fsdp_migrate.rule.rule import Rule, Surface
+
+
+COVERAGE = "What becomes of each public name of torch.distributed.fsdp that is FSDP1's"
+
+
+@click.command()
+@click.option("--output-format", type=click.Choice(["text", "json", "markdown"]), default="text")
+def rules(output_format: str) -> None:
+    """List the rules, and the public names of FSDP1 with what becomes of each."""
+    known = all_rules()
+    if output_format == "json":
+        click.echo(json.dumps([_record(rule) for rule in known], indent=2))
+    elif output_format == "markdown":
+        click.echo(f"{table()}\n{COVERAGE}:\n\n{coverage_table()}", nl=False)
+    else:
+        width = max((len(rule.name) for rule in known), default=0)
+        for rule in known:
+            click.echo(f"{rule.code}  {rule.name:<{width}}  {rule.summary}")
+        click.echo(f"\n{COVERAGE}:\n")
+        for code, surface in coverage():
+            tiers = " or ".join(tier.value for tier in surface.tiers)
+            click.echo(surface.name)
+            click.echo(f"    {code}  {tiers}, {surface.safety.value}: {surface.becomes}")
+
+
+@click.command()
+@click.argument("code")
+def explain(code: str) -> None:
+    """Say what the rule CODE does, why, and how safe that is; its name will do as well."""
+    known = all_rules()
+    for rule in known:
+        if code.upper() == rule.code or code == rule.name:
+            click.echo("\n".join(_page(rule)))
+            return
+    names = [name for rule in known for name in (rule.code, rule.name)]
+    near = difflib.get_close_matches(code, names) or difflib.get_close_matches(code.upper(), names)
+    hint = f" Did you mean {' or '.join(near)}?" if near else " See: fsdp-migrate rules"
+    raise click.UsageError(f"No rule is called {code!r}.{hint}")
+
+
+def table() -> str:
+    """The rules as a table in Markdown."""
+    rows = ["| Code | Name | What it does |", "| --- | --- | --- |"]
+    for rule in all_rules():
+        summary = rule.summary.replace("|", "\\|")
+        rows.append(f"| {rule.code} | {rule.name} | {summary} |")
+    return "\n".join(rows) + "\n"
+
+
+def coverage() -> list[tuple[str, Surface]]:
+    """The public names of FSDP1, each with the code of the rule that answers for it, by name."""
+    found = [(rule.code, surface) for rule in all_rules() for surface in rule.surfaces]
+    return sorted(found, key=lambda row: row[1].name)
+
+
+def coverage_table() -> str:
+    """The public names of FSDP1 as a table in Markdown."""
+    rows = ["| FSDP1 | becomes | Tier | Safety | Rule |", "| --- | --- | --- | --- | --- |"]
+    for code, surface in coverage():
+        tiers = ", ".join(tier.value for tier in surface.tiers)
+        safety = surface.safety.value
+        rows.append(f"| `{surface.name}` | {surface.becomes} | {tiers} | {safety} | {code} |")
+    return "\n".join(rows) + "\n"
+
+
+def _record(rule: Rule) -> dict[str, Any]:
+    """What a program may want to know of a rule."""
+    surfaces = [
+        {
+            "name": surface.name,
+            "becomes": surface.becomes,
+            "tiers": [tier.value for tier in surface.tiers],
+            "safety": surface.safety.value,
+        }
+        for surface in rule.surfaces
+    ]
+    return {
+        "code": rule.code,
+        "name": rule.name,
+        "summary": rule.summary,
+        "surfaces": surfaces,
+    }
+
+
+def _page(rule: Rule) -> Iterator[str]:
+    """The description of a rule, line by line."""
+    yield f"{rule.code} {rule.name}"
+    yield from ("", rule.summary)
+    yield from ("", "Why", _paragraph(rule.why))
+    yield from ("", "Safety of the fix", _paragraph(rule.fix_safety))
+    owned = (*rule.symbols, *(f".{method}" for method in rule.methods))
+    if owned:
+        yield from ("", "Looks at", *(f"    {name}" for name in owned))
+    for example in rule.examples:
+        yield from ("", "Before", textwrap.indent(example.before.strip("\n"), "    "))
+        if example.after is None:
+            yield from ("", "After: left as it is")
+        else:
+            yield from ("", "After", textwrap.indent(example.after.strip("\n"), "    "))
+    if rule.references:
+        yield from ("", "See", *(f"    {reference}" for reference in rule.references))
+
+
+def _paragraph(text: str) -> str:
+    filled = (textwrap.fill(part, 92) for part in textwrap.dedent(text).strip().split("\n\n"))
+    return textwrap.indent("\n\n".join(filled), "    ")

@@ -1,0 +1,155 @@
+"""The command line: what can be said to it.  What it then does is in modules loaded when needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from fsdp_migrate import __version__
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+# name -> (where the command is, what it does)
+SUBCOMMANDS = {
+    "compare": ("fsdp_migrate.cli.verify:compare", "Compare two recordings."),
+    "explain": ("fsdp_migrate.cli.explain:explain", "Say what a rule does and why."),
+    "rules": ("fsdp_migrate.cli.explain:rules", "List the rules."),
+    "verify": (
+        "fsdp_migrate.cli.verify:verify",
+        "Prove that the migrated program trains identically.",
+    ),
+}
+
+
+class Commands(click.Group):
+    """The subcommands; anything else that is said is said to `default`."""
+
+    def __init__(self, default: click.Command) -> None:
+        super().__init__(name=default.name, context_settings=CONTEXT)
+        self.default = default
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the subcommands, none of which is loaded for it."""
+        return sorted(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand of that name, loaded now."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        module, _, name = SUBCOMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """The context of a subcommand if `args` start with its name, else of the default."""
+        if args and args[0] in SUBCOMMANDS:
+            return super().make_context(info_name, args, parent, **extra)
+        return self.default.make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run what the context is of."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+class Migration(click.Command):
+    """The default command; its help also lists the others."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, does) for name, (_, does) in SUBCOMMANDS.items()])
+        super().format_epilog(ctx, formatter)
+
+
+@click.command(
+    cls=Migration,
+    context_settings=CONTEXT,
+    epilog="A path that is called like a command is written ./NAME.",
+)
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, allow_dash=True))
+@click.option("--diff", is_flag=True, help="Print the changes as a diff; findings go to stderr.")
+@click.option("--write", is_flag=True, help="Make the changes.")
+@click.option("--check", is_flag=True, help="Only report, without advice; for CI.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["import", "vendor", "never"]),
+    default="import",
+    show_default=True,
+    help="Where values are known only at run time: import fsdp_migrate.runtime, write what is "
+    "needed of it into the tree, or leave the place to you.",
+)
+@click.option(
+    "--state-dict",
+    type=click.Choice(["dcp", "dtensor"]),
+    default="dcp",
+    show_default=True,
+    help="How a model's state dicts are written: by the functions of torch.distributed.checkpoint, "
+    "or by full_tensor() and distribute_tensor().",
+)
+@click.option("--mark", is_flag=True, help="Put a TODO comment above what is left to you.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out what matches, written as in .gitignore.  Can be repeated.",
+)
+@click.option("--no-respect-gitignore", is_flag=True, help="Look at ignored files too.")
+@click.option(
+    "--stdin-filename",
+    type=click.Path(dir_okay=False),
+    metavar="PATH",
+    help="What to take standard input for: its name in findings, its place for imports.",
+)
+@click.option(
+    "--output-format",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How findings are printed.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print findings and errors, nothing else.")
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def migration(ctx: click.Context, /, **chosen: Any) -> None:
+    """Move PyTorch training code from FSDP1 (FullyShardedDataParallel) to FSDP2 (fully_shard).
+
+    PATHS are files and folders, by default the current folder.  Give the whole project: what
+    a file becomes depends on the others.  Without --write nothing is changed.  A dash reads
+    standard input and prints what it becomes.
+    """
+    if chosen["write"] and (chosen["diff"] or chosen["check"]):
+        raise click.UsageError("--write excludes --diff and --check.")
+    if "-" in chosen["paths"] and chosen["paths"] != ("-",):
+        raise click.UsageError("Standard input (-) can't be combined with other paths.")
+    if "-" in chosen["paths"] and chosen["write"]:
+        raise click.UsageError("Standard input (-) is always printed; --write has no meaning.")
+    if "-" in chosen["paths"] and chosen["runtime"] == "vendor":
+        raise click.UsageError("--runtime vendor writes files; it needs paths instead of -.")
+    if chosen["stdin_filename"] and "-" not in chosen["paths"]:
+        raise click.UsageError("--stdin-filename needs - as the path.")
+    from fsdp_migrate.cli.migrate import Request, run
+
+    ctx.exit(run(Request(**chosen)))
+
+
+cli = Commands(migration)
+
+
+def main() -> None:
+    """The command `fsdp-migrate`."""
+    try:
+        cli(prog_name="fsdp-migrate")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush
+        click.echo(f"fsdp-migrate: cannot print: {error.strerror}", err=True)
+        sys.exit(2)

@@ -1,0 +1,248 @@
+"""One run of the command: look, migrate, print or write, and say by an exit code how it went."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from fsdp_migrate.discovery.discover import (
+    Discovered,
+    File,
+    context_of,
+    discover,
+    uses_fsdp1,
+    uses_fsdp2,
+)
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.options import Options, RuntimeMode, StateDicts
+from fsdp_migrate.frameworks.config_files import is_config
+from fsdp_migrate.reporting import summary as report
+from fsdp_migrate.reporting.diff import unified_diff
+from fsdp_migrate.syntax.source import Source, SourceError, decode, read, stage
+
+DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, option by option."""
+
+    paths: tuple[str, ...] = ()
+    diff: bool = False
+    write: bool = False
+    check: bool = False
+    runtime: RuntimeMode = "import"
+    state_dict: StateDicts = "dcp"
+    mark: bool = False
+    exclude: tuple[str, ...] = ()
+    no_respect_gitignore: bool = False
+    stdin_filename: str | None = None
+    output_format: report.Format = "text"
+    quiet: bool = False
+
+    @property
+    def piped(self) -> bool:
+        """Whether a program is read from standard input."""
+        return self.paths == ("-",)
+
+    @property
+    def pending(self) -> bool:
+        """Whether changes are only talked about."""
+        return self.diff or self.check or not (self.write or self.piped)
+
+    @property
+    def options(self) -> Options:
+        """The choices that the engine has to know."""
+        return Options(self.runtime, self.state_dict, self.mark)
+
+
+@dataclass
+class Result:
+    """What came of a run, so far."""
+
+    found: Discovered
+    sources: dict[Path, Source] = field(default_factory=dict)  # those that may be rewritten
+    findings: Sequence[Finding] = ()
+    changes: Mapping[Path, str] = field(default_factory=dict)
+    errors: list[SourceError] = field(default_factory=list)
+    warnings: list[SourceError] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+    def source(self, path: Path) -> Source:
+        """The file at `path` as it is now; an empty one, if it is new."""
+        if path not in self.sources:
+            self.sources[path] = read(path) if path.exists() else Source(path, "")
+        return self.sources[path]
+
+
+def run(request: Request) -> int:
+    """Do what is asked for and return the exit code."""
+    written: list[Path] = []
+    try:
+        if request.piped:
+            return _filter(request)
+        return _migrate(request, written)
+    except KeyboardInterrupt:
+        code, message = INTERRUPTED, "interrupted"
+    except SourceError as error:
+        code, message = FAILED, f"error: {error}"
+    except OSError:
+        raise  # no file of the user's, but where this prints to: the command line's business
+    except Exception:
+        code, message = FAILED, f"this is a bug of fsdp-migrate:\n{traceback.format_exc()}"
+    changed = ", ".join(map(str, written)) or "no file"
+    _say(f"{message}; {changed} was changed, and no file is damaged")
+    return code
+
+
+def _migrate(request: Request, written: list[Path]) -> int:
+    found = discover(
+        request.paths or (".",),
+        exclude=request.exclude,
+        respect_gitignore=not request.no_respect_gitignore,
+    )
+    result = Result(found, errors=list(found.unreadable), written=written)
+    _analyse(result, request.options)
+    _configure(result)
+    if request.write:
+        _write(result)
+    _print(result, request)
+    return _exit_code(result)
+
+
+def _filter(request: Request) -> int:
+    """From standard input to standard output."""
+    data = sys.stdin.buffer.read()
+    path = Path(request.stdin_filename or "<stdin>")
+    file = File(path, data)
+    context = context_of(path, data) if request.stdin_filename else ()
+    relevant = any(uses_fsdp1(each.data) for each in (file, *context))
+    found = Discovered((file,) if relevant else (), (), context, (), 1, int(uses_fsdp2(data)))
+    if is_config(path.name):
+        found = Discovered(configs=(file,))
+    result = Result(found)
+    printed = data  # whatever goes wrong, what came in goes out
+    try:
+        _analyse(result, request.options)
+        _configure(result)
+        if path in result.changes:
+            printed = result.source(path).encode(result.changes[path])
+            result.written.extend([] if request.pending else [path])
+    finally:
+        if not request.pending:
+            click.echo(printed, nl=False)
+    _print(result, request)
+    return _exit_code(result)
+
+
+def _analyse(result: Result, options: Options) -> None:
+    """Ask the engine, if there is anything to ask."""
+    found = result.found
+    if not found.candidates and not found.linked:
+        return
+    from fsdp_migrate import engine
+
+    candidates = _decoded(found.candidates, result.errors)
+    linked = _decoded(found.linked, [])
+    context = _decoded(found.context, [])
+    result.sources = {source.path: source for source in (*candidates, *linked)}
+    outcome = engine.migrate([*candidates, *linked], options, context)
+    result.findings = outcome.findings
+    result.changes = {
+        path: text for path, text in outcome.changes.items() if text != result.source(path).text
+    }
+    beside = {file.path for file in (*found.linked, *found.context)}
+    for failure in outcome.errors:
+        where = result.warnings if failure.path in beside else result.errors
+        where.append(SourceError(failure.path, failure.message))
+
+
+def _configure(result: Result) -> None:
+    """Migrate the configuration files, each on its own."""
+    if not result.found.configs:
+        return
+    from fsdp_migrate.frameworks.config_files import convert
+
+    findings, changes = list(result.findings), dict(result.changes)
+    for source in _decoded(result.found.configs, result.errors):
+        text, said = convert(source)
+        result.sources[source.path] = source
+        findings += said
+        if text != source.text:
+            changes[source.path] = text
+    result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
+    result.changes = changes
+
+
+def _decoded(files: Iterable[File], errors: list[SourceError]) -> list[Source]:
+    """The sources of `files`; those that have none are put on record in `errors`."""
+    sources = []
+    for file in files:
+        try:
+            sources.append(decode(file.path, file.data))
+        except SourceError as error:
+            errors.append(error)
+    return sources
+
+
+def _write(result: Result) -> None:
+    """Replace the files that change: when all of them are ready, or none."""
+    staged = []
+    try:
+        for path, text in sorted(result.changes.items()):
+            staged.append(stage(result.source(path), text))
+        for each in staged:
+            each.commit()
+            result.written.append(each.path)
+    except SourceError as error:
+        result.errors.append(error)
+    finally:
+        for each in staged[len(result.written) :]:
+            each.discard()
+
+
+def _print(result: Result, request: Request) -> None:
+    """Print findings, the diff, errors and the summary, each where it belongs."""
+    findings = report.render(request.output_format, result.findings, result.changes, result.errors)
+    click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
+    if request.diff:
+        for path, text in sorted(result.changes.items()):
+            click.echo(unified_diff(result.source(path), text), nl=False)
+    for warning in result.warnings:
+        _say(f"warning: {warning} (looked at for its imports only; nothing is changed in it)")
+    if request.output_format in ("text", "github"):
+        for error in result.errors:
+            _say(f"error: {error}")
+    if not request.quiet:
+        for line in _summary(result, request):
+            click.echo(line, err=True)
+    sys.stdout.flush()
+
+
+def _summary(result: Result, request: Request) -> Iterable[str]:
+    if not result.findings and not result.changes and not result.errors:
+        return [report.nothing(result.found)]
+    lines = [report.counts(result.findings)] if result.findings else []
+    if request.check or request.piped:
+        return lines
+    if request.write and result.changes and not result.written:
+        return [*lines, "No file was changed."]
+    steps = report.next_steps(result.findings, result.changes, result.written, request.paths)
+    return [*lines, *steps]
+
+
+def _exit_code(result: Result) -> int:
+    if result.errors:
+        return FAILED
+    pending = set(result.changes) - set(result.written)
+    manual = any(finding.tier is Tier.MANUAL for finding in result.findings)
+    return LEFT if pending or manual else DONE
+
+
+def _say(message: str) -> None:
+    click.echo(f"fsdp-migrate: {message}", err=True)

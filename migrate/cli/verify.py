@@ -1,0 +1,332 @@
+"""`fsdp-migrate verify` and `fsdp-migrate compare`: prove that two versions train identically.
+
+Exit codes: 0 identical (or as close as was asked for), 1 different, 2 could not run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fsdp_migrate.cli.project_copy import Migrated, MigrationFailed, copy_project, migrate_copy
+
+if TYPE_CHECKING:
+    from fsdp_migrate.runtime.compare import Tolerance, Verdict
+    from fsdp_migrate.runtime.verify.launch import Launch, Program
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+IDENTICAL, DIFFERENT, FAILED = 0, 1, 2
+SUSPECTS = 8  # sites that are named for a divergence
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class CannotVerify(click.ClickException):
+    """There is nothing that could be compared."""
+
+    exit_code = FAILED
+
+
+def _comparison(command: Command) -> Command:
+    """The options of how to compare."""
+    options = (
+        click.option("--rtol", default=0.0, metavar="X", help="Relative tolerance; 0 means bits."),
+        click.option("--atol", default=0.0, metavar="X", help="Absolute tolerance; 0 means bits."),
+        click.option(
+            "--collectives",
+            type=click.Choice(["same", "bytes", "skip"]),
+            default="same",
+            show_default=True,
+            help="Compare number and bytes of collectives, only the bytes, or neither.",
+        ),
+        click.option("--no-files", is_flag=True, help="Don't compare files that were written."),
+        click.option("--no-stdout", is_flag=True, help="Don't compare what rank 0 prints."),
+        click.option(
+            "--ignore-line",
+            multiple=True,
+            metavar="REGEX",
+            help="Don't compare printed lines that match.  Can be repeated.",
+        ),
+        click.option(
+            "--report",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE.html",
+            help="Write a report: one HTML file that needs nothing else.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_comparison
+@click.pass_context
+def compare(ctx: click.Context, /, old: Path, new: Path, **chosen: Any) -> None:
+    """Compare two recordings, made by `python -m fsdp_migrate.runtime.record`.
+
+    OLD and NEW are the folders given to its --out.
+    """
+    _need_torch()
+    from fsdp_migrate.runtime import compare as comparing
+
+    verdict = comparing.compare(old, new, _tolerance(chosen))
+    click.echo(str(verdict))
+    if chosen["report"] is not None:
+        _report(chosen["report"], verdict, (old, new))
+    ctx.exit(_exit_code(verdict))
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("target", metavar="(SCRIPT | MODULE)")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="-- [ARGS]...")
+@click.option("-m", "--module", is_flag=True, help="The target is a module, run with -m.")
+@click.option("--nproc", default=2, show_default=True, metavar="N", help="Number of ranks.")
+@click.option(
+    "--new",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="The new version, a folder or a script.  Default: the migrated project.",
+)
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="What to copy and to migrate.  Default: the current folder.",
+)
+@click.option(
+    "--timeout", default=600.0, show_default=True, metavar="SECONDS", help="For each version."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="cpu rehearses a CUDA program on CPU and gloo; auto does so where there is no GPU.",
+)
+@click.option("--gpus", metavar="N", type=int, help="Devices that a rehearsed program sees.")
+@click.option(
+    "--deterministic-reductions/--native-reductions",
+    default=None,
+    help="Sum over ranks in rank order.  Default: on more than two ranks.",
+)
+@click.option(
+    "--launcher",
+    type=click.Choice(["torchrun", "python"]),
+    default="torchrun",
+    show_default=True,
+    help="torchrun is torch.distributed.run; python is for programs that spawn their ranks.",
+)
+@click.option(
+    "--keep-tensors",
+    metavar="STEPS",
+    help="Record whole tensors of these steps: 7, 3-9 or all.  Default: around the divergence.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep both versions and their recordings there.",
+)
+@_comparison
+@click.pass_context
+def verify(ctx: click.Context, /, **chosen: Any) -> None:
+    """Prove that a program trains identically before and after the migration.
+
+    A copy of the project is migrated (or --new is taken), both versions are run under torchrun,
+    and everything that they train is compared bit by bit.  {out} in ARGS is a fresh folder for
+    each version, whose files are compared too; so are files written into the project.
+    """
+    _need_torch()
+    _need_gpu(chosen["device"])
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # cleans up
+    keep: Path | None = chosen["keep"]
+    work = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="fsdp-migrate-"))
+    try:
+        ctx.exit(_verify(work, chosen))
+    finally:
+        if keep is None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Both versions in their copies."""
+
+    old: Program
+    new: Program
+    migrated: Migrated | None
+    project: Path
+
+
+def _verify(work: Path, chosen: dict[str, Any]) -> int:
+    from fsdp_migrate.runtime.verify.proof import prove
+
+    sides = _prepare(work, chosen)
+    proof = prove(
+        sides.old,
+        sides.new,
+        work / "recordings",
+        _launch(chosen, sides.project),
+        _tolerance(chosen),
+        say=lambda text: click.echo(text, err=True),
+    )
+    click.echo(str(proof.verdict))
+    for site in _suspects(sides.migrated, proof.verdict):
+        click.echo(f"  migrated there: {site}")
+    if chosen["report"] is not None:
+        _report(chosen["report"], proof.verdict, (proof.old, proof.new), sides)
+    if chosen["keep"] is not None:
+        click.echo(f"kept: {work}", err=True)
+    return _exit_code(proof.verdict)
+
+
+def _prepare(work: Path, chosen: dict[str, Any]) -> _Sides:
+    """Copy both versions, and migrate the second one unless there is one already."""
+    here = Path.cwd()
+    target: str = chosen["target"]
+    script = None if chosen["module"] else (here / target).resolve()
+    if script is not None and not script.is_file():
+        raise CannotVerify(f"there is no script {target}")
+    project: Path = (chosen["project"] or here).resolve()
+    if script is not None and project not in script.parents:
+        project = script.parent
+    if project in (work, *work.parents):
+        raise CannotVerify(f"{work} is inside the project: choose another folder for --keep")
+    folder = here.relative_to(project) if project in (here, *here.parents) else Path()
+    given: Path | None = chosen["new"] and chosen["new"].resolve()
+    for name in ("old", "new"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    copy_project(project, work / "old")
+    copy_project(given if given is not None and given.is_dir() else project, work / "new")
+    migrated = None if given is not None else _migrate(work / "new")
+    new_script = _new_script(script, given, project)
+
+    def program(root: Path, path: Path | None) -> Program:
+        from fsdp_migrate.runtime.verify.launch import Program
+
+        name = str(root / path) if path is not None else target
+        return Program(root / folder, name, chosen["args"], chosen["module"], root, scratch=True)
+
+    relative = script.relative_to(project) if script is not None else None
+    old, new = program(work / "old", relative), program(work / "new", new_script or relative)
+    if script is not None and not Path(new.target).is_file():
+        raise CannotVerify(f"{given} has no script {relative}")
+    return _Sides(old, new, migrated, project)
+
+
+def _new_script(script: Path | None, given: Path | None, project: Path) -> Path | None:
+    """The script of the new version, where it is another file of the same project."""
+    if given is None or given.is_dir():
+        return None
+    if script is None:
+        raise CannotVerify("--new has to be a folder for a module")
+    if project not in given.parents:
+        raise CannotVerify(f"{given} is not in {project}: give the folder of the new version")
+    return given.relative_to(project)
+
+
+def _migrate(copy: Path) -> Migrated:
+    try:
+        migrated = migrate_copy(copy)
+    except MigrationFailed as error:
+        raise CannotVerify(f"the migration failed: {error}") from error
+    if not migrated.changes:
+        click.echo("the migration changes nothing: the program is compared with itself", err=True)
+    for finding in migrated.left:
+        place = f"{finding['path']}:{finding['line']}"
+        click.echo(f"left to you: {place} {finding['code']} {finding['message']}", err=True)
+    return migrated
+
+
+def _suspects(migrated: Migrated | None, verdict: Verdict) -> list[str]:
+    """The sites that the likely cause points to."""
+    if migrated is None or verdict.cause is None:
+        return []
+    return [
+        f"{finding['path']}:{finding['line']} {finding['code']} {finding['message']}"
+        for finding in migrated.findings
+        if finding["code"] in verdict.cause.codes
+    ][:SUSPECTS]
+
+
+def _launch(chosen: dict[str, Any], project: Path) -> Launch:
+    from fsdp_migrate.runtime.record.settings import steps
+    from fsdp_migrate.runtime.verify.launch import Launch
+
+    kept = chosen["keep_tensors"]
+    try:
+        keep = steps(kept) if kept else None
+    except ValueError as error:
+        raise CannotVerify(f"--keep-tensors {kept}: give 7, 3-9 or all") from error
+    return Launch(
+        nproc=chosen["nproc"],
+        timeout=chosen["timeout"],
+        keep=keep,
+        device=chosen["device"],
+        deterministic=chosen["deterministic_reductions"],
+        gpus=chosen["gpus"],
+        launcher=chosen["launcher"],
+        forbidden=project,
+    )
+
+
+def _tolerance(chosen: dict[str, Any]) -> Tolerance:
+    from fsdp_migrate.runtime.compare import Tolerance
+
+    return Tolerance(
+        rtol=chosen["rtol"],
+        atol=chosen["atol"],
+        collectives=chosen["collectives"],
+        files=not chosen["no_files"],
+        stdout=not chosen["no_stdout"],
+        ignore_lines=chosen["ignore_line"],
+    )
+
+
+def _exit_code(verdict: Verdict) -> int:
+    from fsdp_migrate.runtime.compare import Outcome
+
+    return {Outcome.DIFFERENT: DIFFERENT, Outcome.FAILED: FAILED}.get(verdict.outcome, IDENTICAL)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise CannotVerify(
+            "torch is not installed here: pip install 'fsdp-migrate[verify]'"
+        ) from error
+
+
+def _need_gpu(device: str) -> None:
+    """Say at once what every rank would say."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CannotVerify("--device cuda: this machine has no CUDA device")
+
+
+def _report(
+    path: Path,
+    verdict: Verdict,
+    recordings: tuple[Path, Path],
+    sides: _Sides | None = None,
+) -> None:
+    from fsdp_migrate.runtime import report
+
+    changes: tuple[report.FileChange, ...] = ()
+    if sides is not None and sides.migrated is not None:
+        old, new = (side.root or side.folder for side in (sides.old, sides.new))
+        changes = report.changes(old, new, sides.migrated.findings, sides.migrated.changes)
+    report.write(path, verdict, *recordings, changes)
+    click.echo(f"report: {path}", err=True)

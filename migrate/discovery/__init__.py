@@ -1,0 +1,1 @@
+"""Which files matter: found by their bytes, parsed as little as possible."""

@@ -1,0 +1,1 @@
+"""The words that rules, engine and reports share: findings, edits and new code."""

@@ -1,0 +1,1 @@
+"""Settings of FSDP in other libraries, in code and in configuration files."""

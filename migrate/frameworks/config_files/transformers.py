@@ -1,0 +1,162 @@
+"""The FSDP settings of Transformers' Trainer in a file: from FSDP1's to FSDP2's.
+
+https://huggingface.co/docs/transformers/fsdp
+
+Either a file of training arguments, with `fsdp` and `fsdp_config`, or the file that
+`fsdp_config` names, where what `fsdp` says is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from fsdp_migrate.findings.finding import Safety
+from fsdp_migrate.frameworks import settings as frameworks
+from fsdp_migrate.frameworks.config_files.decision import Decision
+
+OPTIONS = frozenset(name.lower() for name in frameworks.STRATEGIES) | {"offload", "auto_wrap"}
+CONFIG = frozenset(
+    {
+        "activation_checkpointing",
+        "auto_wrap_policy",
+        "cpu_offload",
+        "cpu_ram_efficient_loading",
+        "min_num_params",
+        "offload_params",
+        "reshard_after_forward",
+        "sharding_strategy",
+        "state_dict_type",
+        "transformer_layer_cls_to_wrap",
+        "version",
+        "xla",
+        "xla_fsdp_grad_ckpt",
+        "xla_fsdp_settings",
+        "xla_fsdp_v2",
+        *frameworks.GONE,
+    }
+)
+HYBRID = (
+    "hybrid sharding takes a parallelism_config=ParallelismConfig(dp_replicate_size=<nodes>, "
+    "dp_shard_size=<devices per node>) of TrainingArguments, which a file can't hold"
+)
+NO_SHARD = (
+    "no_shard is plain data parallelism, which FSDP2 of Transformers has not; leave fsdp out, and "
+    "the Trainer uses DistributedDataParallel"
+)
+
+
+def words_of(value: object) -> list[str] | None:
+    """The words of `fsdp`; none if it is off, None if they are not what `fsdp` takes."""
+    if isinstance(value, list):
+        parts = [words_of(item) for item in value]
+        return None if None in parts else [w for part in parts if part for w in part]
+    if value is True:
+        return ["full_shard", "any_wrap"]
+    if value is None or value is False:
+        return []
+    words = str(value).lower().split()
+    return words if set(words) <= OPTIONS else None
+
+
+def is_config(table: Mapping[str, object]) -> bool:
+    """Whether a table is the file that `fsdp_config` names: nothing but FSDP's settings."""
+    names = {key.removeprefix("fsdp_") for key in table}
+    return bool(names) and names <= CONFIG and bool(names - {"version", "xla"})
+
+
+def decide(decision: Decision, words: Collection[str] | None) -> bool:
+    """Go through an `fsdp_config`, and what `fsdp` says beside it; False if it is FSDP2's."""
+    if str(decision.value("version")) == "2":
+        return False
+    if frameworks.truth(decision.value("xla")):
+        return False
+    member = _member(decision, words)
+    if member == "NO_SHARD":
+        decision.manual(NO_SHARD, "reshard_after_forward")
+    elif member in frameworks.HYBRID:
+        decision.manual(HYBRID, "reshard_after_forward")
+    _never_read(decision, member, words)
+    for name, why in frameworks.GONE.items():
+        entry = decision.entry(name)
+        if entry is not None:
+            decision.drop(name, f"{entry.key} is left out: {why}")
+    if member in frameworks.RESHARD:
+        reshard = frameworks.RESHARD[member]
+        decision.put(
+            "reshard_after_forward",
+            reshard,
+            f"{member} becomes reshard_after_forward: {str(reshard).lower()}",
+        )
+    _wrapping(decision, words)
+    if words is not None and "offload" in words:
+        decision.put("cpu_offload", True, "offload becomes cpu_offload: true")
+    _changes(decision)
+    decision.put("version", 2, "version: 2 makes it FSDP2 (Transformers 5)")
+    return True
+
+
+def _member(decision: Decision, words: Collection[str] | None) -> str | None:
+    """The strategy; None if only the words of `fsdp` say it, and they stand elsewhere."""
+    entry = decision.entry("reshard_after_forward")
+    if entry is not None:
+        member = frameworks.strategy(entry.value)
+        if member is not None:
+            return member
+        resharding = frameworks.truth(entry.value)
+        if resharding is None:
+            decision.manual(f"{entry.value!r} is no sharding strategy", "reshard_after_forward")
+            return None
+        return "FULL_SHARD" if resharding else "SHARD_GRAD_OP"
+    if words is None:
+        return None
+    found = [s for w in words if (s := frameworks.strategy(w)) is not None]
+    return found[0] if found else "FULL_SHARD"
+
+
+def _never_read(decision: Decision, member: str | None, words: Collection[str] | None) -> None:
+    """Settings of Accelerate that Transformers has no eye for."""
+    said = frameworks.strategy(decision.value("sharding_strategy"))
+    entry = decision.entry("sharding_strategy")
+    if entry is not None:
+        text = f"{entry.key} is left out: Transformers never read it, what `fsdp` says counts"
+        if said in (*frameworks.HYBRID, "NO_SHARD") and member != said:
+            decision.manual(
+                f"Transformers never read {entry.key}: {entry.value}, what `fsdp` says counts; "
+                f"{NO_SHARD if said == 'NO_SHARD' else HYBRID}",
+                "sharding_strategy",
+            )
+        else:
+            decision.drop("sharding_strategy", text)
+    offload = decision.entry("offload_params")
+    if offload is not None:
+        text = f"{offload.key} is left out: Transformers never read it"
+        if frameworks.truth(offload.value) and "offload" not in (words or ()):
+            text += "; cpu_offload: true is what offloads"
+        decision.drop("offload_params", text)
+
+
+def _wrapping(decision: Decision, words: Collection[str] | None) -> None:
+    size = decision.value("min_num_params")
+    if size not in (None, 0) and (words is None or "auto_wrap" in words):
+        decision.manual(frameworks.SIZE_BASED, "min_num_params")
+    if words is None or "any_wrap" in words:
+        entry = decision.entry("auto_wrap_policy")
+        if entry is not None and isinstance(entry.value, str):
+            word = entry.value.upper()
+            decision.put("auto_wrap_policy", word, f"auto_wrap_policy is written {word}")
+    elif "auto_wrap" not in words:
+        decision.put(
+            "auto_wrap_policy", "NO_WRAP", "without auto_wrap the model was, and is, one unit"
+        )
+    elif decision.entry("auto_wrap_policy") is not None:
+        decision.put(
+            "auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "auto_wrap meant TRANSFORMER_BASED_WRAP"
+        )
+
+
+def _changes(decision: Decision) -> None:
+    """What is another under FSDP2."""
+    if frameworks.truth(decision.value("cpu_ram_efficient_loading")) is not True:
+        decision.note("cpu_ram_efficient_loading", frameworks.BROADCAST, Safety.UNSAFE)
+    if frameworks.truth(decision.value("activation_checkpointing")):
+        decision.note("activation_checkpointing", frameworks.RANDOM_STATE, Safety.UNSAFE)

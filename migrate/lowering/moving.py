@@ -1,0 +1,230 @@
+"""Whether statements above a wrap can go below it without anything noticing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fsdp_migrate.analysis.effects import (
+    Effects,
+    binds,
+    overlap,
+    own_nodes,
+    path_of,
+    reads,
+    touches,
+)
+from fsdp_migrate.analysis.library.calls import PARAMETERS, SUBMODULES
+from fsdp_migrate.analysis.values import Bound, Const, Symbol, Value, Wrapped
+from fsdp_migrate.lowering.before_wrap import Order
+from fsdp_migrate.syntax.module import Module
+
+# Methods of a module that leave its parameters in place, in number and in order.
+HARMLESS = frozenset(
+    {
+        "bfloat16", "compile", "cpu", "cuda", "double", "eval", "float", "half",
+        "load_state_dict", "requires_grad_", "state_dict", "to", "train", *PARAMETERS, *SUBMODULES,
+        "gradient_checkpointing_enable", "buffers", "named_buffers",
+    }
+)  # fmt: skip
+MUTATORS = frozenset(
+    {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "sort", "update"}
+)
+RENAMES = frozenset({"apply_activation_checkpointing", "checkpoint_wrapper", "compile"})
+NAMES = frozenset({"named_parameters", *SUBMODULES})
+
+
+class Stays(Exception):
+    """Why a statement can't be moved."""
+
+
+@dataclass
+class Move:
+    """An attempt to move `seeds`, and what depends on them, below the statement `below`."""
+
+    order: Order
+    module: Module
+    seeds: Sequence[ast.stmt]
+    below: ast.stmt
+    path: str  # the model
+    inner: Value  # what it is before the wrap
+
+    @property
+    def effects(self) -> Effects:
+        """What calls do."""
+        return self.order.effects
+
+    def statements(self) -> list[ast.stmt]:
+        """The statements that go, in their order.
+
+        Raises:
+            Stays: something would notice.
+        """
+        block = self.module.block(self.below)
+        first = min(block.index(seed) for seed in self.seeds)
+        moved: list[ast.stmt] = []
+        passed: list[ast.stmt] = []
+        for statement in block[first : block.index(self.below)]:
+            bound = [path for m in moved for path in binds(m)]
+            if statement in self.seeds or touches(reads(statement), bound):
+                self._movable(statement, block)
+                moved.append(statement)
+            else:
+                passed.append(statement)
+                self._passes(statement, moved)
+        self._passes_wrap(moved)
+        self._sees_the_same(moved, passed)
+        return moved
+
+    def _movable(self, statement: ast.stmt, block: list[ast.stmt]) -> None:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.If):
+            raise Stays(f"line {statement.lineno} uses it")
+        lines = range(statement.lineno, (statement.end_lineno or 0) + 1)
+        if any(s.lineno in lines or s.end_lineno in lines for s in block if s is not statement):
+            raise Stays(f"line {statement.lineno} holds two statements")
+        if not self.effects.quiet(statement):
+            raise Stays(f"line {statement.lineno} may do more than build it")
+        if any(overlap(path, self.path) for path in binds(statement)):
+            raise Stays(f"line {statement.lineno} binds the model")
+
+    def _passes(self, statement: ast.stmt, moved: list[ast.stmt]) -> None:
+        """Whether `moved` may run after `statement`, which they precede."""
+        for other in moved:
+            changed = binds(statement)
+            if self.order.keeps_model(statement, self.path):
+                changed -= {self.path}
+            if touches(changed, [*reads(other), *binds(other)]):
+                raise Stays(f"line {statement.lineno} changes what it reads")
+        if self._disturbs(statement, moved):
+            raise Stays(f"line {statement.lineno} may change what it reads")
+
+    def _passes_wrap(self, moved: list[ast.stmt]) -> None:
+        for statement in moved:
+            if touches(reads(self.below), binds(statement)):
+                raise Stays("the statement that wraps the model reads it")
+            others = {path for path in binds(self.below) if path != self.path}
+            if touches(others, [*reads(statement), *binds(statement)]):
+                raise Stays("the statement that wraps the model changes what it reads")
+
+    # ------------------------------------------------------------------ what a call may change
+    def _disturbs(self, statement: ast.stmt, moved: list[ast.stmt]) -> bool:
+        wanted = [path for m in moved for path in reads(m)]
+        for node in own_nodes(statement):
+            stores_flag = isinstance(node, ast.Attribute) and node.attr == "requires_grad"
+            if stores_flag and not isinstance(node.ctx, ast.Load):  # type: ignore[attr-defined]
+                if any(self.effects.mentions(m, {"requires_grad"}) for m in moved):
+                    return True
+            elif isinstance(node, ast.Call) and self._call_disturbs(node, wanted, moved):
+                return True
+        return False
+
+    def _call_disturbs(self, call: ast.Call, wanted: list[str], moved: list[ast.stmt]) -> bool:
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
+        given = [*call.args, *(k.value for k in call.keywords), *([receiver] if receiver else [])]
+        for node in (n for argument in given for n in own_nodes(argument)):
+            path = path_of(node)
+            if path is None or not touches([path], wanted):
+                continue
+            if path == self.path or self.path.startswith(f"{path}."):
+                if node is receiver and path == self.path:
+                    if not self._harmless_method(method, moved):
+                        return True
+                elif not self._harmless_call(call):
+                    return True
+                continue
+            if overlap(path, self.path):
+                if method not in HARMLESS and not self._harmless_call(call):
+                    return True
+                continue
+            if all(isinstance(a, Const | Symbol) for a in self.order.solver.value(node)):
+                continue
+            mutates = node is receiver and method in MUTATORS
+            if mutates or (not self.effects.quiet(call) and self._may_store(path, wanted)):
+                return True
+        return False
+
+    def _harmless_method(self, method: str, moved: list[ast.stmt]) -> bool:
+        if method == "requires_grad_":
+            return not any(self.effects.mentions(m, {"requires_grad"}) for m in moved)
+        return method in HARMLESS
+
+    def _harmless_call(self, call: ast.Call) -> bool:
+        """Whether a call that is given the model leaves its parameters alone."""
+        for atom in self.order.solver.value(call.func):
+            name = getattr(atom, "name", "")
+            if isinstance(atom, Symbol) and name.rpartition(".")[2] in RENAMES:
+                continue
+            if not self.effects.quiet(call):
+                return False
+        return True
+
+    def _may_store(self, path: str, wanted: list[str]) -> bool:
+        """Whether something below `path` that is wanted is stored anywhere in the program."""
+        if "*" in self.effects.stored:
+            return True
+        for read in wanted:
+            if read == path or path.startswith(f"{read}."):
+                return True
+            if read.startswith(f"{path}."):
+                attributes = read[len(path) + 1 :].split(".")
+                if self.effects.stored & set(attributes):
+                    return True
+        return False
+
+    # ------------------------------------------------------------------ what is seen below
+    def _sees_the_same(self, moved: list[ast.stmt], passed: list[ast.stmt]) -> None:
+        printing = any(self.effects.prints(m) for m in moved)
+        if printing and any(self.effects.prints(s) for s in [*passed, self.below]):
+            raise Stays("lines would be printed in another order")
+        if all(self._only_parameters(m) for m in moved):
+            return
+        after = self._model_after()
+        if not after:
+            raise Stays("below the wrap the model may be something else")
+        renames = RENAMES - {"compile"} if all(map(self._in_methods, moved)) else RENAMES
+        if any(self.effects.mentions(m, NAMES) for m in moved):
+            between = [*passed, self.below]
+            if any(self.effects.mentions(s, renames) for s in between):
+                raise Stays("names of parameters change in between")
+
+    def _in_methods(self, statement: ast.stmt) -> bool:
+        """Whether the model is only asked for methods of the program's own, if for anything.
+
+        A compiled model runs them on the module that it was made from.
+        """
+        return all(
+            isinstance(parent := self.module.parents[node], ast.Attribute)
+            and all(isinstance(a, Bound) for a in self.order.solver.value(parent) or [None])
+            for node in own_nodes(statement)
+            if path_of(node) == self.path
+        )
+
+    def _only_parameters(self, statement: ast.stmt) -> bool:
+        """Whether all that is asked of the model, if anything, is `parameters()`."""
+        for node in own_nodes(statement):
+            path = path_of(node)
+            if path is None or not overlap(path, self.path):
+                continue
+            parent = self.module.parents[node]
+            if self.path.startswith(f"{path}."):
+                if not isinstance(parent, ast.Attribute):
+                    return False
+            elif path == self.path:
+                if not isinstance(parent, ast.Attribute) or parent.attr != "parameters":
+                    return False
+            elif path != f"{self.path}.parameters" or not isinstance(parent, ast.Call):
+                return False
+        return True
+
+    def _model_after(self) -> bool:
+        """Whether the model's name stands for an FSDP model below, or for the bare model."""
+        for node in own_nodes(self.below):
+            if isinstance(node, ast.Assign) and any(
+                path_of(target) == self.path for target in node.targets
+            ):
+                value = self.order.solver.value(node.value)
+                if not all(isinstance(a, Wrapped) or a in self.inner for a in value):
+                    return False
+        return True

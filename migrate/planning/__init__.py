@@ -1,0 +1,1 @@
+"""The rules are asked, and what can't be migrated as a whole is held back."""

@@ -1,0 +1,138 @@
+"""Findings for programs to read: JSON, GitHub's workflow commands, SARIF."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fsdp_migrate import __version__
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.syntax.source import SourceError
+
+_LEVELS = {Tier.NATIVE: "warning", Tier.SHIM: "warning", Tier.MANUAL: "error", Tier.NOTE: "notice"}
+_SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def to_json(
+    findings: Sequence[Finding], changes: Mapping[Path, str], errors: Sequence[SourceError]
+) -> str:
+    """One object: `findings`, the files that `changes`, `errors`, and how many of each tier."""
+    tiers = Counter(finding.tier for finding in findings)
+    return _dump(
+        {
+            "version": __version__,
+            "findings": [_plain(finding) for finding in findings],
+            "changes": [path.as_posix() for path in sorted(changes)],
+            "errors": [{"path": e.path.as_posix(), "message": e.message} for e in errors],
+            "summary": {tier.value: tiers[tier] for tier in Tier},
+        }
+    )
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    return {
+        "path": finding.path.as_posix(),
+        "line": finding.line,
+        "col": finding.col,
+        "code": finding.code,
+        "message": finding.message,
+        "tier": finding.tier.value,
+        "safety": finding.safety.value,
+    }
+
+
+def to_github(
+    findings: Sequence[Finding], changes: Mapping[Path, str], errors: Sequence[SourceError]
+) -> str:
+    """A workflow command for each finding: GitHub shows them beside the lines of a change."""
+    lines = []
+    for each in findings:
+        properties = {
+            "title": f"fsdp-migrate {each.code}",
+            "file": each.path.as_posix(),
+            "line": str(each.line),
+            "col": str(each.col),
+        }
+        said = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
+        lines.append(f"::{_LEVELS[each.tier]} {said}::{_escape(each.message)}\n")
+    for error in errors:
+        where = _escape(error.path.as_posix(), ":,")
+        lines.append(f"::error title=fsdp-migrate,file={where}::{_escape(error.message)}\n")
+    return "".join(lines)
+
+
+def _escape(text: str, special: str = "") -> str:
+    for char in "%\r\n" + special:
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
+
+
+def to_sarif(
+    findings: Sequence[Finding], changes: Mapping[Path, str], errors: Sequence[SourceError]
+) -> str:
+    """A SARIF 2.1.0 log."""
+    codes = {finding.code for finding in findings}
+    driver = {
+        "name": "fsdp-migrate",
+        "version": __version__,
+        "rules": [rule for rule in _sarif_rules() if rule["id"] in codes],
+    }
+    invocation = {
+        "executionSuccessful": not errors,
+        "toolExecutionNotifications": [
+            {"level": "error", "message": {"text": str(error)}} for error in errors
+        ],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        "columnKind": "unicodeCodePoints",
+        "results": [_sarif_result(finding) for finding in findings],
+    }
+    return _dump({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def _sarif_rules() -> list[dict[str, Any]]:
+    from fsdp_migrate.rule.registry import all_rules
+
+    return [
+        {
+            "id": rule.code,
+            "name": rule.name,
+            "shortDescription": {"text": rule.summary},
+            "fullDescription": {"text": rule.why},
+            **({"helpUri": rule.references[0]} if rule.references else {}),
+        }
+        for rule in all_rules()
+    ]
+
+
+def _sarif_result(finding: Finding) -> dict[str, Any]:
+    level = _LEVELS[finding.tier]
+    return {
+        "ruleId": finding.code,
+        "level": "note" if level == "notice" else level,
+        "message": {"text": finding.message},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": _uri(finding.path)},
+                    "region": {"startLine": finding.line, "startColumn": finding.col},
+                }
+            }
+        ],
+        "properties": {"tier": finding.tier.value, "safety": finding.safety.value},
+    }
+
+
+def _uri(path: Path) -> str:
+    from urllib.parse import quote
+
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix())
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,131 @@
+"""What a run says: the findings, in the format asked for, and a summary for people."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fsdp_migrate.findings.finding import Finding, Tier
+
+if TYPE_CHECKING:
+    from fsdp_migrate.discovery.discover import Discovered
+    from fsdp_migrate.syntax.source import SourceError
+
+Format = Literal["text", "json", "github", "sarif"]
+Findings = Sequence[Finding]
+Changes = Mapping[Path, str]
+Errors = Sequence["SourceError"]
+
+_SHOWN_PATHS = 10
+_FORMATTERS = {"black": ("black", "black"), "ruff": ("ruff", "ruff format")}
+
+
+def render(style: Format, findings: Findings, changes: Changes, errors: Errors) -> str:
+    """The findings in `style`, each on a line of its own where people read them."""
+    if style == "text":
+        return "".join(f"{_one_line(str(finding))}\n" for finding in findings)
+    from fsdp_migrate.reporting import formats
+
+    makers: dict[str, Callable[[Findings, Changes, Errors], str]] = {
+        "json": formats.to_json,
+        "github": formats.to_github,
+        "sarif": formats.to_sarif,
+    }
+    return makers[style](findings, changes, errors)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n"))
+
+
+def nothing(found: Discovered) -> str:
+    """Why there is nothing to report; not every nothing is the same."""
+    files = _count(found.seen, "Python file")
+    if not found.seen and found.configs:
+        return f"Nothing of FSDP1 in {_count(len(found.configs), 'configuration file')}."
+    if not found.seen:
+        return "No Python files here: nothing to do."
+    if not found.candidates and not found.fsdp2:
+        return f"No FSDP in {files}: nothing to do."
+    if found.fsdp2 and not _mentions(found):
+        return f"Already FSDP2 in {_count(found.fsdp2, 'file')} of {found.seen}: nothing to do."
+    return (
+        f"FSDP1 is mentioned in {_count(_mentions(found), 'file')} of {found.seen}, but none uses "
+        "it (comments, strings, or something else of that name): nothing to do."
+    )
+
+
+def _mentions(found: Discovered) -> int:
+    """The number of files that seem to name FSDP1; a file of FSDP2 shares its module's name."""
+    from fsdp_migrate.discovery.discover import uses_fsdp2
+
+    return sum(
+        b"FullyShardedDataParallel" in file.data or not uses_fsdp2(file.data)
+        for file in found.candidates
+    )
+
+
+def counts(findings: Findings) -> str:
+    """How many findings of each kind in how many files."""
+    tiers = Counter(finding.tier for finding in findings)
+    files = len({finding.path for finding in findings})
+    kinds = [f"{tiers[tier]} {tier.value}" for tier in (Tier.NATIVE, Tier.SHIM, Tier.MANUAL)]
+    kinds.append(_count(tiers[Tier.NOTE], "note"))
+    total = _count(len(findings), "finding")
+    return f"{total} in {_count(files, 'file')}: {', '.join(kinds)}."
+
+
+def next_steps(
+    findings: Findings, changes: Changes, written: Collection[Path], paths: Sequence[str]
+) -> list[str]:
+    """What to do now, a line each."""
+    steps = []
+    given = shlex.join(paths)
+    pending = len(set(changes) - set(written))
+    if written:
+        steps.append(f"Changed {_count(len(written), 'file')}.")
+    elif pending:
+        steps.append(
+            f"Would change {_count(pending, 'file')}. See how: "
+            f"{' '.join(['fsdp-migrate', '--diff', given]).rstrip()}. "
+            f"Do it: {' '.join(['fsdp-migrate', '--write', given]).rstrip()}"
+        )
+    manual = sum(finding.tier is Tier.MANUAL for finding in findings)
+    if manual:
+        steps.append(
+            f"{_count(manual, 'place')} left to you (manual): what to do is said above, why is "
+            "said by: fsdp-migrate explain CODE"
+        )
+    if any("from fsdp_migrate.runtime import" in changes.get(path, "") for path in written):
+        steps.append("Training needs fsdp-migrate where fsdp_migrate.runtime is imported.")
+    command = formatter(written)
+    if command:
+        steps.append(f"Format what changed: {command}")
+    return steps
+
+
+def formatter(written: Collection[Path]) -> str | None:
+    """The command that formats the files, if their project shows that it has a formatter."""
+    files = sorted(path for path in written if path.exists())
+    if not files:
+        return None
+    shown = shlex.join(map(str, files)) if len(files) <= _SHOWN_PATHS else "."
+    for folder in Path(os.path.abspath(files[0])).parents:
+        try:
+            text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for tool, command in _FORMATTERS.values():
+            if re.search(rf"^\[tool\.{tool}\b", text, re.MULTILINE):
+                return f"{command} {shown}"
+        return None
+    return None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

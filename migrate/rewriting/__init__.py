@@ -1,0 +1,1 @@
+"""Edits become text: one pass of LibCST a file, imports included."""

@@ -1,0 +1,1 @@
+"""What a rule is, and all that it may ask."""

@@ -1,0 +1,126 @@
+"""What several rules ask of the facts: whose parameters, where from, what becomes of a value."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from fsdp_migrate.analysis.effects import binds, own_nodes, path_of
+from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
+from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+from fsdp_migrate.syntax.module import Module
+
+SUMMON = f"{FSDP1}.summon_full_params"
+MIXED_PRECISION = f"{ROOT}.MixedPrecision"
+DEPTH = 4
+
+
+def modules(facts: Facts, *words: str) -> Iterator[Module]:
+    """The files that may be rewritten and have one of `words`, if the program has FSDP1 models."""
+    if facts.solver.wraps:
+        for module in facts.solver.project.modules.values():
+            text = module.source.text
+            if module.rewrite and (not words or any(word in text for word in words)):
+                yield module
+
+
+def calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
+    """The calls in those files, in the order of the source."""
+    wanted = {module.name: module for module in modules(facts)}
+    every = [
+        (site, call) for site, call in facts.solver.call_nodes.items() if site.module in wanted
+    ]
+    for site, call in sorted(every, key=lambda pair: pair[0]):
+        yield wanted[site.module], call
+
+
+def owners(facts: Facts, node: ast.AST | None) -> frozenset[Wrapped]:
+    """The FSDP models whose parameters `node` can be, or hold in a list."""
+    found = facts.order.params_in(facts.value(node))
+    return frozenset(owner for owner in found if isinstance(owner, Wrapped))
+
+
+def is_certain(facts: Facts, node: ast.AST) -> bool:
+    """Whether `node` is parameters of FSDP models and nothing else."""
+    found = facts.order.params_in(facts.value(node))
+    return bool(found) and all(isinstance(owner, Wrapped) for owner in found)
+
+
+def called(facts: Facts, call: ast.Call) -> set[str]:
+    """The names of the library functions that `call` may call."""
+    return {atom.name for atom in facts.value(call.func) if isinstance(atom, Symbol)}
+
+
+def is_summoned(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bool:
+    """Whether `node` runs inside `summon_full_params`, here or in every caller."""
+    for around in module.ancestors(node):
+        if isinstance(around, ast.With):
+            for item in around.items:
+                for atom in facts.value(item.context_expr):
+                    if isinstance(atom, Result) and atom.symbol == SUMMON:
+                        return True
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
+            order = facts.order
+            found = order.callers.get(module.site(around), [])
+            return (
+                depth < DEPTH
+                and bool(found)
+                and all(is_summoned(facts, order.module_of(c), c, depth + 1) for c in found)
+            )
+    return False
+
+
+def derived(scope: ast.AST, seeds: set[ast.AST]) -> set[str]:
+    """The variables of `scope` that are computed from the expressions in `seeds`."""
+    found: set[str] = set()
+    statements = [
+        s for s in own_nodes(scope) if isinstance(s, ast.Assign | ast.AugAssign | ast.AnnAssign)
+    ]
+    while True:
+        new = set(found)
+        for statement in statements:
+            if statement.value is not None and feeds(statement.value, seeds, found):
+                new |= {name for name in binds(statement) if "." not in name}
+        if new == found:
+            return found
+        found = new
+
+
+def feeds(node: ast.AST, seeds: set[ast.AST], names: set[str]) -> bool:
+    """Whether one of `seeds`, or a variable of `names`, is read in `node`."""
+    return any(
+        item in seeds
+        or (isinstance(item, ast.Name) and item.id in names and isinstance(item.ctx, ast.Load))
+        for item in ast.walk(node)
+    )
+
+
+def dtypes(facts: Facts, wrapped: Wrapped) -> set[tuple[str | None, str | None]]:
+    """The (param_dtype, reduce_dtype) that a wrap can have, as far as they are known."""
+    fact = facts.solver.wraps.get(wrapped.site) if wrapped.site is not None else None
+    argument = fact.arguments.get("mixed_precision") if fact is not None else None
+    found: set[tuple[str | None, str | None]] = set()
+    for atom in argument.value if argument is not None else ():
+        if isinstance(atom, Result) and atom.symbol == MIXED_PRECISION:
+            args, kwargs = facts.solver.calls[atom.site]
+            given = dict(zip(("param_dtype", "reduce_dtype"), args, strict=False)) | kwargs
+            for param in _dtype(given.get("param_dtype")):
+                for reduce in _dtype(given.get("reduce_dtype")):
+                    found.add((param, reduce))
+    return found
+
+
+def _dtype(value: Value | None) -> set[str | None]:
+    if value is None:
+        return {None}
+    return {
+        atom.name.removeprefix("torch.") if isinstance(atom, Symbol) else None
+        for atom in value
+        if isinstance(atom, Symbol) or atom == Const.of(None)
+    }
+
+
+def own_path(node: ast.AST) -> str:
+    """The dotted path of `node`, or an empty text."""
+    return path_of(node) or ""

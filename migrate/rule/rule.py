@@ -1,0 +1,271 @@
+"""What a rule is, and what it is given."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from fsdp_migrate.analysis.solver import Solver
+from fsdp_migrate.analysis.values import Site, Value, Wrapped
+from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Span, Tier
+from fsdp_migrate.findings.options import Options
+from fsdp_migrate.lowering.before_wrap import Order
+from fsdp_migrate.lowering.state_dict_modes import Contexts
+from fsdp_migrate.lowering.wrap_call import WrapPlan
+from fsdp_migrate.syntax.module import Module
+
+RUNTIME = "fsdp_migrate.runtime"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small program before and after; without `after`, one that must be left alone."""
+
+    before: str
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A public name of FSDP1, and what becomes of it.
+
+    `name` is spelled as below `torch.distributed.fsdp`; parameters and fields are spelled
+    `MixedPrecision(buffer_dtype=)`.  `tiers` are those of its findings, the best one first.
+    """
+
+    name: str
+    becomes: str
+    tiers: tuple[Tier, ...] = (Tier.NATIVE,)
+    safety: Safety = Safety.SAFE
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One reference to FSDP1: a name of its API, or a method of a model that may be FSDP's.
+
+    `name` is the canonical dotted name, or the bare name of the method.  `call` is the call
+    whose callee the reference is.  `wraps` are the models that a method's receiver can be;
+    `others` is what else it can be (a DDP model, say), without the bare module that a wrap
+    was given, which is the same object after the migration.
+    """
+
+    module: Module
+    node: ast.Name | ast.Attribute
+    name: str
+    call: ast.Call | None = None
+    receiver: ast.expr | None = None
+    wraps: frozenset[Wrapped] = frozenset()
+    others: Value = frozenset()
+
+    @property
+    def certain(self) -> bool:
+        """Whether the receiver is an FSDP model and nothing else."""
+        return bool(self.wraps) and not self.others
+
+
+Check = Callable[[Use, "Facts"], Iterable[Finding]]
+Survey = Callable[["Facts"], Iterable[Finding]]
+
+
+def no_uses(use: Use, facts: Facts) -> Iterable[Finding]:
+    """The check of a rule that owns no name and looks for its places itself."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One FSDP1 surface and how to leave it.
+
+    `symbols` are the canonical names that the rule owns (a prefix owns what is below it);
+    `methods` are the methods and attributes of an FSDP1 model that it owns.  A rule whose uses
+    depend on a state-dict context says by `lowerable` which of them can do without.  `survey` is
+    asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
+    optimizer that is built before the wrap, a test of `p.ndim`.  `absorbs` gives the nodes that a
+    use's fix takes the place of: what refers to FSDP1 in them goes with it.  `surfaces` are the
+    public names that it answers for in the coverage table.
+    """
+
+    code: str
+    name: str
+    summary: str
+    why: str
+    fix_safety: str
+    check: Check
+    symbols: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    lowerable: Callable[[Use, Facts], bool] | None = None
+    survey: Survey | None = None
+    absorbs: Callable[[Use, Facts], Iterable[ast.AST]] | None = None
+    surfaces: tuple[Surface, ...] = ()
+    references: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(eq=False)
+class Facts:
+    """Everything that is known when the rules run."""
+
+    solver: Solver
+    options: Options
+    plans: Mapping[Site, WrapPlan]
+    contexts: Contexts
+    uses: list[Use] = field(default_factory=list)
+    removed: dict[str, set[ast.AST]] = field(default_factory=dict)
+    carried: dict[str, list[Use]] = field(default_factory=dict)
+
+    def value(self, node: ast.AST | None) -> Value:
+        """What an expression can be."""
+        return self.solver.value(node)
+
+    @cached_property
+    def order(self) -> Order:
+        """What comes before what, and who calls whom."""
+        return Order(self.solver)
+
+    @cached_property
+    def by_path(self) -> Mapping[Path, Module]:
+        """The modules by their file."""
+        return {module.path: module for module in self.solver.project.modules.values()}
+
+    def plan(self, wrapped: Wrapped) -> WrapPlan | None:
+        """What becomes of the constructor call that makes `wrapped`."""
+        return self.plans.get(wrapped.site) if wrapped.site is not None else None
+
+    def units(self, wraps: Iterable[Wrapped]) -> frozenset[str]:
+        """The names of the units of migration that `wraps` stand for."""
+        return frozenset(unit_name(w.site) for w in wraps if w.site is not None)
+
+
+def unit_name(site: Site) -> str:
+    """The name of the unit of migration around a wrap site."""
+    return f"{site.module}:{site.line}:{site.col}"
+
+
+def finding(
+    rule: Rule,
+    use: Use,
+    message: str,
+    *,
+    tier: Tier,
+    edits: Iterable[Edit] = (),
+    imports: Iterable[Import] = (),
+    safety: Safety = Safety.SAFE,
+    units: frozenset[str] = frozenset(),
+    at: ast.AST | None = None,
+    blocking: bool = True,
+) -> Finding:
+    """A finding about `use`; without a fix where the tier is MANUAL or NOTE."""
+    return finding_at(
+        rule,
+        use.module,
+        at or use.node,
+        message,
+        tier=tier,
+        edits=edits,
+        imports=imports,
+        safety=safety,
+        units=units,
+        blocking=blocking,
+    )
+
+
+def finding_at(
+    rule: Rule,
+    module: Module,
+    node: ast.AST,
+    message: str,
+    *,
+    tier: Tier,
+    edits: Iterable[Edit] = (),
+    imports: Iterable[Import] = (),
+    safety: Safety = Safety.SAFE,
+    units: frozenset[str] = frozenset(),
+    blocking: bool = True,
+) -> Finding:
+    """A finding about a place that is no use of FSDP1; its edits are of the same file."""
+    span = module.span(node)
+    fix = None
+    if tier in (Tier.NATIVE, Tier.SHIM):
+        path = module.path
+        fix = Fix({path: tuple(edits)}, {path: frozenset(imports)}, safety)
+    return Finding(
+        path=module.path,
+        line=span.line,
+        col=span.col + 1,
+        code=rule.code,
+        message=message,
+        tier=tier,
+        safety=safety,
+        fix=fix,
+        units=units,
+        blocking=blocking,
+    )
+
+
+def call_parts(
+    module: Module, call: ast.Call, *before: ast.expr, without: ast.keyword | None = None
+) -> tuple[str, tuple[Span, ...]]:
+    """The arguments of `call` as they go into a template, and its holes, `before` first."""
+    holes = [module.span(node) for node in before]
+    parts: list[str] = []
+    for argument in call.args:
+        starred = isinstance(argument, ast.Starred)
+        parts.append(f"{'*' if starred else ''}{{{len(holes)}}}")
+        holes.append(module.span(argument.value if isinstance(argument, ast.Starred) else argument))
+    for keyword in call.keywords:
+        if keyword is not without:
+            parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
+            holes.append(module.span(keyword.value))
+    return ", ".join(parts), tuple(holes)
+
+
+def runtime(name: str) -> Import:
+    """A name of the runtime shim."""
+    return Import(RUNTIME, name)
+
+
+def local_name(module: Module, dotted: str, name: str) -> str | None:
+    """By what `module` already calls `dotted.name` at its top level, or None."""
+    for node in module.tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == dotted and not node.level:
+            for alias in node.names:
+                if alias.name == name:
+                    return alias.asname or alias.name
+    return None
+
+
+def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:
+    """How `module` spells a torch module such as `torch.distributed`, and the import to add.
+
+    Takes `import torch.distributed as dist`, `from torch import nn` and plain `import torch`
+    as they come, so that the result reads like the code around it.
+    """
+    best: str | None = None
+    for node in module.tree.body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname and (dotted == alias.name or dotted.startswith(alias.name + ".")):
+                    best = _longer(best, alias.asname + dotted[len(alias.name) :])
+                elif alias.asname is None and alias.name.split(".")[0] == dotted.split(".")[0]:
+                    best = best or dotted
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                if dotted == full or dotted.startswith(full + "."):
+                    best = _longer(best, (alias.asname or alias.name) + dotted[len(full) :])
+    if best is not None:
+        return best, None
+    return dotted, Import(dotted.split(".")[0])
+
+
+def _longer(old: str | None, new: str) -> str:
+    """The spelling with fewer dots: the one that the file has taken most trouble over."""
+    return new if old is None or new.count(".") < old.count(".") else old
+
+
+def in_files(paths: Iterable[Path]) -> str:
+    """Paths for a message."""
+    return ", ".join(sorted(str(p) for p in paths))

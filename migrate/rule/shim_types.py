@@ -1,0 +1,93 @@
+"""FSDP1's types where they stay values of the program, and so move to the runtime shim."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from fsdp_migrate.findings.finding import Import, ReplaceExpression
+from fsdp_migrate.lowering.wrap_call import MIXED_PRECISION
+from fsdp_migrate.rule.dead_code import removed_nodes
+from fsdp_migrate.rule.rule import RUNTIME, Facts, Use
+from fsdp_migrate.syntax.fsdp1_names import CONFIGS, POLICIES, ROOT
+from fsdp_migrate.syntax.module import Module
+
+LOCAL = ("LocalStateDictConfig", "LocalOptimStateDictConfig")
+RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
+SYMBOLS = (
+    *(f"{ROOT}.{name}" for name in sorted(CONFIGS)),
+    *(f"{ROOT}.wrap.{name}" for name in sorted(POLICIES | {"_or_policy"})),
+    f"{ROOT}.wrap._module_wrap_policy",
+)
+
+
+def type_name(use: Use) -> str:
+    """The type that a reference is to: `ShardingStrategy` for one of its members."""
+    return use.name[len(ROOT) + 1 :].removeprefix("wrap.").split(".")[0]
+
+
+def is_local(use: Use) -> bool:
+    """Whether the reference is to local state dicts, which FSDP2 has nothing like."""
+    return type_name(use) in LOCAL or use.name.endswith(".LOCAL_STATE_DICT")
+
+
+def swallowed(use: Use, facts: Facts) -> bool:
+    """Whether the reference goes away with a natively migrated place."""
+    return use.node in removed_nodes(facts, use.module)
+
+
+def is_native_precision(use: Use, facts: Facts) -> bool:
+    """Whether the reference is to a MixedPrecision that only native wraps read."""
+    if use.name != MIXED_PRECISION:
+        return False
+    plans = [p for p in facts.plans.values() if "mixed_precision" in p.fact.arguments]
+    if use.call is None:
+        carried = [p for p in plans if p.native and p.mixed_precision and p.mixed_precision.sites]
+        return bool(carried) and all(plan.native for plan in plans)
+    site = use.module.site(use.call)
+    return any(p.native and p.mixed_precision and site in p.mixed_precision.sites for p in plans)
+
+
+def carried(facts: Facts, module: Module) -> list[Use]:
+    """The references of a file to FSDP1's types that stay values."""
+    if module.name not in facts.carried:
+        facts.carried[module.name] = [
+            use
+            for use in facts.uses
+            if use.module is module
+            and use.receiver is None
+            and any(use.name == s or use.name.startswith(s + ".") for s in SYMBOLS)
+            and not is_local(use)
+            and not swallowed(use, facts)
+            and not is_native_precision(use, facts)
+        ]
+    return facts.carried[module.name]
+
+
+def in_shim_wrap(use: Use, facts: Facts) -> bool:
+    """Whether the reference is among the arguments of a wrap that goes through the shim."""
+    for parent in use.module.ancestors(use.node):
+        if isinstance(parent, ast.Call):
+            plan = facts.plans.get(use.module.site(parent))
+            if plan is not None and plan.fact.direct and not plan.native:
+                return True
+        if isinstance(parent, ast.stmt):
+            return False
+    return False
+
+
+def take_from_shim(uses: Iterable[Use]) -> tuple[list[ReplaceExpression], list[Import]]:
+    """The edits and imports by which references name the shim's types."""
+    edits: list[ReplaceExpression] = []
+    imports: list[Import] = []
+    for use in uses:
+        node: ast.expr = use.node
+        rest = use.name[len(ROOT) + 1 :].removeprefix("wrap.")
+        for _ in range(rest.count(".")):
+            if isinstance(node, ast.Attribute):
+                node = node.value
+        offered = RENAMED.get(type_name(use), type_name(use))
+        if isinstance(node, ast.Attribute) or offered != type_name(use):
+            edits.append(ReplaceExpression(use.module.span(node), offered))
+            imports.append(Import(RUNTIME, offered))
+    return edits, imports

@@ -1,0 +1,175 @@
+"""Every place of the program that is FSDP1's business, found by value and not by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from fsdp_migrate.analysis.library.calls import OWN_METHODS, has_method
+from fsdp_migrate.analysis.solver import Solver
+from fsdp_migrate.analysis.values import (
+    NONE,
+    Atom,
+    Container,
+    Instance,
+    Method,
+    Result,
+    Symbol,
+    Unknown,
+    Value,
+    Wrapped,
+)
+from fsdp_migrate.rule.rule import Use
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1
+from fsdp_migrate.syntax.module import Module
+
+# Methods of a plain module that reach the FSDP models inside it.
+HOLDER_METHODS = frozenset({"load_state_dict", "state_dict"})
+# Methods that are sometimes called through the class, with the model as the first argument.
+INSTANCE_METHODS = frozenset(
+    {
+        "apply", "check_is_root", "clip_grad_norm_", "forward", "load_state_dict", "no_sync",
+        "register_comm_hook", "state_dict",
+    }
+)  # fmt: skip
+# Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
+TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
+
+
+def find_uses(
+    solver: Solver, methods: frozenset[str], symbols: frozenset[str] = frozenset()
+) -> Iterator[Use]:
+    """The uses in the files that may be rewritten, in the order of the source.
+
+    `symbols` are names of other libraries (and what is below them) that count as well.
+    """
+    for module in solver.project.modules.values():
+        if module.rewrite:
+            yield from sorted(
+                _uses_in(solver, module, methods, symbols),
+                key=lambda use: (use.node.lineno, use.node.col_offset),
+            )
+
+
+def _uses_in(
+    solver: Solver, module: Module, methods: frozenset[str], symbols: frozenset[str]
+) -> Iterator[Use]:
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
+            continue
+        name = _name_of(solver.value(node), symbols)
+        if name is not None:
+            parent = module.parents.get(node)
+            if isinstance(parent, ast.Attribute) and _name_of(solver.value(parent), symbols):
+                continue  # the longer name is the reference
+            yield _unbound(solver, module, node, name) or Use(
+                module, node, name, call=_call_of(module, node)
+            )
+        elif isinstance(node, ast.Attribute) and node.attr in methods:
+            use = _method_use(solver, module, node)
+            if use is not None:
+                yield use
+
+
+def _name_of(value: Value, symbols: frozenset[str]) -> str | None:
+    """The FSDP1 name, or the name at or below one of `symbols`, that a value is; or None."""
+    name = symbol_of(value)
+    if name is None:
+        names = {a.name for a in value - NONE if isinstance(a, Symbol)}
+        if len(names) == 1 and len(value - NONE) == 1 and _is_below(min(names), symbols):
+            return names.pop()
+    return name
+
+
+def _is_below(name: str, symbols: frozenset[str]) -> bool:
+    while name and name not in symbols:
+        name = name.rpartition(".")[0]
+    return bool(name)
+
+
+def symbol_of(value: Value) -> str | None:
+    """The FSDP1 name that a value is (where an import is guarded, also None), or None."""
+    names = {a.name for a in value if isinstance(a, Symbol) and is_fsdp1(a.name)}
+    rest = [a for a in value - NONE if not (isinstance(a, Symbol) and a.name in names)]
+    if len(names) == 1 and not rest:
+        return names.pop()
+    return None
+
+
+def _unbound(
+    solver: Solver, module: Module, node: ast.Name | ast.Attribute, name: str
+) -> Use | None:
+    """`FSDP.no_sync(model)` as the use of a method of `model`, which must be FSDP's then."""
+    call = _call_of(module, node)
+    owner, _, method = name.rpartition(".")
+    if owner != FSDP1 or method not in INSTANCE_METHODS or call is None or not call.args:
+        return None
+    if isinstance(call.args[0], ast.Starred):
+        return None
+    receiver = call.args.pop(0)  # what is left are the arguments of the method
+    wraps, _ = split(solver, solver.value(receiver))
+    return Use(module, node, method, call, receiver, wraps or frozenset({Wrapped(None)}))
+
+
+def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
+    parent = module.parents.get(node)
+    return parent if isinstance(parent, ast.Call) and parent.func is node else None
+
+
+def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | None:
+    base = solver.value(node.value)
+    wraps, others = split(solver, base)
+    if not wraps and node.attr in HOLDER_METHODS:
+        wraps, others = held(solver, base), frozenset()
+    call = _call_of(module, node)
+    if wraps:
+        kept = others_with(solver, others, node.attr)
+        return Use(module, node, node.attr, call, node.value, wraps, kept)
+    unknown = [a for a in base if isinstance(a, Unknown | Method)]
+    if node.attr in TELLING and unknown and solver.wraps:
+        return Use(module, node, node.attr, call, node.value, frozenset(), base)
+    return None
+
+
+def held(solver: Solver, value: Value) -> frozenset[Wrapped]:
+    """The FSDP models inside the plain modules that `value` can be."""
+    found: set[Wrapped] = set()
+    seen: set[Atom] = set()
+    todo = [a for a in value if solver.is_module(a) or isinstance(a, Result)]
+    while todo:
+        atom = todo.pop()
+        if atom in seen:
+            continue
+        seen.add(atom)
+        for part in solver.parts(atom):
+            if isinstance(part, Wrapped):
+                found.add(part)
+            elif isinstance(part, Instance | Result | Container):
+                todo.append(part)
+    return frozenset(found)
+
+
+def split(solver: Solver, value: Value) -> tuple[frozenset[Wrapped], Value]:
+    """The FSDP models that `value` can be, and what else it can be.
+
+    The module that a wrap is given counts as the model: after the migration they are one
+    object.  None doesn't count: whatever is done to the model would fail on it.
+    """
+    wraps = frozenset(a for a in value if isinstance(a, Wrapped))
+    inner: set[Atom] = set()
+    for wrapped in wraps:
+        if wrapped.site is not None and wrapped.site in solver.wraps:
+            inner |= solver.wraps[wrapped.site].inner
+        elif wrapped.site is None:
+            inner |= {a for a in value if solver.is_module(a)}
+    return wraps, frozenset(value - wraps - inner - NONE)
+
+
+def others_with(solver: Solver, others: Value, attr: str) -> Value:
+    """Those of `others` that can have the method `attr`."""
+    return frozenset(atom for atom in others if _has(solver, atom, attr))
+
+
+def _has(solver: Solver, atom: Atom, attr: str) -> bool:
+    """Whether `atom` can have the method at all; if not, it is not what is called here."""
+    return attr not in OWN_METHODS or has_method(solver, atom, attr) is not False

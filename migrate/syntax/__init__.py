@@ -1,0 +1,1 @@
+"""Text and trees.  Nothing here knows what a value is."""

@@ -1,0 +1,186 @@
+"""One module, parsed: its tree, and what can be said of it without looking at any other."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from fsdp_migrate.analysis.values import Site
+from fsdp_migrate.findings.finding import Span
+from fsdp_migrate.syntax.source import Source, line_length
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+
+BUILTINS = frozenset(dir(builtins))
+
+
+@dataclass(eq=False)
+class Module:
+    """The facts of one file.  `name` is its path without suffix, `pkg/sub` for a package."""
+
+    name: str
+    source: Source
+    tree: ast.Module
+    rewrite: bool = True  # False: looked at for what it says about the others only
+    _texts: dict[int, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.source.path
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines as `ast` counts them, without their ends."""
+        return self.source.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+    @cached_property
+    def line_length(self) -> int:
+        """How long a new line may become."""
+        return line_length(self.source.text)
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """The parent of every node."""
+        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    @cached_property
+    def bound_names(self) -> frozenset[str]:
+        """Every name that is bound somewhere in the module, in any scope."""
+        names: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                names.add(node.id)
+            elif isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.alias):
+                names.add(node.asname or node.name.partition(".")[0])
+        return frozenset(names)
+
+    @cached_property
+    def global_names(self) -> frozenset[str]:
+        """The names that are bound in the module's own scope, or by a `global` in a function."""
+        names: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Global):
+                names |= set(node.names)
+        for node in scope_nodes(self.tree):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                names.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.alias):
+                names.add(node.asname or node.name.partition(".")[0])
+            elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+                names.add(node.name)
+        return frozenset(names)
+
+    def site(self, node: ast.AST) -> Site:
+        """The place of `node`."""
+        return Site.of(self.name, node)
+
+    def span(self, node: ast.AST) -> Span:
+        """The range of `node`, columns in characters (`ast` counts bytes of UTF-8)."""
+        site = self.site(node)
+        return Span(
+            site.line,
+            self._column(site.line, site.col),
+            site.end_line,
+            self._column(site.end_line, site.end_col),
+        )
+
+    def text(self, node: ast.AST) -> str:
+        """The source of an expression or statement, as written.
+
+        An expression that only the brackets around it held together is put between its own.
+        """
+        text = self.segment(node)
+        return standing_alone(text) if isinstance(node, ast.expr) else text
+
+    def segment(self, node: ast.AST) -> str:
+        """The characters of the source that `node` spans."""
+        return ast.get_source_segment(self.source.text, node) or ast.unparse(node)
+
+    def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
+        """The nodes around `node`, the nearest first."""
+        while (parent := self.parents.get(node)) is not None:
+            yield parent
+            node = parent
+
+    def statement(self, node: ast.AST) -> ast.stmt:
+        """The innermost statement that `node` is part of."""
+        if isinstance(node, ast.stmt):
+            return node
+        return next(a for a in self.ancestors(node) if isinstance(a, ast.stmt))
+
+    def function(self, node: ast.AST) -> Function | None:
+        """The innermost function around `node`."""
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+        return next((a for a in self.ancestors(node) if isinstance(a, kinds)), None)
+
+    def scope(self, node: ast.AST) -> Scope:
+        """The innermost scope around `node`."""
+        kinds = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+        return next(a for a in self.ancestors(node) if isinstance(a, kinds))
+
+    def block(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The list of statements that `statement` is in."""
+        parent = self.parents[statement]
+        for _, value in ast.iter_fields(parent):
+            if isinstance(value, list) and statement in value:
+                return value
+        return [statement]
+
+    def _column(self, line: int, col: int) -> int:
+        text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        if text.isascii():
+            return col
+        return len(text.encode()[:col].decode(errors="ignore"))
+
+
+def standing_alone(expression: str) -> str:
+    """`expression`, in parentheses if it goes on over lines that nothing else joins."""
+    if "\n" not in expression:
+        return expression
+    try:
+        ast.parse(expression, mode="eval")
+    except SyntaxError:
+        return f"({expression})"
+    return expression
+
+
+def all_annotations(tree: ast.Module) -> list[ast.expr]:
+    """The annotations of all variables, parameters and results."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign | ast.arg):
+            found.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(node.returns)
+    return [annotation for annotation in found if annotation is not None]
+
+
+def scope_nodes(scope: Scope) -> Iterator[ast.AST]:
+    """The nodes of `scope` itself, nested functions and classes as single nodes."""
+    todo: list[ast.AST] = list(ast.iter_child_nodes(scope))
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def parse(source: Source, name: str, rewrite: bool = True) -> Module:
+    """Parse a file.
+
+    Raises:
+        SyntaxError: the text isn't Python (of the version that runs this).
+    """
+    return Module(name, source, ast.parse(source.text), rewrite)

@@ -1,0 +1,99 @@
+"""The modules of a run, and how their imports find each other."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from fsdp_migrate.syntax.module import Module
+
+
+def module_name(path: Path) -> str:
+    """The name of a file's module: its absolute path without suffix, a package by its folder."""
+    posix = PurePosixPath(Path(os.path.abspath(path)).as_posix())
+    return str(posix.parent if posix.name == "__init__.py" else posix.with_suffix(""))
+
+
+@dataclass(eq=False)
+class Project:
+    """All modules that were read, by name, and the folders that hold some of them."""
+
+    modules: dict[str, Module]
+    folders: set[str] = field(default_factory=set)
+    _programs: dict[str, frozenset[str]] | None = None
+
+    @classmethod
+    def of(cls, modules: Iterable[Module]) -> Project:
+        """The project of `modules`."""
+        named = {module.name: module for module in modules}
+        folders = {str(parent) for name in named for parent in PurePosixPath(name).parents}
+        return cls(named, folders)
+
+    def exists(self, name: str) -> bool:
+        """Whether `name` is a module, or a folder that holds one (a namespace package)."""
+        return name in self.modules or name in self.folders
+
+    def program_of(self, name: str) -> frozenset[str]:
+        """The modules that imports connect with `name`, in either direction."""
+        if self._programs is None:
+            self._programs = self._connected()
+        return self._programs[name]
+
+    def _connected(self) -> dict[str, frozenset[str]]:
+        links: dict[str, set[str]] = {name: {name} for name in self.modules}
+        for module in self.modules.values():
+            for node in ast.walk(module.tree):
+                for found in self._imported(module, node):
+                    if found in links:
+                        links[module.name].add(found)
+                        links[found].add(module.name)
+        programs: dict[str, frozenset[str]] = {}
+        for name in self.modules:
+            if name in programs:
+                continue
+            seen, todo = {name}, [name]
+            while todo:
+                for other in links[todo.pop()] - seen:
+                    seen.add(other)
+                    todo.append(other)
+            programs.update(dict.fromkeys(seen, frozenset(seen)))
+        return programs
+
+    def _imported(self, module: Module, node: ast.AST) -> Iterator[str]:
+        """The project's modules that an import statement names."""
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found = self.resolve(module, alias.name)
+                if found is not None:
+                    yield found
+        elif isinstance(node, ast.ImportFrom):
+            home = self.resolve(module, node.module or "", node.level)
+            if home is not None:
+                yield home
+                yield from (f"{home}/{alias.name}" for alias in node.names)
+
+    def resolve(self, importer: Module, dotted: str, level: int = 0) -> str | None:
+        """The project module that `dotted` means in `importer`, or None if it is a library's.
+
+        An absolute name is looked for from the importer's own folder upwards (what a script's
+        folder and an installed source tree both come down to), also below a `src` folder.
+        """
+        is_package = importer.path.name == "__init__.py"
+        base = PurePosixPath(importer.name) if is_package else PurePosixPath(importer.name).parent
+        parts = dotted.split(".") if dotted else []
+        if level:
+            for _ in range(level - 1):
+                base = base.parent
+            name = str(base.joinpath(*parts))
+            return name if self.exists(name) else None
+        for folder in (base, *base.parents):
+            for root in (folder, folder / "src"):
+                name = str(root.joinpath(*parts))
+                if name in self.modules or (name in self.folders and str(folder) in self.folders):
+                    if name == importer.name and len(parts) == 1:
+                        continue  # `import x` in x.py means the library
+                    return name
+        return None

@@ -1,0 +1,174 @@
+"""Code that takes wrappers off a model: `if isinstance(m, (DDP, FSDP)): m = m.module`.
+
+Sharding in place leaves nothing to take off.  FSDP can be dropped from the test, and what is left
+is right for the other wrappers, if the branch does nothing but go on with `m.module`, and without
+the test the program goes on with `m` in the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from fsdp_migrate.syntax.module import Module
+
+WRAPPED = frozenset({"module", "_fsdp_wrapped_module"})
+
+
+@dataclass(frozen=True)
+class Unwrapping:
+    """The `statement` (or expression) that asks for wrappers, by `test`.
+
+    `negated`: it asks whether there is none, and `below` is what comes after an early return then.
+    """
+
+    statement: ast.While | ast.If | ast.IfExp
+    test: ast.Call
+    below: ast.Return | None = None
+    negated: bool = False
+
+    @property
+    def classes(self) -> list[ast.expr]:
+        """What is asked for."""
+        tested = self.test.args[1]
+        return tested.elts if isinstance(tested, ast.Tuple) else [tested]
+
+
+def unwrapping(module: Module, node: ast.AST) -> Unwrapping | None:
+    """The unwrapping whose test, or whose `m.module`, `node` is part of; or None."""
+    for around in module.ancestors(node):
+        if isinstance(around, ast.stmt):
+            break
+        if isinstance(around, ast.IfExp):
+            test, negated = _test(around.test)
+            if test is not None and _chooses(around, ast.unparse(test.args[0]), negated):
+                return Unwrapping(around, test, negated=negated)
+    statement = module.statement(node)
+    parent = module.parents.get(statement)
+    block = module.block(statement)
+    above = block[: block.index(statement)][-1:] if statement in block else []
+    for candidate in (statement, parent, *above):
+        if isinstance(candidate, ast.While | ast.If):
+            found = _recognised(module, candidate)
+            if found is not None and _takes_part(found, node):
+                return found
+    return None
+
+
+def _test(node: ast.expr) -> tuple[ast.Call | None, bool]:
+    """The `isinstance` that a condition is, and whether it is negated."""
+    test, negated = node, False
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test, negated = test.operand, True
+    is_test = (
+        isinstance(test, ast.Call)
+        and isinstance(test.func, ast.Name)
+        and test.func.id == "isinstance"
+        and len(test.args) == 2
+    )
+    return (test if is_test and isinstance(test, ast.Call) else None), negated
+
+
+def _chooses(node: ast.IfExp, model: str, negated: bool) -> bool:
+    inner, plain = (node.orelse, node.body) if negated else (node.body, node.orelse)
+    return _is_inner(inner, model) and ast.unparse(plain) == model
+
+
+def _takes_part(found: Unwrapping, node: ast.AST) -> bool:
+    assert isinstance(found.statement, ast.While | ast.If)
+    places: list[ast.AST] = [found.test, *found.statement.body]
+    if found.negated:
+        places += [*found.statement.orelse, *([found.below] if found.below else [])]
+    return any(node is inner for place in places for inner in ast.walk(place))
+
+
+def _recognised(module: Module, statement: ast.While | ast.If) -> Unwrapping | None:
+    test, negated = _test(statement.test)
+    if test is None or len(statement.body) != 1:
+        return None
+    model = ast.unparse(test.args[0])
+    body, last = statement.body[0], statement.orelse
+    if not negated and _rebinds(body, model):
+        return Unwrapping(statement, test) if _goes_on(module, last, model) else None
+    if isinstance(statement, ast.While) or not isinstance(body, ast.Return):
+        return None
+    rest = last or _next(module, statement)
+    if not rest or not isinstance(rest[0], ast.Return | ast.If):
+        return None
+    below = rest[0] if not last and isinstance(rest[0], ast.Return) else None
+    if negated:
+        taken_off = isinstance(rest[0], ast.Return) and _inner(module, rest[0], model)
+        if _returns(body, model) and taken_off:
+            return Unwrapping(statement, test, below, negated=True)
+        return None
+    if not _inner(module, body, model):
+        return None
+    if _returns(rest[0], model) or (
+        isinstance(rest[0], ast.If) and _recognised(module, rest[0]) and _about(rest[0], model)
+    ):
+        return Unwrapping(statement, test, below)
+    return None
+
+
+def _about(statement: ast.If, model: str) -> bool:
+    test = statement.test
+    return isinstance(test, ast.Call) and ast.unparse(test.args[0]) == model
+
+
+def _next(module: Module, statement: ast.stmt) -> list[ast.stmt]:
+    """What runs after a branch that was not taken."""
+    parent = module.parents[statement]
+    while isinstance(parent, ast.If) and parent.orelse == [statement]:
+        statement, parent = parent, module.parents[parent]
+    block = module.block(statement)
+    index = block.index(statement) + 1
+    return block[index : index + 1]
+
+
+def _goes_on(module: Module, orelse: list[ast.stmt], model: str) -> bool:
+    """Whether an `else` holds nothing but the same question about other wrappers."""
+    if not orelse:
+        return True
+    (first, *more) = orelse
+    return (
+        not more
+        and isinstance(first, ast.If)
+        and _about(first, model)
+        and _recognised(module, first) is not None
+    )
+
+
+def _rebinds(statement: ast.stmt, model: str) -> bool:
+    return (
+        isinstance(statement, ast.Assign)
+        and len(statement.targets) == 1
+        and ast.unparse(statement.targets[0]) == model
+        and _is_inner(statement.value, model)
+    )
+
+
+def _is_inner(node: ast.expr | None, model: str) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in WRAPPED
+        and ast.unparse(node.value) == model
+    )
+
+
+def _returns(statement: ast.stmt, model: str) -> bool:
+    return (
+        isinstance(statement, ast.Return)
+        and statement.value is not None
+        and ast.unparse(statement.value) == model
+    )
+
+
+def _inner(module: Module, statement: ast.Return, model: str) -> bool:
+    """Whether `m.module` is returned, or the function's own result for it."""
+    value = statement.value
+    if isinstance(value, ast.Call) and len(value.args) == 1 and not value.keywords:
+        function = module.function(statement)
+        called = value.func.attr if isinstance(value.func, ast.Attribute) else value.func
+        name = called.id if isinstance(called, ast.Name) else called
+        return name == getattr(function, "name", None) and _is_inner(value.args[0], model)
+    return _is_inner(value, model)

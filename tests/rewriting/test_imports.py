@@ -1,0 +1,276 @@
+"""The imports of a rewritten file: each shape of import statement, to the letter."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.rewriting.imports import ImportPlan, fix_imports, used_names
+from support.programs import dedent
+
+FSDP = "torch.distributed.fsdp"
+SHARD = Import(FSDP, "fully_shard")
+SHIM = "fsdp_migrate.runtime"
+STRATEGY = {"ShardingStrategy": Import(SHIM, "ShardingStrategy")}
+
+
+def fixed(
+    text: str,
+    *needed: Import,
+    gone: str = "FSDP FullyShardedDataParallel",
+    moved: dict[str, Import] | None = None,
+) -> str:
+    """`text` with FSDP1's names gone where nothing uses them, and `needed` imported."""
+    plan = ImportPlan(frozenset(gone.split()), moved or {}, frozenset(needed))
+    return fix_imports(dedent(text), plan)
+
+
+# name: before, after; fully_shard is needed wherever it is used
+CASES = {
+    "alias": (
+        f"from {FSDP} import FullyShardedDataParallel as FSDP\nfully_shard(m)\n",
+        f"from {FSDP} import fully_shard\nfully_shard(m)\n",
+    ),
+    "still used": (
+        f"from {FSDP} import FullyShardedDataParallel as FSDP\nfully_shard(FSDP)\n",
+        f"from {FSDP} import FullyShardedDataParallel as FSDP, fully_shard\nfully_shard(FSDP)\n",
+    ),
+    "nothing needed": (f"import os\nfrom {FSDP} import FSDP\nos\n", "import os\nos\n"),
+    "comment beside": (
+        f"from {FSDP} import FSDP  # ZeRO\nfully_shard(m)\n",
+        f"from {FSDP} import fully_shard  # ZeRO\nfully_shard(m)\n",
+    ),
+    "comment above": (
+        f"import os\n\n# sharding\nfrom {FSDP} import FSDP\nfully_shard(os)\n",
+        f"import os\n\n# sharding\nfrom {FSDP} import fully_shard\nfully_shard(os)\n",
+    ),
+    "parentheses": (
+        f"from {FSDP} import (\n    FSDP,\n    Other,\n)\nfully_shard(Other)\n",
+        f"from {FSDP} import Other, fully_shard\nfully_shard(Other)\n",
+    ),
+    "parentheses with comments": (
+        f"from {FSDP} import (\n    FSDP,  # one\n    # two\n    Other,\n)  # three\n"
+        "fully_shard(Other)\n",
+        f"# one\n# two\nfrom {FSDP} import Other, fully_shard  # three\nfully_shard(Other)\n",
+    ),
+    "a, b": (
+        f"import os, {FSDP}, sys\nos, sys\n",
+        "import os\nimport sys\nos, sys\n",
+    ),
+    "package alias": (
+        f"import {FSDP} as FSDP\nfully_shard(m)\n",
+        f"from {FSDP} import fully_shard\nfully_shard(m)\n",
+    ),
+    "package that also binds torch": (
+        f"import {FSDP}\ntorch.nn, fully_shard\n",
+        f"import torch\nfrom {FSDP} import fully_shard\ntorch.nn, fully_shard\n",
+    ),
+    "package beside torch": (
+        f"import torch\nimport {FSDP}\ntorch.nn, fully_shard\n",
+        f"import torch\nfrom {FSDP} import fully_shard\ntorch.nn, fully_shard\n",
+    ),
+    "star": (
+        f"from {FSDP} import *\nfully_shard(m)\n",
+        f"from {FSDP} import fully_shard\nfully_shard(m)\n",
+    ),
+    "present already": (
+        f"from {FSDP} import FSDP, fully_shard\nfully_shard(m)\n",
+        f"from {FSDP} import fully_shard\nfully_shard(m)\n",
+    ),
+    "present on another line": (
+        f"from {FSDP} import fully_shard\nfrom {FSDP} import FSDP\nfully_shard(m)\n",
+        f"from {FSDP} import fully_shard\nfully_shard(m)\n",
+    ),
+    "in a function": (
+        f"def f(m):\n    from {FSDP} import FSDP\n    fully_shard(m)\n",
+        f"def f(m):\n    from {FSDP} import fully_shard\n    fully_shard(m)\n",
+    ),
+    "in two functions": (
+        f"def f(m):\n    from {FSDP} import FSDP\n    fully_shard(m)\n\n\n"
+        f"def g(m):\n    from {FSDP} import FSDP\n    fully_shard(m)\n",
+        f"def f(m):\n    from {FSDP} import fully_shard\n    fully_shard(m)\n\n\n"
+        f"def g(m):\n    from {FSDP} import fully_shard\n    fully_shard(m)\n",
+    ),
+    "in a function, used outside it": (
+        f"import torch\n\n\ndef f(m):\n    from {FSDP} import FSDP\n\n\nfully_shard(torch)\n",
+        f"import torch\nfrom {FSDP} import fully_shard\n\n\ndef f(m):\n    pass\n\n\n"
+        "fully_shard(torch)\n",
+    ),
+    "only one of its names in a function": (
+        f"def f(m):\n    from {FSDP} import FSDP, Other\n    fully_shard(Other)\n",
+        f"def f(m):\n    from {FSDP} import Other, fully_shard\n    fully_shard(Other)\n",
+    ),
+    "try": (
+        f"import torch\n\ntry:\n    from {FSDP} import FSDP\nexcept ImportError:\n    FSDP = None\n"
+        "fully_shard(torch)\n",
+        f"import torch\n\ntry:\n    from {FSDP} import fully_shard\nexcept ImportError:\n"
+        "    FSDP = None\nfully_shard(torch)\n",
+    ),
+    "try, nothing needed": (
+        f"try:\n    from {FSDP} import FSDP\nexcept ImportError:\n    pass\n",
+        "try:\n    pass\nexcept ImportError:\n    pass\n",
+    ),
+    "one-line try": (
+        f"try: from {FSDP} import FSDP\nexcept ImportError: pass\nfully_shard\n",
+        f"try:\n    from {FSDP} import fully_shard\nexcept ImportError: pass\nfully_shard\n",
+    ),
+    "type checking": (
+        f"from __future__ import annotations\nif TYPE_CHECKING:\n    from {FSDP} import FSDP\n"
+        "def f(m: fully_shard): ...\n",
+        "from __future__ import annotations\nif TYPE_CHECKING:\n"
+        f"    from {FSDP} import fully_shard\n"
+        "def f(m: fully_shard): ...\n",
+    ),
+    "type checking is no place for what runs": (
+        f"import torch\nif TYPE_CHECKING:\n    from {FSDP} import FSDP\nfully_shard(torch)\n",
+        f"import torch\nfrom {FSDP} import fully_shard\nif TYPE_CHECKING:\n    pass\n"
+        "fully_shard(torch)\n",
+    ),
+    "future": (
+        "from __future__ import annotations\n\nfully_shard(m)\n",
+        f"from __future__ import annotations\n\nfrom {FSDP} import fully_shard\n\nfully_shard(m)\n",
+    ),
+    "docstring only": (
+        '"""Train."""\n\nfully_shard(m)\n',
+        f'"""Train."""\n\nfrom {FSDP} import fully_shard\n\nfully_shard(m)\n',
+    ),
+    "docstring and a function": (
+        '"""Train."""\n\n\ndef f(m):\n    fully_shard(m)\n',
+        f'"""Train."""\n\nfrom {FSDP} import fully_shard\n\n\ndef f(m):\n    fully_shard(m)\n',
+    ),
+    "no import at all": (
+        "def f(m):\n    fully_shard(m)\n",
+        f"from {FSDP} import fully_shard\n\n\ndef f(m):\n    fully_shard(m)\n",
+    ),
+    "shebang and comments": (
+        "#!/usr/bin/env python\n# Copyright\n\nfully_shard(m)\n",
+        f"#!/usr/bin/env python\n# Copyright\n\nfrom {FSDP} import fully_shard\n\nfully_shard(m)\n",
+    ),
+    "after the other imports of torch": (
+        "import os\n\nimport torch\nfrom torch import nn\n\nfrom mine import x\n\n"
+        "fully_shard(torch)\n",
+        f"import os\n\nimport torch\nfrom torch import nn\nfrom {FSDP} import fully_shard\n\n"
+        "from mine import x\n\nfully_shard(torch)\n",
+    ),
+    "semicolons": (
+        f"import torch; from {FSDP} import FSDP; x = 1\nfully_shard(torch)\n",
+        f"import torch\nfrom {FSDP} import fully_shard\nx = 1\nfully_shard(torch)\n",
+    ),
+    "in __all__": (
+        f'from {FSDP} import FullyShardedDataParallel as FSDP\n\n__all__ = ["FSDP"]\n',
+        f'from {FSDP} import FullyShardedDataParallel as FSDP\n\n__all__ = ["FSDP"]\n',
+    ),
+    "in a quoted annotation": (
+        f'from {FSDP} import FullyShardedDataParallel as FSDP\n\n\ndef f(m: "FSDP"): ...\n',
+        f'from {FSDP} import FullyShardedDataParallel as FSDP\n\n\ndef f(m: "FSDP"): ...\n',
+    ),
+    "tabs": (
+        f"def f(m):\n\tfrom {FSDP} import FSDP\n\tfully_shard(m)\n",
+        f"def f(m):\n\tfrom {FSDP} import fully_shard\n\tfully_shard(m)\n",
+    ),
+    "non-ASCII before": (
+        f"'é'; from {FSDP} import FSDP\nfully_shard(m)\n",
+        f"'é'\nfrom {FSDP} import fully_shard\nfully_shard(m)\n",
+    ),
+    "form feed before": (
+        f"x = 1\n\x0c\nfrom {FSDP} import FSDP\nfully_shard(x)\n",
+        f"x = 1\n\x0c\nfrom {FSDP} import fully_shard\nfully_shard(x)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_shapes(kind: str, newline: str) -> None:
+    before, after = CASES[kind]
+    gone = f"FSDP FullyShardedDataParallel torch {FSDP} *{FSDP}"
+    plan = ImportPlan(frozenset(gone.split()), {}, frozenset({SHARD}))
+    assert fix_imports(before.replace("\n", newline), plan) == after.replace("\n", newline)
+
+
+def test_names_that_move() -> None:
+    text = f"import torch\nfrom {FSDP} import FSDP, ShardingStrategy\nShardingStrategy.X\n"
+    assert fixed(text, moved=STRATEGY) == (
+        f"import torch\nfrom {SHIM} import ShardingStrategy\nShardingStrategy.X\n"
+    )
+
+
+def test_names_that_move_under_an_alias() -> None:
+    moved = {"Strategy": Import(SHIM, "ShardingStrategy", "Strategy")}
+    text = f"from {FSDP}.api import ShardingStrategy as Strategy\nStrategy.X\n"
+    assert fixed(text, moved=moved) == (
+        f"from {SHIM} import ShardingStrategy as Strategy\nStrategy.X\n"
+    )
+
+
+def test_names_that_move_inside_a_try() -> None:
+    moved = {name: Import(SHIM, name) for name in ("ShardingStrategy", "StateDictType")}
+    text = f"""
+        try:
+            from {FSDP} import ShardingStrategy
+            from {FSDP}.api import StateDictType
+        except ImportError:
+            ShardingStrategy = StateDictType = None
+        print(ShardingStrategy, StateDictType)
+        """
+    assert fixed(text, moved=moved) == dedent(
+        f"""
+        try:
+            from {SHIM} import ShardingStrategy, StateDictType
+        except ImportError:
+            ShardingStrategy = StateDictType = None
+        print(ShardingStrategy, StateDictType)
+        """
+    )
+
+
+def test_the_standard_library_goes_first() -> None:
+    replace = Import("dataclasses", "replace")
+    assert fixed("import torch\nreplace(torch)\n", replace) == (
+        "from dataclasses import replace\n\nimport torch\nreplace(torch)\n"
+    )
+    assert fixed("import os\n\nimport torch\nreplace(torch, os)\n", replace) == (
+        "import os\nfrom dataclasses import replace\n\nimport torch\nreplace(torch, os)\n"
+    )
+
+
+def test_many_names_are_broken_over_lines() -> None:
+    home = "torch.distributed.checkpoint.state_dict"
+    names = ["StateDictOptions", "get_model_state_dict", "set_model_state_dict"]
+    text = f"from {FSDP} import FSDP\n" + ", ".join(names) + "\n"
+    assert fixed(text, *(Import(home, name) for name in names)) == (
+        f"from {home} import (\n    StateDictOptions,\n    get_model_state_dict,\n"
+        f"    set_model_state_dict,\n)\n{', '.join(names)}\n"
+    )
+
+
+def test_an_import_of_a_module() -> None:
+    dist = Import("torch.distributed", None, "dist")
+    assert fixed("import torch\ndist.x, torch\n", dist) == (
+        "import torch\nimport torch.distributed as dist\ndist.x, torch\n"
+    )
+
+
+def test_nothing_to_do() -> None:
+    text = f"from {FSDP} import FSDP\nFSDP(m)\n"
+    assert fixed(text, SHARD) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("x = y", {"y"}),
+        ("def f(a: 'B[C]') -> 'D': ...", {"B", "C", "D"}),
+        ("x: 'A | None' = None", {"A"}),
+        ("__all__ = ['a', 'b']", {"a", "b"}),
+        ("x = 1\nx += y\nprint(x)", {"x", "y", "print"}),
+        ("del x", {"x"}),
+        ("lambda a: a + b", {"a", "b"}),
+        ("f'{x}'", {"x"}),
+        ("def f(a: 'not python ('): ...", set()),
+    ],
+)
+def test_used_names(text: str, names: set[str]) -> None:
+    assert used_names(ast.parse(text)) == names
