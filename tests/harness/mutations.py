@@ -292,7 +292,7 @@ MUTATIONS = (
 
 def kill(mutation: Mutation, folder: Path) -> tuple[bool, str]:
     """Whether the verdict rejects the mutant, and its first words."""
-    from training import train_identically
+    from support.training import train_identically
 
     from fsdp_migrate.runtime.compare import Outcome
 
