@@ -19,9 +19,10 @@ from fsdp_migrate.findings.finding import (
     ReplaceExpression,
     ReplaceStatement,
 )
+from fsdp_migrate.findings.spelling import torch_path
 from fsdp_migrate.lowering.state_dict_modes import Setting
 from fsdp_migrate.lowering.wrap_call import is_path
-from fsdp_migrate.rule.rule import Use, torch_path
+from fsdp_migrate.rule.rule import Use
 from fsdp_migrate.syntax.module import Module
 
 TENSOR = "torch.distributed.tensor"

@@ -12,19 +12,9 @@ from collections.abc import Iterable
 
 from fsdp_migrate.analysis.values import constants
 from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.findings.spelling import local_name, torch_path
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
-from fsdp_migrate.rule.rule import (
-    Example,
-    Facts,
-    Rule,
-    Surface,
-    Use,
-    call_parts,
-    finding,
-    local_name,
-    runtime,
-    torch_path,
-)
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
 
 PARTIAL = (Import("functools", "partial"),)
 

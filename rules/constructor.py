@@ -23,9 +23,10 @@ from fsdp_migrate.findings.finding import (
     Span,
     Tier,
 )
+from fsdp_migrate.findings.spelling import torch_path
 from fsdp_migrate.lowering.wrap_call import WrapPlan, is_path
 from fsdp_migrate.rule.dead_code import removals, removed_nodes
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, runtime, torch_path
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, runtime
 from fsdp_migrate.rule.shim_types import carried, take_from_shim
 from fsdp_migrate.rules._surfaces import CONSTRUCTOR
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT

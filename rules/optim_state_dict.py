@@ -87,7 +87,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
                     "FSDP.optim_state_dict becomes get_optimizer_state_dict",
                     tier=Tier.NATIVE,
                     edits=edits,
-                    imports=_imports("get_optimizer_state_dict", edit.template),
+                    imports=_imports("get_optimizer_state_dict", str(edit.code)),
                     units=units,
                 )
                 return

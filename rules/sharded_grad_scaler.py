@@ -9,7 +9,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, torch_path
+from fsdp_migrate.findings.spelling import torch_path
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.syntax.fsdp1_names import SHARDED_GRAD_SCALER
 
 PARAMETERS = (

@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fsdp_migrate.findings.code import Part
 
 
 class Tier(Enum):
@@ -61,37 +65,35 @@ class Import:
 
 @dataclass(frozen=True)
 class ReplaceExpression:
-    """Put `template` in the place of the expression at `span`.
+    """Put new code in the place of the expression at `span`.
 
-    `{0}`, `{1}`, … in the template stand for the expressions at `holes`, with whatever edits
-    were made inside them.
+    The code may keep the expression itself, as `{kept}.full_tensor()` does.
     """
 
     span: Span
-    template: str
+    code: Part | str
     holes: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReplaceStatement:
-    """Put the statements of `template` (none, if it is empty) in the place of the one at `span`.
+    """Put the statements of `code` (none, if it is `NOTHING`) in the place of the one at `span`.
 
-    `{0}`, … stand for expressions at `holes`.  `{body}` on a line of its own stands for the
-    body of a compound statement, comments and edits inside it included.  The template `{orelse}`
-    leaves the `elif` or `else` of an `if`.
+    `BODY` in the code stands for the body of a compound statement, comments and edits inside
+    it included, and the code `ALTERNATIVE` for the `elif` or `else` of an `if`.
     """
 
     span: Span
-    template: str
+    code: Part | str
     holes: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
 class InsertStatements:
-    """Put the statements of `template` before (or after) the statement at `span`."""
+    """Put the statements of `code` before (or after) the statement at `span`."""
 
     span: Span
-    template: str
+    code: Part | str
     holes: tuple[Span, ...] = ()
     after: bool = False
 
@@ -106,8 +108,6 @@ class MoveStatement:
 
     span: Span
     below: Span
-    template: str = ""
-    holes: tuple[Span, ...] = ()
 
 
 Edit = ReplaceExpression | ReplaceStatement | InsertStatements | MoveStatement

@@ -10,8 +10,17 @@ from pathlib import Path
 
 from fsdp_migrate.analysis.effects import path_of
 from fsdp_migrate.analysis.values import symbols
-from fsdp_migrate.findings.finding import Edit, Finding, Import, ReplaceStatement, Span, Tier
-from fsdp_migrate.rewriting.name_clashes import apart
+from fsdp_migrate.findings.code import BODY, Kept, parts_of
+from fsdp_migrate.findings.finding import (
+    Edit,
+    Finding,
+    Import,
+    MoveStatement,
+    ReplaceStatement,
+    Span,
+    Tier,
+)
+from fsdp_migrate.rewriting.name_clashes import FileSpelling, apart, spell
 from fsdp_migrate.rule.rule import RUNTIME, Facts
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, STARS, short, starred
@@ -60,7 +69,9 @@ def rewrite(
     for path in sorted(touched):
         edits[path], needs[path] = apart(modules[path], edits[path], needs[path])
         try:
-            text = _edited(modules[path], edits[path])
+            spelling = spell(modules[path], edits[path])
+            needs[path] |= spelling.imports
+            text = _edited(modules[path], edits[path], spelling)
             ast.parse(text)
             texts[path] = text
         except Exception as error:  # a defect of ours must not cost the user a file
@@ -97,11 +108,20 @@ def rewrite(
     return findings, changes, broken
 
 
-def _edited(module: Module, edits: list[Edit]) -> str:
+def _edited(module: Module, edits: list[Edit], spelling: FileSpelling) -> str:
     from fsdp_migrate.rewriting.statements import apply_edits
 
     unique = _outermost(dict.fromkeys(edits))
-    return apply_edits(module.source.text, unique) if unique else module.source.text
+    return apply_edits(module.source.text, unique, spelling) if unique else module.source.text
+
+
+def kept_by(edit: Edit) -> Iterable[Span]:
+    """The places that an edit's code keeps expressions of."""
+    if isinstance(edit, MoveStatement):
+        return ()
+    if isinstance(edit.code, str):
+        return edit.holes
+    return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]
 
 
 def _outermost(edits: Iterable[Edit]) -> list[Edit]:
@@ -116,12 +136,18 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
             and other.span.contains(edit.span)
             and other.span != edit.span
             and isinstance(other, ReplaceStatement)
-            and "{body}" not in other.template
-            and not any(hole.contains(edit.span) for hole in other.holes)
+            and not _keeps_body(other)
+            and not any(hole.contains(edit.span) for hole in kept_by(other))
         ]
         if not inside:
             result.append(edit)
     return result
+
+
+def _keeps_body(edit: ReplaceStatement) -> bool:
+    if isinstance(edit.code, str):
+        return "{body}" in edit.code
+    return BODY in parts_of(edit.code)
 
 
 # ---------------------------------------------------------------------- imports

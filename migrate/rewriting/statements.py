@@ -6,12 +6,13 @@ import itertools
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
+from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Kept, parts_of
 from fsdp_migrate.findings.finding import (
     Edit,
     InsertStatements,
@@ -20,6 +21,7 @@ from fsdp_migrate.findings.finding import (
     ReplaceStatement,
     Span,
 )
+from fsdp_migrate.rewriting.fragments import Fragments, Spelling
 from fsdp_migrate.rewriting.line_breaks import Layout
 from fsdp_migrate.syntax.source import line_length
 
@@ -44,7 +46,7 @@ class EditError(Exception):
     """An edit that does not fit the source: a defect of a rule."""
 
 
-def apply_edits(text: str, edits: Iterable[Edit]) -> str:
+def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling | None = None) -> str:
     """`text` with all `edits` made.
 
     Raises:
@@ -53,7 +55,7 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     module = cst.parse_module(text)
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
     positions = wrapper.resolve(PositionProvider)
-    renderer = _Renderer(module, list(edits))
+    renderer = _Renderer(module, list(edits), spelling)
     for node, place in positions.items():
         renderer.index(node, Span(place.start.line, place.start.column, *_end(place)))
         decorators = getattr(node, "decorators", ())
@@ -73,7 +75,9 @@ def _end(place: object) -> tuple[int, int]:
 class _Renderer(cst.CSTTransformer):
     """Makes the edits on the way up, so that what an edit keeps already has its own edits."""
 
-    def __init__(self, module: cst.Module, edits: list[Edit]) -> None:
+    def __init__(
+        self, module: cst.Module, edits: list[Edit], spelling: Spelling | None = None
+    ) -> None:
         super().__init__()
         self.config = module.config_for_parsing
         self.indent = module.default_indent
@@ -81,7 +85,9 @@ class _Renderer(cst.CSTTransformer):
         self.expressions: dict[Span, ReplaceExpression] = {}
         self.statements: dict[tuple[int, int], ReplaceStatement] = {}
         self.inserts: dict[tuple[int, int], list[InsertStatements]] = defaultdict(list)
-        self.holes = {hole for edit in edits for hole in edit.holes}
+        self.holes = {hole for edit in edits for hole in _kept_by(edit)}
+        self.fragments = Fragments(self.config, cast(Spelling, spelling), self._kept)
+        self.unedited: dict[Span, cst.BaseExpression] = {}  # where an edit keeps its own place
         self.original: dict[Span, cst.BaseExpression] = {}
         self.updated: dict[Span, cst.BaseExpression] = {}
         self.spans: dict[cst.CSTNode, Span] = {}
@@ -152,13 +158,13 @@ class _Renderer(cst.CSTTransformer):
         """Complain about edits that were found and not made."""
         for edit in self.edits:
             if not isinstance(edit, MoveStatement) and edit not in self.made:
-                raise EditError(f"not made at {edit.span}: {edit.template!r}")
+                raise EditError(f"not made at {edit.span}: {edit!r}")
 
     def check(self) -> None:
         """Complain about edits whose place wasn't found."""
         for edit in self.edits:
             if edit not in self.found:
-                raise EditError(f"nothing to edit at {edit.span}: {edit.template!r}")
+                raise EditError(f"nothing to edit at {edit.span}: {edit!r}")
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         return node not in self.quiet and super().on_visit(node)
@@ -183,24 +189,40 @@ class _Renderer(cst.CSTTransformer):
         edit = self.expressions.get(span)
         node = cast(cst.BaseExpression, result)
         if edit is not None:
+            self.unedited[span] = node
             node = self._expression(edit, node)
+            del self.unedited[span]
             self.generated.add(node)
         self.updated[span] = node
         return cast(cst.CSTNodeT, node)
 
     def _expression(self, edit: ReplaceExpression, old: cst.BaseExpression) -> cst.BaseExpression:
         self.made.add(edit)
-        new = cst.parse_expression(_placeholders(edit.template, len(edit.holes)), self.config)
-        if self.quotes:
-            new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
-        new = cast(cst.BaseExpression, new.visit(_Fill(self._fillings(edit), None)))
+        if isinstance(edit.code, str):
+            new = cst.parse_expression(_placeholders(edit.code, len(edit.holes)), self.config)
+            if self.quotes:
+                new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
+            new = cast(cst.BaseExpression, new.visit(_Fill(self._fillings(edit), None)))
+        else:
+            new = self.fragments.expression(edit.code)
+            if self.quotes:
+                new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
         if old.lpar and not new.lpar:
             new = new.with_changes(lpar=old.lpar, rpar=old.rpar)
         return new
 
+    def _kept(self, span: Span) -> cst.BaseExpression:
+        """The expression at `span` with the edits inside it."""
+        found = self.unedited.get(span) or self.updated.get(span) or self.original.get(span)
+        if found is None:
+            raise EditError(f"no expression at {span}")
+        return found
+
     def _fillings(self, edit: Edit) -> list[cst.BaseExpression]:
         try:
-            return [self.updated.get(hole) or self.original[hole] for hole in edit.holes]
+            return [
+                self.updated.get(hole) or self.original[hole] for hole in getattr(edit, "holes", ())
+            ]
         except KeyError as error:
             raise EditError(f"no expression at {error.args[0]}") from error
 
@@ -226,7 +248,7 @@ class _Renderer(cst.CSTTransformer):
         """Take out an `elif` that is to go."""
         start = self.starts.get(original_node.orelse) if original_node.orelse else None
         edit = self.statements.get(start or _NOWHERE)
-        if edit is None or edit.template not in {"", ORELSE}:
+        if edit is None or edit.code not in ("", ORELSE, NOTHING, ALTERNATIVE):
             return updated_node
         self.made.add(edit)
         return updated_node.with_changes(orelse=getattr(updated_node.orelse, "orelse", None))
@@ -303,7 +325,7 @@ class _Renderer(cst.CSTTransformer):
         trailing: list[cst.EmptyLine] = []
         middle: list[cst.BaseStatement] = [updated]
         edit = self.statements.get(start)
-        if edit is not None and edit.template == ORELSE:
+        if edit is not None and edit.code in (ORELSE, ALTERNATIVE):
             self.made.add(edit)
             middle, trailing = _alternative(updated)
         elif edit is not None:
@@ -401,7 +423,10 @@ class _Renderer(cst.CSTTransformer):
         self, edit: ReplaceStatement | InsertStatements, body: list[cst.BaseStatement]
     ) -> list[cst.BaseStatement]:
         self.made.add(edit)
-        template = textwrap.dedent(edit.template)
+        if not isinstance(edit.code, str):
+            new = self.fragments.statements(edit.code, body)
+            return [s if s in body else self._laid_out(s, edit.span.col) for s in new]
+        template = textwrap.dedent(edit.code)
         if self.indent != "    ":
             template = _INDENT.sub(lambda m: self.indent * (len(m[0]) // 4), template)
         text = template.strip("\n")
@@ -434,6 +459,15 @@ class _Renderer(cst.CSTTransformer):
         bare = statement.with_changes(leading_lines=[])
         fitted = Layout({value}, self.indent, room, room).fit(bare)
         return fitted.with_changes(leading_lines=statement.leading_lines)
+
+
+def _kept_by(edit: Edit) -> Iterator[Span]:
+    """The places that an edit's code keeps expressions of."""
+    if isinstance(edit, MoveStatement):
+        return
+    yield from edit.holes
+    if not isinstance(edit.code, str):
+        yield from (part.span for part in parts_of(edit.code) if isinstance(part, Kept))
 
 
 class _Requote(cst.CSTTransformer):

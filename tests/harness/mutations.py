@@ -292,9 +292,8 @@ MUTATIONS = (
 
 def kill(mutation: Mutation, folder: Path) -> tuple[bool, str]:
     """Whether the verdict rejects the mutant, and its first words."""
-    from support.training import train_identically
-
     from fsdp_migrate.runtime.compare import Outcome
+    from support.training import train_identically
 
     subject = SUBJECTS[mutation.program]
     new = folder / mutation.name.replace(" ", "_")

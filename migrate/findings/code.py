@@ -1,0 +1,265 @@
+"""New source code as a value: a template whose holes are filled with typed parts, never with text.
+
+    code("{on} if {test} else {off}", on=ON, test=Kept(span), off=Literal(None))
+
+A template is written by us, a literal in the rule or the lowering that needs it.  What the user
+wrote gets into new code as `Kept` only, a library's name as `Name`, a variable of the new code
+as `Variable`.  So nothing is ever pasted: the rewriting puts parentheses where the tree would
+otherwise be another one, spells the names as the file does, and imports them.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from string import Formatter
+
+from fsdp_migrate.findings.finding import Span
+
+BUILTINS = frozenset(dir(builtins))
+PLACEHOLDER = "_hole_{}_"  # what stands for a hole while a template is parsed
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name of a library: `from module import name`, or `module.name` where it is `qualified`.
+
+    A qualified name is spelled by the way that the file has taken to the module: after
+    `import torch.distributed as dist`, as `dist.get_rank`.
+    """
+
+    module: str
+    name: str
+    qualified: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+def qualified(dotted: str) -> Name:
+    """The name `torch.cuda.set_device`, spelled with its module in front."""
+    module, _, name = dotted.rpartition(".")
+    return Name(module, name, qualified=True)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable that the new code binds, called by the first of `names` that the file leaves free.
+
+    The variable of a comprehension is seen by nothing outside of it: it only has to differ from
+    what is read inside.
+    """
+
+    names: tuple[str, ...]
+    in_comprehension: bool = False
+
+
+def variable(*names: str) -> Variable:
+    """A new variable called by one of `names`, or by the first of them with a prefix."""
+    return Variable(names)
+
+
+def loop_variable(*names: str) -> Variable:
+    """The variable of a comprehension."""
+    return Variable(names, in_comprehension=True)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An expression of the edited file, as its author wrote it, edits inside it included."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
+class KeptBody:
+    """The statements of the edited compound statement: its body, or what its `else` has."""
+
+    alternative: bool = False
+
+
+BODY = KeptBody()
+ALTERNATIVE = KeptBody(alternative=True)
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A literal."""
+
+    value: str | int | float | bool | None
+
+    @property
+    def source(self) -> str:
+        """The literal as source, a string between double quotes where that is possible."""
+        if isinstance(self.value, str) and repr(self.value)[0] == "'" and '"' not in self.value:
+            return f'"{repr(self.value)[1:-1]}"'
+        return repr(self.value)
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """An argument `name=value` of a call."""
+
+    name: str
+    value: Part
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"{self.name!r} is no name of an argument")
+
+
+@dataclass(frozen=True)
+class Starred:
+    """`*value`, or `**value` where it is `double`, in a call or a display."""
+
+    value: Part
+    double: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """`key: value` of a dict display."""
+
+    key: Part
+    value: Part
+
+
+@dataclass(frozen=True)
+class Code:
+    """An expression, or statements: a template and what its holes are filled with, by name.
+
+    A hole for a single part takes the place of an expression (or, on a line of its own, of
+    statements); a tuple of parts fills a list of arguments, elements or items.
+    """
+
+    template: str
+    holes: tuple[tuple[str, Hole], ...] = ()
+
+    def __getitem__(self, name: str) -> Hole:
+        return dict(self.holes)[name]
+
+    @property
+    def parsed(self) -> Parsed:
+        """The template with identifiers in the place of its holes."""
+        return _parsed(self.template)
+
+    def walk(self) -> Iterator[Part]:
+        """The parts of the code, those inside of parts included, in the order of the template."""
+        yield self
+        filled = dict(self.holes)
+        for name in self.parsed.holes:
+            for part in flat(filled[name]):
+                yield from parts_of(part)
+
+
+Part = Code | Name | Variable | Kept | KeptBody | Literal
+Element = Part | Keyword | Starred | Item
+Hole = Part | tuple[Element, ...]
+_PARTS = (Code, Name, Variable, Kept, KeptBody, Literal)
+_ELEMENTS = (*_PARTS, Keyword, Starred, Item)
+
+
+NOTHING = Code("")  # no statement at all
+
+
+def code(template: str, /, **holes: Hole) -> Code:
+    """New code from a template with named holes; braces that are meant so are doubled.
+
+    Raises:
+        TypeError: a hole is filled with anything but parts, with text above all.
+        ValueError: the template isn't Python, its holes are others than those that are filled,
+            or it names or binds something itself that is neither a builtin nor a hole.
+    """
+    for name, hole in holes.items():
+        for part in hole if isinstance(hole, tuple) else (hole,):
+            if not isinstance(part, _ELEMENTS):
+                raise TypeError(f"the hole {name!r} takes parts of code, not {part!r}")
+    parsed = _parsed(template)
+    if set(parsed.holes) != set(holes):
+        raise ValueError(f"{template!r} has the holes {list(parsed.holes)}, not {list(holes)}")
+    return Code(template, tuple(holes.items()))
+
+
+def block(*statements: Part) -> Code:
+    """Several pieces of code, one below the other."""
+    named = {f"part{index}": statement for index, statement in enumerate(statements)}
+    return code("\n".join(f"{{{name}}}" for name in named), **named)
+
+
+def call(callee: Part, *arguments: Element, **keywords: Part) -> Code:
+    """A call."""
+    every = (*arguments, *(Keyword(name, value) for name, value in keywords.items()))
+    return code("{callee}({arguments})", callee=callee, arguments=every)
+
+
+def dictionary(*items: Item | Starred) -> Code:
+    """A dict display."""
+    return code("{{**{items}}}", items=items)
+
+
+def attribute(value: Part, name: str) -> Code:
+    """`value.name`.
+
+    Raises:
+        ValueError: `name` is no identifier.
+    """
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} is no identifier")
+    return code(f"{{value}}.{name}", value=value)
+
+
+def either(*tests: Part) -> Code:
+    """`one or other or ...`."""
+    named = {f"test{index}": test for index, test in enumerate(tests)}
+    return code(" or ".join(f"{{{name}}}" for name in named), **named)
+
+
+def parts_of(part: Part) -> Iterator[Part]:
+    """`part` and all parts inside of it."""
+    return part.walk() if isinstance(part, Code) else iter((part,))
+
+
+def flat(hole: Hole) -> Iterator[Part]:
+    """The parts of a hole, those of keywords, stars and items included."""
+    for part in hole if isinstance(hole, tuple) else (hole,):
+        if isinstance(part, Keyword | Starred):
+            yield part.value
+        elif isinstance(part, Item):
+            yield part.key
+            yield part.value
+        else:
+            yield part
+
+
+# ---------------------------------------------------------------------- templates
+@dataclass(frozen=True)
+class Parsed:
+    """A template with an identifier in the place of each hole."""
+
+    text: str
+    holes: Mapping[str, str]  # by name of the hole: the identifier
+    builtins: frozenset[str]  # the names of the template's own
+
+
+@lru_cache(maxsize=1024)
+def _parsed(template: str) -> Parsed:
+    text, holes = "", dict[str, str]()
+    for literal, name, spec, conversion in Formatter().parse(template):
+        text += literal
+        if name is None:
+            continue
+        if not name.isidentifier() or spec or conversion:
+            raise ValueError(f"{template!r}: a hole is a name between braces, not {name!r}")
+        text += holes.setdefault(name, PLACEHOLDER.format(len(holes)))
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(f"{template!r} is not Python: {error.msg}") from error
+    own = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id not in holes.values()]
+    foreign = {n.id for n in own if n.id not in BUILTINS or not isinstance(n.ctx, ast.Load)}
+    if foreign:
+        raise ValueError(f"{template!r} uses {sorted(foreign)}: make holes of them")
+    return Parsed(text, holes, frozenset(n.id for n in own))

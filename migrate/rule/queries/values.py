@@ -1,0 +1,43 @@
+"""Questions about what an expression can be, for rules that need not know what values are made of."""
+
+from __future__ import annotations
+
+from fsdp_migrate.analysis.values import NONE, Const, Result, Symbol, Unknown, Value, Wrapped
+
+
+def library_name(value: Value) -> str | None:
+    """The one thing of a library that `value` is, None aside (where an import was guarded)."""
+    names = {atom.name for atom in value - NONE if isinstance(atom, Symbol)}
+    return names.pop() if len(names) == len(value - NONE) == 1 else None
+
+
+def results(value: Value) -> frozenset[str] | None:
+    """The functions or classes of libraries that `value` comes from, or None if not only those."""
+    names = {atom.symbol for atom in value if isinstance(atom, Result)}
+    return frozenset(names) if value and all(isinstance(a, Result) for a in value) else None
+
+
+def models(value: Value) -> frozenset[Wrapped]:
+    """The FSDP1 models that `value` can be."""
+    return frozenset(atom for atom in value if isinstance(atom, Wrapped))
+
+
+def is_none(value: Value) -> bool:
+    """Whether `value` is None, and nothing else."""
+    return value == NONE
+
+
+def may_be_none(value: Value) -> bool:
+    """Whether None is among what `value` can be."""
+    return bool(value & NONE)
+
+
+def is_known(value: Value) -> bool:
+    """Whether something reaches `value`, and all of that is followed by the analysis."""
+    return bool(value) and not any(isinstance(atom, Unknown) for atom in value)
+
+
+def literals(value: Value) -> list[object] | None:
+    """The literals that `value` can be, or None if it can be something else."""
+    found = [atom.value for atom in value if isinstance(atom, Const)]
+    return found if value and len(found) == len(value) else None
