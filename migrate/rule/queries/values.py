@@ -1,4 +1,4 @@
-"""Questions about what an expression can be, for rules that need not know what values are made of."""
+"""Questions about what an expression can be; who asks need not know what values are made of."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def is_known(value: Value) -> bool:
 
 def literals(value: Value) -> list[object] | None:
     """The literals that `value` can be, or None if it can be something else."""
-    found = [atom.value for atom in value if isinstance(atom, Const)]
+    found: list[object] = [atom.value for atom in value if isinstance(atom, Const)]
     return found if value and len(found) == len(value) else None
