@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fsdp_migrate.analysis.definitions import Definition, definition, removable
 from fsdp_migrate.analysis.values import (
     NONE,
     Const,
@@ -28,8 +29,7 @@ from fsdp_migrate.findings.arguments import Arguments
 from fsdp_migrate.findings.finding import Edit, Finding, Import, ReplaceStatement, Safety, Tier
 from fsdp_migrate.frameworks import settings as frameworks
 from fsdp_migrate.frameworks.settings import sentences
-from fsdp_migrate.lowering.wrap_call import definition, removable
-from fsdp_migrate.lowering.wrap_policy import Definition, lower_policy
+from fsdp_migrate.lowering.wrap_policy import lower_policy
 from fsdp_migrate.rule.queries.accelerator import is_mixed, lonely_prepares, takers
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import ROOT, is_fsdp1, short

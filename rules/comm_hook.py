@@ -12,9 +12,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from fsdp_migrate.analysis.definitions import definition, removable
 from fsdp_migrate.analysis.values import Atom, Result, Symbol
 from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Tier
-from fsdp_migrate.lowering.wrap_call import definition, removable
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.syntax.fsdp1_names import short
 

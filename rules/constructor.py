@@ -20,7 +20,6 @@ from fsdp_migrate.findings.finding import (
     InsertStatements,
     ReplaceExpression,
     ReplaceStatement,
-    Span,
     Tier,
 )
 from fsdp_migrate.findings.spelling import torch_path
@@ -30,6 +29,7 @@ from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, runtime
 from fsdp_migrate.rule.shim_types import carried, take_from_shim
 from fsdp_migrate.rules._surfaces import CONSTRUCTOR
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+from fsdp_migrate.syntax.span import Span
 
 DSD = "torch.distributed.checkpoint.state_dict"
 

@@ -13,16 +13,14 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from fsdp_migrate.analysis.effects import path_of
 from fsdp_migrate.analysis.library.calls import FSDP_METHODS
-from fsdp_migrate.analysis.values import Bound, Instance, Site, Symbol, Wrapped
+from fsdp_migrate.analysis.values import Bound, Instance, Symbol, Wrapped
 from fsdp_migrate.findings.finding import (
     Finding,
     Import,
     InsertStatements,
     ReplaceExpression,
     Safety,
-    Span,
     Tier,
 )
 from fsdp_migrate.rule.queries.parameters import is_summoned
@@ -38,6 +36,8 @@ from fsdp_migrate.rule.rule import (
 )
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.span import Site, Span
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

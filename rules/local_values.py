@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.effects import own_nodes, path_of
 from fsdp_migrate.analysis.values import Method, Params, Wrapped
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
 from fsdp_migrate.rule.queries.parameters import called, is_certain, is_summoned, modules
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import own_nodes, path_of
 
 ADDING = frozenset({"norm", "sum", "dot", "square", "pow", "vector_norm", "mean"})
 REDUCING = ADDING | {"all", "amax", "amin", "any", "max", "median", "min", "prod", "std", "var"}

@@ -14,14 +14,7 @@ from collections.abc import Iterable
 from textwrap import indent
 
 from fsdp_migrate.analysis.values import Result, Value
-from fsdp_migrate.findings.finding import (
-    Finding,
-    Import,
-    ReplaceExpression,
-    ReplaceStatement,
-    Span,
-    Tier,
-)
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.no_sync_windows import (
     Window,
@@ -34,6 +27,7 @@ from fsdp_migrate.rule.queries.no_sync_windows import (
     windows,
 )
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
+from fsdp_migrate.syntax.span import Span
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

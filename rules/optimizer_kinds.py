@@ -11,12 +11,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Instance, Result, Site, Wrapped
+from fsdp_migrate.analysis.values import Instance, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
 from fsdp_migrate.rule.queries.parameters import called, calls, owners
 from fsdp_migrate.rule.rule import Example, Facts, Rule, call_parts, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Site
 
 REFUSED = {
     "torch.optim.Rprop": "Rprop",

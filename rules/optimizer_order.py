@@ -14,7 +14,6 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from fsdp_migrate.analysis.effects import binds, own_nodes, path_of, reads, touches
 from fsdp_migrate.analysis.values import Unknown, Wrapped, constants
 from fsdp_migrate.findings.finding import (
     Edit,
@@ -29,6 +28,7 @@ from fsdp_migrate.lowering.before_wrap import Early, Frame, Order, loads, outwar
 from fsdp_migrate.lowering.moving import Move, Stays
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
 
 SWITCH = """\
 {sharded} = dict(zip({unsharded}, {model}.parameters()))
@@ -182,7 +182,10 @@ def _is_only_way(order: Order, frame: Frame, outer: Frame) -> bool:
     step: Frame | None = outer
     while step is not None and step is not frame:
         step = step.inner
-        if step is not None and len(order.callers.get(step.module.site(step.scope), ())) != 1:
+        if (
+            step is not None
+            and len(order.solver.call_graph.callers_of(step.module.site(step.scope))) != 1
+        ):
             return False
     return True
 

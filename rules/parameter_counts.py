@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.effects import path_of
+from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.findings.finding import Edit, Finding, ReplaceStatement, Safety, Tier
-from fsdp_migrate.lowering.wrap_call import HYBRID, definition
+from fsdp_migrate.lowering.wrap_call import HYBRID
 from fsdp_migrate.rule.queries.parameters import (
     called,
     derived,
@@ -23,6 +23,7 @@ from fsdp_migrate.rule.queries.parameters import (
 )
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 
 COUNTS = frozenset({"numel", "nelement"})
 RANKS = frozenset({"dim", "ndimension"})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.effects import path_of
 from fsdp_migrate.analysis.values import Const, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.parameters import calls
 from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 
 METHODS = frozenset({"state_dict", "clip_grad_norm_", "summon_full_params"})
 STATIC = frozenset(
@@ -48,7 +48,7 @@ def _is_collective(use: Use, facts: Facts) -> bool:
     if use.name != "state_dict":
         return True
     assert use.call is not None
-    setting = facts.contexts.setting(facts.solver.ambient[use.call])
+    setting = facts.contexts.setting(facts.solver.modes_at(use.call))
     return setting is not None and setting.kind == "FULL"
 
 

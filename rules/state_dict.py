@@ -11,12 +11,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.analysis.values import is_symbol
-from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Span, Tier
+from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
 from fsdp_migrate.lowering.state_dict_modes import Setting
-from fsdp_migrate.lowering.wrap_call import definition
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
 from fsdp_migrate.rules._dtensor_state import loaded, saved
+from fsdp_migrate.syntax.span import Span
 
 DSD = "torch.distributed.checkpoint.state_dict"
 SHIMS = {"state_dict": "model_state_dict", "load_state_dict": "load_model_state_dict"}
@@ -30,7 +31,7 @@ def lowerable(use: Use, facts: Facts) -> bool:
     plans = [facts.plan(wrapped) for wrapped in use.wraps]
     if use.name == "state_dict" and any(plan is not None and plan.casts_buffers for plan in plans):
         return False
-    setting = facts.contexts.setting(facts.solver.ambient[call])
+    setting = facts.contexts.setting(facts.solver.modes_at(call))
     if setting is None or any(k.arg is None for k in call.keywords):
         return False
     if use.name == "state_dict":
@@ -60,7 +61,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             units=units,
         )
         return
-    ambient = facts.solver.ambient[call]
+    ambient = facts.solver.modes_at(call)
     setting = facts.contexts.setting(ambient)
     if setting is None or not lowerable(use, facts) or not facts.contexts.is_native(ambient):
         yield _shim(use, call, units)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Span, Tier
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
+from fsdp_migrate.syntax.span import Span
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")
 

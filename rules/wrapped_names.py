@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.effects import path_of
 from fsdp_migrate.analysis.values import Params, Value, Wrapped
 from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, ReplaceStatement, Tier
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 
 MARK = "_fsdp_wrapped_module"
 ASKING = frozenset({"hasattr", "getattr"})

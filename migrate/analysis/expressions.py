@@ -21,7 +21,6 @@ from fsdp_migrate.analysis.values import (
     Params,
     Partial,
     Result,
-    Site,
     Super,
     Symbol,
     Unknown,
@@ -33,6 +32,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical, starred
 from fsdp_migrate.syntax.module import BUILTINS, Module
+from fsdp_migrate.syntax.span import Site
 
 Env = dict[str, Value]
 COMPUTED = unknown("computed")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict, deque
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.analysis.values import (
@@ -22,7 +22,6 @@ from fsdp_migrate.analysis.values import (
     Container,
     Instance,
     Result,
-    Site,
     Symbol,
     Value,
     Wrapped,
@@ -30,8 +29,10 @@ from fsdp_migrate.analysis.values import (
     join,
     unknown,
 )
+from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
 from fsdp_migrate.syntax.project import Project
+from fsdp_migrate.syntax.span import Site
 
 ANY = "*"  # the key of what is stored under a name or index that isn't known
 MAX_GROWTH = 25  # a place on the heap that changes more often holds too many values to follow
@@ -85,31 +86,6 @@ class ClassInfo:
     methods: dict[str, Site]
     is_dataclass: bool
     field_order: tuple[str, ...]
-
-
-@dataclass(eq=False)
-class Argument:
-    """An argument of a call: where it is written (None: out of `**kwargs`), and its value."""
-
-    node: ast.expr | None
-    value: Value
-
-
-@dataclass(eq=False)
-class WrapFact:
-    """A call that makes an FSDP1 model."""
-
-    site: Site
-    module: Module
-    node: ast.Call
-    direct: bool  # the callee is FullyShardedDataParallel itself, not a partial or `wrap`
-    arguments: dict[str, Argument] = field(default_factory=dict)
-    opaque: bool = False  # some arguments can't be known (`*args`, unknown `**kwargs`)
-
-    @property
-    def inner(self) -> Value:
-        """What is wrapped."""
-        return self.arguments["module"].value if "module" in self.arguments else NOTHING
 
 
 class Solver:

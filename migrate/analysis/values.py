@@ -7,8 +7,9 @@ them, and what they hold lives on the solver's heap.
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
+
+from fsdp_migrate.syntax.span import Site
 
 
 def cached_hash(self: object) -> int:
@@ -19,30 +20,6 @@ def cached_hash(self: object) -> int:
         known = hash((type(self).__name__, *(getattr(self, name) for name in fields)))
         object.__setattr__(self, "_hash", known)
     return known
-
-
-@dataclass(frozen=True, order=True)
-class Site:
-    """A place in the source: the module, and the node's own coordinates."""
-
-    module: str
-    line: int
-    col: int
-    end_line: int
-    end_col: int
-
-    __hash__ = cached_hash
-
-    @classmethod
-    def of(cls, module: str, node: ast.AST) -> Site:
-        """The place of `node`, which must be an expression, a statement or an argument."""
-        return cls(
-            module,
-            getattr(node, "lineno", 0),
-            getattr(node, "col_offset", 0),
-            getattr(node, "end_lineno", 0) or 0,
-            getattr(node, "end_col_offset", 0) or 0,
-        )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import ast
 import re
 from dataclasses import dataclass
 
-from fsdp_migrate.findings.finding import ReplaceExpression, Span
+from fsdp_migrate.findings.finding import ReplaceExpression
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.separated_items import Listing
+from fsdp_migrate.syntax.span import Span
 
 _LINES = re.compile(r"\r\n|\r|\n")
 _HOLE = re.compile(r"\{(\d+|body)\}")

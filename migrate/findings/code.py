@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from string import Formatter
 
-from fsdp_migrate.findings.finding import Span
+from fsdp_migrate.syntax.span import Span
 
 BUILTINS = frozenset(dir(builtins))
 PLACEHOLDER = "_hole_{}_"  # what stands for a hole while a template is parsed

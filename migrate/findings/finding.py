@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fsdp_migrate.findings.code import Part
 
+from fsdp_migrate.syntax.span import Span
+
 
 class Tier(Enum):
     """What became of a site."""
@@ -30,23 +32,6 @@ class Safety(Enum):
 
     SAFE = "safe"  # trains bit for bit as before
     UNSAFE = "unsafe"  # can change the outcome of a run; the message says how
-
-
-@dataclass(frozen=True, order=True)
-class Span:
-    """A range of source: lines from 1, columns from 0 in characters, the end exclusive."""
-
-    line: int
-    col: int
-    end_line: int
-    end_col: int
-
-    def contains(self, other: Span) -> bool:
-        """Whether `other` lies within this range."""
-        return (self.line, self.col) <= (other.line, other.col) and (
-            other.end_line,
-            other.end_col,
-        ) <= (self.end_line, self.end_col)
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,27 @@ to the wrap), and both are about the same model by the same name.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fsdp_migrate.analysis.effects import Effects, binds, own_nodes, path_of, reads
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.library.calls import PARAMETERS
-from fsdp_migrate.analysis.solver import Solver, WrapFact
 from fsdp_migrate.analysis.values import (
-    Bound,
-    Cls,
     Container,
-    Func,
     Instance,
     Params,
     Result,
-    Site,
     Symbol,
     Unknown,
     Value,
     Wrapped,
 )
+from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads
 
 DEPTH = 6  # calls and containers that something is followed through
 SHARED = frozenset({"list", "tuple", "filter", "set", "dict", "chain", "sorted"})
@@ -78,38 +75,11 @@ class Early:
 class Order:
     """Finds what comes too early."""
 
-    solver: Solver
+    solver: Analysis
     effects: Effects = field(init=False)
 
     def __post_init__(self) -> None:
         self.effects = Effects(self.solver)
-
-    # ------------------------------------------------------------------ calls
-    @cached_property
-    def callers(self) -> dict[Site, list[ast.Call]]:
-        """The calls of every function of the program."""
-        found: dict[Site, list[ast.Call]] = defaultdict(list)
-        for call in self.solver.call_nodes.values():
-            for atom in self.solver.value(call.func):
-                site = None
-                if isinstance(atom, Bound):
-                    site = atom.func.site
-                elif isinstance(atom, Func):
-                    site = atom.site
-                elif isinstance(atom, Cls):
-                    site = self.solver.method(atom.site, "__init__")
-                if site is not None and call not in found[site]:
-                    found[site].append(call)
-        return found
-
-    def module_of(self, call: ast.Call) -> Module:
-        """The module that `call` is in."""
-        return self._homes[call]
-
-    @cached_property
-    def _homes(self) -> dict[ast.Call, Module]:
-        modules = self.solver.project.modules
-        return {call: modules[site.module] for site, call in self.solver.call_nodes.items()}
 
     def frames(self, module: Module, node: ast.AST, paths: frozenset[str]) -> Iterator[Frame]:
         """The statement around `node`, and those that call the function it is in, outwards."""
@@ -124,8 +94,8 @@ class Order:
             function = frame.scope
             if depth == DEPTH or not isinstance(function, ast.FunctionDef):
                 continue
-            for call in self.callers.get(frame.module.site(function), ()):
-                home = self.module_of(call)
+            for call in self.solver.call_graph.callers_of(frame.module.site(function)):
+                home = self.solver.call_graph.module_of(call)
                 outside = {translated(path, function, call, home) for path in frame.paths}
                 named = frozenset(path for path in outside if path is not None)
                 outer = Frame(home, home.statement(call), named, frame, call)

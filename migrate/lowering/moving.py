@@ -6,19 +6,12 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fsdp_migrate.analysis.effects import (
-    Effects,
-    binds,
-    overlap,
-    own_nodes,
-    path_of,
-    reads,
-    touches,
-)
+from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.library.calls import PARAMETERS, SUBMODULES
 from fsdp_migrate.analysis.values import Bound, Const, Symbol, Value, Wrapped
 from fsdp_migrate.lowering.before_wrap import Order
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, overlap, own_nodes, path_of, reads, touches
 
 # Methods of a module that leave its parameters in place, in number and in order.
 HARMLESS = frozenset(

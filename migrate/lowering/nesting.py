@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import cache, cached_property
 
-from fsdp_migrate.analysis.solver import Solver, WrapFact
+from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import (
     NOTHING,
     Atom,
@@ -26,6 +26,7 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
     join,
 )
+from fsdp_migrate.analysis.wraps import WrapFact
 
 
 class Role(Enum):
@@ -39,7 +40,7 @@ class Role(Enum):
 class Nesting:
     """The wraps of a program, and which are inside which."""
 
-    def __init__(self, solver: Solver) -> None:
+    def __init__(self, solver: Analysis) -> None:
         self.solver = solver
         self._reach: dict[WrapFact, Value] = {}
         self._below = cache(self._parts)  # looking through the heap takes its time

@@ -11,12 +11,12 @@ import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fsdp_migrate.analysis.solver import Solver
-from fsdp_migrate.analysis.values import NONE, NOTHING, Const, Result, Site, Symbol, Value
-from fsdp_migrate.lowering.wrap_call import definition
-from fsdp_migrate.lowering.wrap_policy import Definition
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import Definition, definition
+from fsdp_migrate.analysis.values import NONE, NOTHING, Const, Result, Symbol, Value
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Site
 
 CONTEXT = f"{FSDP1}.state_dict_type"
 SETTER = f"{FSDP1}.set_state_dict_type"
@@ -80,7 +80,7 @@ class Contexts:
         return all(site is None or self.plans[site].native for site in ambient)
 
 
-def find_contexts(solver: Solver) -> Contexts:
+def find_contexts(solver: Analysis) -> Contexts:
     """The contexts of the program, not planned yet."""
     plans: dict[Site, ContextPlan] = {}
     has_setter = False
@@ -98,7 +98,7 @@ def find_contexts(solver: Solver) -> Contexts:
     return contexts
 
 
-def _set_at_once(solver: Solver, contexts: Contexts) -> Setting | None:
+def _set_at_once(solver: Analysis, contexts: Contexts) -> Setting | None:
     """The mode that every model gets right where it is wrapped, or None."""
     setters = contexts.setters()
     found = {plan.setting for plan in setters}
@@ -158,7 +158,7 @@ def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
     return None
 
 
-def _setting(solver: Solver, plan: ContextPlan) -> Setting | None:
+def _setting(solver: Analysis, plan: ContextPlan) -> Setting | None:
     call = plan.call
     if any(isinstance(a, ast.Starred) for a in call.args) or any(
         k.arg is None for k in call.keywords
@@ -193,7 +193,7 @@ def _kind(value: Value) -> str | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def _config(solver: Solver, node: ast.expr | None) -> dict[str, bool] | None:
+def _config(solver: Analysis, node: ast.expr | None) -> dict[str, bool] | None:
     """The flags of a configuration object; None if they can't be known."""
     value = solver.value(node)
     if node is None or value == NONE:

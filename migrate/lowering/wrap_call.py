@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fsdp_migrate.analysis.solver import Argument, Solver, WrapFact
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import (
+    Definition,
+    bindings,
+    definition,
+    is_imported,
+    removable,
+    scope_of,
+)
 from fsdp_migrate.analysis.values import (
     NONE,
     NOTHING,
@@ -22,17 +30,17 @@ from fsdp_migrate.analysis.values import (
     Func,
     Instance,
     Result,
-    Site,
     Symbol,
     Value,
     Wrapped,
     constant,
     constants,
 )
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.lowering.nesting import Nesting, Role
-from fsdp_migrate.lowering.wrap_policy import Condition, Definition, is_docstring, lower_policy
+from fsdp_migrate.lowering.wrap_policy import Condition, is_docstring, lower_policy
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
-from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.span import Site
 
 STRATEGY = f"{ROOT}.ShardingStrategy"
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
@@ -131,7 +139,7 @@ class WrapPlan:
         return self.fact.opaque or any(a.value != NONE for a in given)
 
 
-def plan_wraps(solver: Solver, runtime_only: bool = False) -> dict[Site, WrapPlan]:
+def plan_wraps(solver: Analysis, runtime_only: bool = False) -> dict[Site, WrapPlan]:
     """Plan every wrap site of the program."""
     nesting = Nesting(solver)
     plans = {site: _Lowering(solver, fact, nesting).plan() for site, fact in solver.wraps.items()}
@@ -162,7 +170,7 @@ def _argument(fact: WrapFact, name: str) -> Value:
 class _Lowering:
     """Lowers one call; `NotNative` from any argument ends it."""
 
-    def __init__(self, solver: Solver, fact: WrapFact, nesting: Nesting) -> None:
+    def __init__(self, solver: Analysis, fact: WrapFact, nesting: Nesting) -> None:
         self.solver = solver
         self.fact = fact
         self.nesting = nesting
@@ -378,7 +386,7 @@ class _Lowering:
             isinstance(scope, ast.Module) and is_imported(self.solver, self.module, name.id)
         ):
             raise unsure
-        bound = list(_bindings(scope, name.id))
+        bound = list(bindings(scope, name.id))
         statements = [self.module.parents.get(binding) for binding in bound]
         same = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == name.id]
         named = any(isinstance(n, ast.Constant) and n.value == name.id for n in ast.walk(scope))
@@ -782,7 +790,7 @@ class _Lowering:
         return "cuda"
 
 
-def _literal_items(solver: Solver, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+def _literal_items(solver: Analysis, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
     """The items of a dict display or a `dict(...)` call.
 
     Raises:
@@ -830,73 +838,3 @@ def is_path(node: ast.expr) -> bool:
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name)
-
-
-def scope_of(module: Module, node: ast.Name) -> Scope | None:
-    """The scope that binds the variable `node` names, or None if none here does."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Module)
-    for scope in module.ancestors(node):
-        if isinstance(scope, kinds) and any(_bindings(scope, node.id)):
-            return scope
-    return None
-
-
-def _bindings(scope: Scope, name: str) -> Iterator[ast.AST]:
-    from fsdp_migrate.syntax.module import scope_nodes
-
-    if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        yield from (a for a in ast.walk(scope.args) if isinstance(a, ast.arg) and a.arg == name)
-    for node in scope_nodes(scope):
-        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
-            yield node
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if node.name == name:
-                yield node
-        elif isinstance(node, ast.alias):
-            if (node.asname or node.name.partition(".")[0]) == name:
-                yield node
-
-
-def definition(module: Module, node: ast.Name) -> ast.Assign | None:
-    """The assignment that alone binds the variable `node` names, or None."""
-    scope = scope_of(module, node)
-    if scope is None:
-        return None
-    bindings = list(_bindings(scope, node.id))
-    if len(bindings) != 1:
-        return None
-    statement = module.parents.get(bindings[0])
-    if isinstance(statement, ast.Assign) and statement.targets == [bindings[0]]:
-        return statement
-    return None
-
-
-def removable(
-    solver: Solver, module: Module, statement: Definition, absorbed: set[ast.AST]
-) -> bool:
-    """Whether nothing but the nodes in `absorbed` reads what `statement` defines."""
-    if isinstance(statement, ast.FunctionDef):
-        name, target, scope = statement.name, None, module.scope(statement)
-    else:
-        (target,) = statement.targets
-        assert isinstance(target, ast.Name)
-        name, scope = target.id, scope_of(module, target) or module.tree
-    for node in ast.walk(scope):
-        if isinstance(node, ast.Name) and node.id == name:
-            if node is not target and node not in absorbed:
-                return False
-        if isinstance(node, ast.Constant) and node.value == name:
-            return False  # listed in `__all__`, or looked up by name
-    return not isinstance(scope, ast.Module) or not is_imported(solver, module, name)
-
-
-def is_imported(solver: Solver, module: Module, name: str) -> bool:
-    """Whether another module of the project imports `name` from `module`."""
-    return any(
-        isinstance(node, ast.ImportFrom)
-        and any(alias.name in (name, "*") for alias in node.names)
-        and solver.project.resolve(other, node.module or "", node.level) == module.name
-        for other in solver.project.modules.values()
-        if other is not module
-        for node in ast.walk(other.tree)
-    )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from fsdp_migrate.analysis.effects import path_of
-from fsdp_migrate.analysis.solver import Solver
-from fsdp_migrate.analysis.values import Cls, Func, Instance, Result, Site, Symbol, Value
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import Definition, definition
+from fsdp_migrate.analysis.values import Cls, Func, Instance, Result, Symbol, Value
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module, standing_alone
+from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.span import Site
 
-Definition = ast.Assign | ast.FunctionDef  # of a variable or function that a fix may remove
 _WRITTEN_OUT = (ast.Set, ast.Tuple, ast.List, ast.Lambda, ast.Call)
 TRANSFORMER = f"{ROOT}.wrap.transformer_auto_wrap_policy"
 LAMBDA = f"{ROOT}.wrap.lambda_auto_wrap_policy"
@@ -34,7 +35,7 @@ class Condition:
     libraries: frozenset[str] = frozenset()  # by canonical name
     open: bool = False
 
-    def may_hold_for(self, solver: Solver, root: Value) -> bool:
+    def may_hold_for(self, solver: Analysis, root: Value) -> bool:
         """Whether the condition may hold for the module that is wrapped itself."""
         own = {a.cls for a in root if isinstance(a, Instance)}
         lineage = {site for cls in own for site in solver.lineage(cls)}
@@ -64,7 +65,7 @@ class Condition:
 
 
 def lower_policy(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
+    solver: Analysis, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     """The condition that the policy written at `node` is, or None if it isn't one.
 
@@ -91,7 +92,7 @@ def lower_policy(
 
 
 def _any(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
+    solver: Analysis, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     node = _follow(module, node, absorbed)
     if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
@@ -119,7 +120,7 @@ def _operand(text: str) -> str:
 
 
 def _made_by_function(
-    solver: Solver, module: Module, call: ast.Call, absorbed: list[Definition]
+    solver: Analysis, module: Module, call: ast.Call, absorbed: list[Definition]
 ) -> Condition | None:
     """What a small function of the same file, which only builds a policy, returns."""
     value = solver.value(call.func)
@@ -150,8 +151,6 @@ def is_docstring(statement: ast.stmt) -> bool:
 
 def _follow(module: Module, node: ast.expr, absorbed: list[Definition]) -> ast.expr:
     """`node`, or what the one assignment of the variable that it names says."""
-    from fsdp_migrate.lowering.wrap_call import definition
-
     if isinstance(node, ast.Name):
         found = definition(module, node)
         if found is not None and isinstance(found.value, _WRITTEN_OUT):
@@ -161,7 +160,7 @@ def _follow(module: Module, node: ast.expr, absorbed: list[Definition]) -> ast.e
 
 
 def _classes(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
+    solver: Analysis, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     variable = loop_variable(module)
     through: list[Definition] = []
@@ -188,7 +187,7 @@ def _classes(
     return Condition(text, variable, nested, own, libraries, open=not known)
 
 
-def _unpacked(solver: Solver, node: ast.expr) -> ast.expr:
+def _unpacked(solver: Analysis, node: ast.expr) -> ast.expr:
     """What a call like `set(classes)` is given."""
     kinds = {Symbol(f"builtins.{name}") for name in ("set", "frozenset", "tuple", "list")}
     if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
@@ -197,7 +196,7 @@ def _unpacked(solver: Solver, node: ast.expr) -> ast.expr:
     return node
 
 
-def _may_nest(solver: Solver, own: frozenset[Site], libraries: frozenset[str]) -> bool:
+def _may_nest(solver: Analysis, own: frozenset[Site], libraries: frozenset[str]) -> bool:
     """Whether a module of one of the classes may hold one of any of them."""
     if libraries:
         single = len(libraries) == 1 and not own
@@ -227,7 +226,7 @@ def _may_nest(solver: Solver, own: frozenset[Site], libraries: frozenset[str]) -
 
 
 def _predicate(
-    solver: Solver, module: Module, node: ast.expr, absorbed: list[Definition]
+    solver: Analysis, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
     followed = _follow(module, node, absorbed)
     if isinstance(followed, ast.Lambda):
@@ -259,7 +258,7 @@ def _open(text: str, variable: str, tested: Value | None) -> Condition:
     return Condition(text, variable, True, own, libraries, open=tested is None)
 
 
-def _tested_by_function(solver: Solver, node: ast.expr) -> Value | None:
+def _tested_by_function(solver: Analysis, node: ast.expr) -> Value | None:
     """The classes that a predicate of the program, a single `return`, asks for."""
     value = solver.value(node)
     if len(value) != 1:
@@ -274,7 +273,7 @@ def _tested_by_function(solver: Solver, node: ast.expr) -> Value | None:
     return _tested(solver, body[0].value, info.node.args.args[0].arg)
 
 
-def _tested(solver: Solver, node: ast.expr, name: str) -> Value | None:
+def _tested(solver: Analysis, node: ast.expr, name: str) -> Value | None:
     """The classes outside of which a test of the module `name` fails, or None if there may be more.
 
     Being in a collection, one of the model's own, is nothing that the model itself can be.
@@ -298,7 +297,7 @@ def _tested(solver: Solver, node: ast.expr, name: str) -> Value | None:
     return None
 
 
-def _is_class_test(solver: Solver, node: ast.expr, name: str) -> bool:
+def _is_class_test(solver: Analysis, node: ast.expr, name: str) -> bool:
     return (
         isinstance(node, ast.Call)
         and solver.value(node.func) == {Symbol("builtins.isinstance")}

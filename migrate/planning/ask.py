@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from fsdp_migrate.analysis.solver import Solver
+from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.state_dict_modes import find_contexts, settle
@@ -32,8 +32,7 @@ IGNORE = re.compile(r"#\s*fsdp-migrate:\s*ignore(?:\[([^\]]*)\])?")
 
 def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     """Everything that the rules have to say about `project`, whole units or nothing."""
-    solver = Solver(project)
-    solver.solve()
+    solver = analyse(project)
     facts = Facts(solver, options, plan_wraps(solver), find_contexts(solver))
     facts.uses = list(find_uses(solver, frozenset(owners_of_methods()), owned_symbols()))
     absorbed = {node for use in facts.uses for node in _absorbed(use, facts)}
@@ -99,8 +98,8 @@ def _settle_contexts(facts: Facts) -> None:
         )
         for rule in rules:
             if rule.lowerable is not None and use.call is not None:
-                ambient = facts.solver.ambient[use.call]
-                calls.append((ambient, rule.lowerable(use, facts)))
+                open_modes = facts.solver.modes_at(use.call)
+                calls.append((open_modes, rule.lowerable(use, facts)))
     settle(facts.contexts, calls)
 
 

@@ -23,8 +23,8 @@ from fsdp_migrate.findings.code import (
     Starred,
     Variable,
 )
-from fsdp_migrate.findings.finding import Span
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
+from fsdp_migrate.syntax.span import Span
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _Node = TypeVar("_Node", bound=cst.CSTNode)

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fsdp_migrate.findings.finding import Edit, Import, InsertStatements, ReplaceStatement, Span
+from fsdp_migrate.findings.finding import Edit, Import, InsertStatements, ReplaceStatement
 from fsdp_migrate.syntax.module import all_annotations
+from fsdp_migrate.syntax.span import Span
 
 LINE = 100
 FSDP = "torch.distributed.fsdp"

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from fsdp_migrate.analysis.effects import path_of
 from fsdp_migrate.analysis.values import symbols
 from fsdp_migrate.findings.code import BODY, Kept, parts_of
 from fsdp_migrate.findings.finding import (
@@ -17,7 +16,6 @@ from fsdp_migrate.findings.finding import (
     Import,
     MoveStatement,
     ReplaceStatement,
-    Span,
     Tier,
 )
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, apart, spell
@@ -25,6 +23,8 @@ from fsdp_migrate.rule.rule import RUNTIME, Facts
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, STARS, short, starred
 from fsdp_migrate.syntax.module import BUILTINS, Module
+from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.span import Span
 
 # What the runtime shim offers under FSDP1's own names.
 OFFERED = frozenset(

@@ -19,11 +19,11 @@ from fsdp_migrate.findings.finding import (
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
-    Span,
 )
 from fsdp_migrate.rewriting.fragments import Fragments, Spelling
 from fsdp_migrate.rewriting.line_breaks import Layout
 from fsdp_migrate.syntax.source import line_length
+from fsdp_migrate.syntax.span import Span
 
 _NOWHERE = (0, 0)
 _INDENT = re.compile(r"^(?: {4})+", re.MULTILINE)  # as templates are indented

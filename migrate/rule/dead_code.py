@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from fsdp_migrate.analysis.definitions import Definition, removable
 from fsdp_migrate.findings.finding import ReplaceStatement
-from fsdp_migrate.lowering.wrap_call import removable
-from fsdp_migrate.lowering.wrap_policy import Definition
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 

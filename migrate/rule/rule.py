@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from fsdp_migrate.analysis.solver import Solver
-from fsdp_migrate.analysis.values import Site, Value, Wrapped
-from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Span, Tier
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.values import Value, Wrapped
+from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.before_wrap import Order
 from fsdp_migrate.lowering.state_dict_modes import Contexts
 from fsdp_migrate.lowering.wrap_call import WrapPlan
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Site, Span
 
 RUNTIME = "fsdp_migrate.runtime"
 
@@ -108,7 +109,7 @@ class Rule:
 class Facts:
     """Everything that is known when the rules run."""
 
-    solver: Solver
+    solver: Analysis
     options: Options
     plans: Mapping[Site, WrapPlan]
     contexts: Contexts

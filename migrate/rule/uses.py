@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.library.calls import OWN_METHODS, has_method
-from fsdp_migrate.analysis.solver import Solver
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
@@ -37,7 +37,7 @@ TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
 
 
 def find_uses(
-    solver: Solver, methods: frozenset[str], symbols: frozenset[str] = frozenset()
+    solver: Analysis, methods: frozenset[str], symbols: frozenset[str] = frozenset()
 ) -> Iterator[Use]:
     """The uses in the files that may be rewritten, in the order of the source.
 
@@ -52,7 +52,7 @@ def find_uses(
 
 
 def _uses_in(
-    solver: Solver, module: Module, methods: frozenset[str], symbols: frozenset[str]
+    solver: Analysis, module: Module, methods: frozenset[str], symbols: frozenset[str]
 ) -> Iterator[Use]:
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
@@ -97,7 +97,7 @@ def symbol_of(value: Value) -> str | None:
 
 
 def _unbound(
-    solver: Solver, module: Module, node: ast.Name | ast.Attribute, name: str
+    solver: Analysis, module: Module, node: ast.Name | ast.Attribute, name: str
 ) -> Use | None:
     """`FSDP.no_sync(model)` as the use of a method of `model`, which must be FSDP's then."""
     call = _call_of(module, node)
@@ -116,7 +116,7 @@ def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
     return parent if isinstance(parent, ast.Call) and parent.func is node else None
 
 
-def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | None:
+def _method_use(solver: Analysis, module: Module, node: ast.Attribute) -> Use | None:
     base = solver.value(node.value)
     wraps, others = split(solver, base)
     if not wraps and node.attr in HOLDER_METHODS:
@@ -131,7 +131,7 @@ def _method_use(solver: Solver, module: Module, node: ast.Attribute) -> Use | No
     return None
 
 
-def held(solver: Solver, value: Value) -> frozenset[Wrapped]:
+def held(solver: Analysis, value: Value) -> frozenset[Wrapped]:
     """The FSDP models inside the plain modules that `value` can be."""
     found: set[Wrapped] = set()
     seen: set[Atom] = set()
@@ -149,7 +149,7 @@ def held(solver: Solver, value: Value) -> frozenset[Wrapped]:
     return frozenset(found)
 
 
-def split(solver: Solver, value: Value) -> tuple[frozenset[Wrapped], Value]:
+def split(solver: Analysis, value: Value) -> tuple[frozenset[Wrapped], Value]:
     """The FSDP models that `value` can be, and what else it can be.
 
     The module that a wrap is given counts as the model: after the migration they are one
@@ -165,11 +165,11 @@ def split(solver: Solver, value: Value) -> tuple[frozenset[Wrapped], Value]:
     return wraps, frozenset(value - wraps - inner - NONE)
 
 
-def others_with(solver: Solver, others: Value, attr: str) -> Value:
+def others_with(solver: Analysis, others: Value, attr: str) -> Value:
     """Those of `others` that can have the method `attr`."""
     return frozenset(atom for atom in others if _has(solver, atom, attr))
 
 
-def _has(solver: Solver, atom: Atom, attr: str) -> bool:
+def _has(solver: Analysis, atom: Atom, attr: str) -> bool:
     """Whether `atom` can have the method at all; if not, it is not what is called here."""
     return attr not in OWN_METHODS or has_method(solver, atom, attr) is not False

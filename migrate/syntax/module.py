@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from fsdp_migrate.analysis.values import Site
-from fsdp_migrate.findings.finding import Span
 from fsdp_migrate.syntax.source import Source, line_length
+from fsdp_migrate.syntax.span import Site, Span
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef

@@ -6,8 +6,9 @@ import ast
 
 import pytest
 
-from fsdp_migrate.findings.finding import ReplaceExpression, Span
+from fsdp_migrate.findings.finding import ReplaceExpression
 from fsdp_migrate.rewriting.statements import apply_edits
+from fsdp_migrate.syntax.span import Span
 
 NEW = "library.some_function(model, option=library.Option(first=True, second=True))"
 CASES = {

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.findings.finding import (
-    InsertStatements,
-    ReplaceExpression,
-    ReplaceStatement,
-    Span,
-)
+from fsdp_migrate.findings.finding import InsertStatements, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.rewriting.statements import EditError, apply_edits
+from fsdp_migrate.syntax.span import Span
 from support.programs import dedent
 
 

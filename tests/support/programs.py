@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsdp_migrate import engine
-from fsdp_migrate.analysis.solver import Solver
+from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.analysis.values import Value
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.options import Options
@@ -84,8 +84,7 @@ class Analysis:
             for name, text in files.items()
         ]
         self.project = Project.of(modules)
-        self.solver = Solver(self.project)
-        self.solver.solve()
+        self.solver = analyse(self.project)
 
     def module(self, name: str = "train.py") -> Module:
         """A file's facts."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from fsdp_migrate.analysis.solver import ANY, Argument, Solver, WrapFact
+from fsdp_migrate.analysis.solver import ANY, Solver
 from fsdp_migrate.analysis.values import (
     NOTHING,
     Atom,
@@ -20,7 +20,6 @@ from fsdp_migrate.analysis.values import (
     Params,
     Partial,
     Result,
-    Site,
     Super,
     Symbol,
     Unknown,
@@ -30,10 +29,23 @@ from fsdp_migrate.analysis.values import (
     join,
     unknown,
 )
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.syntax.fsdp1_names import CONFIGS, FSDP1, ROOT, canonical, is_fsdp1, short
+from fsdp_migrate.syntax.span import Site
 
 if TYPE_CHECKING:
     from fsdp_migrate.analysis.expressions import Frame
+
+
+class Classes(Protocol):
+    """What is known of the classes of a program."""
+
+    def is_module(self, atom: Atom) -> bool:
+        """Whether `atom` is an `nn.Module` of the project's own."""
+
+    def method(self, cls: Site, name: str) -> Site | None:
+        """The function that `name` means on an instance of `cls`."""
+
 
 # Methods of an nn.Module that give the module back.
 RETURN_SELF = frozenset(
@@ -525,7 +537,7 @@ def is_instance(solver: Solver, atom: Atom, classes: set[str | Site | None]) -> 
     return None
 
 
-def has_method(solver: Solver, atom: Atom, name: str) -> bool | None:
+def has_method(solver: Classes, atom: Atom, name: str) -> bool | None:
     """Whether `atom` has one of FSDP1's own methods; None if that isn't known."""
     if isinstance(atom, Wrapped):
         return True

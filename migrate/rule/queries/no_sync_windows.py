@@ -12,11 +12,12 @@ import ast
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
+from fsdp_migrate.analysis.call_graph import CallGraph
 from fsdp_migrate.analysis.values import Result, Symbol, Value, Wrapped
-from fsdp_migrate.findings.finding import Span
 from fsdp_migrate.rule.rule import Facts, Use
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Span
 
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
 BACKWARD = frozenset({"backward", "manual_backward"})
@@ -68,6 +69,11 @@ class Windows:
         for use, window in list(self.by_use.items()):
             if not self._is_simple(window):
                 self.by_use.pop(use, None)
+
+    @property
+    def calls(self) -> CallGraph:
+        """Who calls whom."""
+        return self.facts.solver.call_graph
 
     def in_statement(self, statement: ast.With) -> list[Window]:
         """The windows that `statement` enters, in its own order."""
@@ -153,12 +159,12 @@ class Windows:
             if isinstance(around, ast.With) and around in statements and child in around.body:
                 return True
             if isinstance(around, FUNCTIONS):
-                callers = self.facts.order.callers.get(module.site(around), [])
+                callers = self.calls.callers_of(module.site(around))
                 return (
                     depth < DEPTH
                     and bool(callers)
                     and all(
-                        self._inside(self.facts.order.module_of(c), c, statements, depth + 1)
+                        self._inside(self.calls.module_of(c), c, statements, depth + 1)
                         for c in callers
                     )
                 )
@@ -168,10 +174,9 @@ class Windows:
     def _is_one(self, wraps: frozenset[Wrapped]) -> bool:
         """Whether `wraps` are one model, and not one after the other."""
         sites = [w.site for w in wraps]
-        if len(sites) != 1 or sites[0] not in self.facts.solver.wraps:
-            return False
-        fact = self.facts.solver.wraps[sites[0]]
-        return self._runs_once(fact.module, fact.node)
+        site = sites[0] if len(sites) == 1 else None
+        fact = self.facts.solver.wraps.get(site) if site is not None else None
+        return fact is not None and self._runs_once(fact.module, fact.node)
 
     def _is_given_away(self, wraps: frozenset[Wrapped]) -> bool:
         """Whether some library gets the model, which may train it."""
@@ -191,14 +196,11 @@ class Windows:
             if isinstance(around, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
                 return False
             if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-                callers = self.facts.order.callers.get(module.site(around), [])
+                callers = self.calls.callers_of(module.site(around))
                 return (
                     depth < DEPTH
                     and len(callers) < 2
-                    and all(
-                        self._runs_once(self.facts.order.module_of(c), c, depth + 1)
-                        for c in callers
-                    )
+                    and all(self._runs_once(self.calls.module_of(c), c, depth + 1) for c in callers)
                 )
         return True
 
@@ -223,13 +225,11 @@ class Windows:
             ):
                 return True
             if isinstance(around, FUNCTIONS):
-                callers = self.facts.order.callers.get(module.site(around), [])
+                callers = self.calls.callers_of(module.site(around))
                 return (
                     depth == DEPTH
                     or not callers
-                    or any(
-                        self._caught(self.facts.order.module_of(c), c, depth + 1) for c in callers
-                    )
+                    or any(self._caught(self.calls.module_of(c), c, depth + 1) for c in callers)
                 )
             child = around
         return False
@@ -280,8 +280,8 @@ def may_be_nested(use: Use, facts: Facts) -> bool:
                     return True
             if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef) and around not in seen:
                 seen.add(around)
-                calls = facts.order.callers.get(module.site(around), [])
-                todo += [(facts.order.module_of(call), call) for call in calls]
+                calls = facts.solver.call_graph.callers_of(module.site(around))
+                todo += [(facts.solver.call_graph.module_of(call), call) for call in calls]
                 break
             inside = around
     return False

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from fsdp_migrate.analysis.effects import binds, own_nodes, path_of
 from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, own_nodes, path_of
 
 SUMMON = f"{FSDP1}.summon_full_params"
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
@@ -61,12 +61,12 @@ def is_summoned(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> 
                     if isinstance(atom, Result) and atom.symbol == SUMMON:
                         return True
         if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            order = facts.order
-            found = order.callers.get(module.site(around), [])
+            graph = facts.solver.call_graph
+            found = graph.callers_of(module.site(around))
             return (
                 depth < DEPTH
                 and bool(found)
-                and all(is_summoned(facts, order.module_of(c), c, depth + 1) for c in found)
+                and all(is_summoned(facts, graph.module_of(c), c, depth + 1) for c in found)
             )
     return False
 

@@ -1,0 +1,80 @@
+"""Where a variable gets its value, and who else reads it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.syntax.module import Module, Scope, scope_nodes
+
+Definition = ast.Assign | ast.FunctionDef  # of a variable or function that a fix may remove
+
+
+def scope_of(module: Module, node: ast.Name) -> Scope | None:
+    """The scope that binds the variable `node` names, or None if none here does."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Module)
+    for scope in module.ancestors(node):
+        if isinstance(scope, kinds) and any(bindings(scope, node.id)):
+            return scope
+    return None
+
+
+def bindings(scope: Scope, name: str) -> Iterator[ast.AST]:
+    """The nodes that bind the variable `name` in `scope` itself."""
+    if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        yield from (a for a in ast.walk(scope.args) if isinstance(a, ast.arg) and a.arg == name)
+    for node in scope_nodes(scope):
+        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
+            yield node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if node.name == name:
+                yield node
+        elif isinstance(node, ast.alias):
+            if (node.asname or node.name.partition(".")[0]) == name:
+                yield node
+
+
+def definition(module: Module, node: ast.Name) -> ast.Assign | None:
+    """The assignment that alone binds the variable `node` names, or None."""
+    scope = scope_of(module, node)
+    if scope is None:
+        return None
+    bound = list(bindings(scope, node.id))
+    if len(bound) != 1:
+        return None
+    statement = module.parents.get(bound[0])
+    if isinstance(statement, ast.Assign) and statement.targets == [bound[0]]:
+        return statement
+    return None
+
+
+def removable(
+    solver: Analysis, module: Module, statement: Definition, absorbed: set[ast.AST]
+) -> bool:
+    """Whether nothing but the nodes in `absorbed` reads what `statement` defines."""
+    if isinstance(statement, ast.FunctionDef):
+        name, target, scope = statement.name, None, module.scope(statement)
+    else:
+        (target,) = statement.targets
+        assert isinstance(target, ast.Name)
+        name, scope = target.id, scope_of(module, target) or module.tree
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Name) and node.id == name:
+            if node is not target and node not in absorbed:
+                return False
+        if isinstance(node, ast.Constant) and node.value == name:
+            return False  # listed in `__all__`, or looked up by name
+    return not isinstance(scope, ast.Module) or not is_imported(solver, module, name)
+
+
+def is_imported(solver: Analysis, module: Module, name: str) -> bool:
+    """Whether another module of the project imports `name` from `module`."""
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and any(alias.name in (name, "*") for alias in node.names)
+        and solver.project.resolve(other, node.module or "", node.level) == module.name
+        for other in solver.project.modules.values()
+        if other is not module
+        for node in ast.walk(other.tree)
+    )

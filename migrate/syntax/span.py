@@ -1,0 +1,54 @@
+"""Places in the source: where a node is, as `ast` counts it and as an editor does."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A range of source: lines from 1, columns from 0 in characters, the end exclusive."""
+
+    line: int
+    col: int
+    end_line: int
+    end_col: int
+
+    def contains(self, other: Span) -> bool:
+        """Whether `other` lies within this range."""
+        return (self.line, self.col) <= (other.line, other.col) and (
+            other.end_line,
+            other.end_col,
+        ) <= (self.end_line, self.end_col)
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A place in the program: the module, and the node's own coordinates, columns in bytes."""
+
+    module: str
+    line: int
+    col: int
+    end_line: int
+    end_col: int
+
+    def __hash__(self) -> int:
+        """Worked out once: sites are in the keys of all that the analysis finds."""
+        known: int | None = self.__dict__.get("_hash")
+        if known is None:
+            place = (self.module, self.line, self.col, self.end_line, self.end_col)
+            known = hash(place)
+            object.__setattr__(self, "_hash", known)
+        return known
+
+    @classmethod
+    def of(cls, module: str, node: ast.AST) -> Site:
+        """The place of `node`, which must be an expression, a statement or an argument."""
+        return cls(
+            module,
+            getattr(node, "lineno", 0),
+            getattr(node, "col_offset", 0),
+            getattr(node, "end_lineno", 0) or 0,
+            getattr(node, "end_col_offset", 0) or 0,
+        )
