@@ -19,10 +19,6 @@ STILL: Mapping[str, frozenset[str]] = {
             "analysis.solver",
             "lowering.wrap_call",
             "lowering.wrap_policy",
-            "runtime.compare.verdict",
-            "runtime.compare.words",
-            "runtime.rehearse",
-            "runtime.rehearse.library",
         }
     ),
     "order": frozenset({"syntax.module"}),
@@ -39,7 +35,6 @@ STILL: Mapping[str, frozenset[str]] = {
             "rules.accelerate_plugin",
             "rules.constructor",
             "rules.hf_training_arguments",
-            "runtime.compare.cause",
         }
     ),
     "functions": frozenset(
@@ -53,8 +48,6 @@ STILL: Mapping[str, frozenset[str]] = {
             "rules.full_params",
             "rules.no_sync",
             "rules.state_dict",
-            "runtime.record.__main__",
-            "runtime.rehearse.cuda",
         }
     ),
 }
