@@ -11,21 +11,12 @@ from pathlib import Path
 
 from fsdp_migrate.runtime.compare.cause import likely_cause
 from fsdp_migrate.runtime.compare.communication import compare_collectives
+from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Gap, Kind, Tally, Tolerance
 from fsdp_migrate.runtime.compare.files import compare_files
 from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
 from fsdp_migrate.runtime.compare.training import compare_rank
-from fsdp_migrate.runtime.compare.verdict import (
-    Aspect,
-    Cause,
-    Difference,
-    Gap,
-    Kind,
-    Outcome,
-    Tally,
-    Tolerance,
-    Verdict,
-)
+from fsdp_migrate.runtime.compare.verdict import Cause, Outcome, Verdict
 from fsdp_migrate.runtime.verify import recording
 from fsdp_migrate.runtime.verify.recording import NoRecording, Recording
 

@@ -6,8 +6,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from fsdp_migrate.runtime.compare.differences import Aspect, Difference
 from fsdp_migrate.runtime.compare.notebook import Notebook
-from fsdp_migrate.runtime.compare.verdict import Aspect, Difference
 from fsdp_migrate.runtime.verify.recording import Step
 
 # What sharding does; other collectives are metrics, norms, checkpoints.

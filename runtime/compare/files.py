@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fsdp_migrate.runtime.compare import gaps
+from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Gap, Kind
 from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
-from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap, Kind
 
 CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".distcp"}
 LONG = 64 << 20  # bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fsdp_migrate.runtime.compare.verdict import Gap
+from fsdp_migrate.runtime.compare.differences import Gap
 from fsdp_migrate.runtime.verify.recording import Fingerprint
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from fsdp_migrate.runtime.compare.verdict import (
+from fsdp_migrate.runtime.compare.differences import (
     ORDER,
     Aspect,
     Difference,

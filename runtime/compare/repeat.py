@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fsdp_migrate.runtime.compare.differences import Difference
 from fsdp_migrate.runtime.compare.notebook import when
-from fsdp_migrate.runtime.compare.verdict import Cause, Difference, Verdict
+from fsdp_migrate.runtime.compare.verdict import Cause, Verdict
 
 
 def unrepeatable(verdict: Verdict, control: Difference) -> Verdict:

@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
+from fsdp_migrate.runtime.compare.differences import Aspect, Difference
 from fsdp_migrate.runtime.compare.notebook import Notebook
-from fsdp_migrate.runtime.compare.verdict import Aspect, Difference
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?|\bnan\b|\binf\b")
 # Numbers that no two runs have in common: what stands before or after tells them.

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fsdp_migrate.runtime.compare import gaps
+from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Gap, Kind
 from fsdp_migrate.runtime.compare.notebook import Notebook
-from fsdp_migrate.runtime.compare.verdict import Aspect, Difference, Gap, Kind
 from fsdp_migrate.runtime.verify.recording import (
     Fingerprint,
     Groups,

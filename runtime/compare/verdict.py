@@ -1,10 +1,15 @@
-"""The answer to the question whether two recorded runs train identically."""
+"""The answer to the question whether two recorded runs train identically, and how it is put."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+
+from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Tally
+
+SHOWN = 3  # differences of an aspect
 
 
 class Outcome(Enum):
@@ -16,73 +21,12 @@ class Outcome(Enum):
     FAILED = "failed"  # one of the runs cannot be compared
 
 
-class Aspect(Enum):
-    """What is compared, in the order in which it happens within a step."""
-
-    RUN = "run"
-    LOSS = "loss"
-    GRADIENT = "gradient"
-    GROUPS = "hyperparameters"
-    PARAMETER = "parameter"
-    BUFFER = "buffer"
-    STATE = "optimizer state"
-    RANDOM = "random state"
-    STEPS = "number of steps"
-    COLLECTIVES = "collectives"
-    FILES = "files"
-    STDOUT = "standard output"
-
-
-class Kind(Enum):
-    """In what something differs."""
-
-    VALUE = "value"
-    DTYPE = "dtype"
-    SHAPE = "shape"
-    MISSING = "missing"
-    UNEXPECTED = "unexpected"
-
-
-ORDER = {aspect: place for place, aspect in enumerate(Aspect)}
-
-
-@dataclass(frozen=True)
-class Gap:
-    """How far two tensors are apart.
-
-    `estimated` gaps come from sketches: `max_abs` is then the norm of the difference, and there
-    are no units in the last place.
-    """
-
-    max_abs: float
-    max_rel: float
-    ulps: int | None = None
-    ratio: float | None = None  # new / old, where one number fits the whole tensor
-    estimated: bool = False
-
-    def __str__(self) -> str:
-        if self.estimated:
-            return f"norm of the difference about {self.max_abs:.1e}, {self.max_rel:.1e} relative"
-        ulps = f", {self.ulps} ulp" if self.ulps is not None else ""
-        return f"by up to {self.max_abs:.1e}, {self.max_rel:.1e} relative{ulps}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that is not the same; ranks and steps count from 0."""
-
-    aspect: Aspect
-    message: str
-    rank: int | None = None
-    step: int | None = None
-    name: str = ""
-    gap: Gap | None = None
-    kind: Kind = Kind.VALUE
-
-    def __str__(self) -> str:
-        where = [] if self.rank is None else [f"rank {self.rank}"]
-        where += [] if self.step is None else [f"step {self.step}"]
-        return f"{', '.join(where)}{': ' if where else ''}{self.message}"
+_HEADLINES = {
+    Outcome.IDENTICAL: "IDENTICAL: both versions train bit for bit the same",
+    Outcome.CLOSE: "CLOSE: both versions train the same within the tolerances",
+    Outcome.DIFFERENT: "DIFFERENT: the versions do not train the same",
+    Outcome.FAILED: "FAILED: there is nothing to compare",
+}
 
 
 @dataclass(frozen=True)
@@ -92,42 +36,6 @@ class Cause:
     title: str
     explanation: str
     codes: tuple[str, ...] = ()  # rules that migrate such sites
-
-
-@dataclass
-class Tally:
-    """How much of an aspect was compared, and how it came out."""
-
-    compared: int = 0
-    tolerated: int = 0
-    different: int = 0
-    worst: float = 0.0
-
-    @property
-    def exact(self) -> bool:
-        """Whether everything that was compared has the same bits."""
-        return not self.tolerated and not self.different
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What may differ.  With zeros, nothing may."""
-
-    rtol: float = 0.0
-    atol: float = 0.0
-    collectives: str = "same"  # "same" count and bytes, "bytes" alone, or "skip"
-    files: bool = True
-    stdout: bool = True
-    ignore_lines: tuple[str, ...] = ()  # regular expressions
-
-    @property
-    def exact(self) -> bool:
-        """Whether bits are demanded."""
-        return self.rtol == 0 and self.atol == 0
-
-    def covers(self, gap: Gap, scale: float) -> bool:
-        """Whether a gap is small enough for a tensor whose largest value is `scale`."""
-        return not gap.estimated and gap.max_abs <= self.atol + self.rtol * scale
 
 
 @dataclass(frozen=True)
@@ -160,7 +68,56 @@ class Verdict:
     def __bool__(self) -> bool:
         return self.passed
 
-    def __str__(self) -> str:
-        from fsdp_migrate.runtime.compare.words import in_words
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        extent = f" ({_count(self.steps, 'step')} on {_count(self.ranks, 'rank')})"
+        return _HEADLINES[self.outcome] + (extent if self.steps else "")
 
-        return in_words(self)
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    yield verdict.headline
+    if verdict.first is not None and verdict.outcome is Outcome.DIFFERENT:
+        yield f"first divergence: {verdict.first}"
+    if verdict.cause is not None:
+        codes = f" ({', '.join(verdict.cause.codes)})" if verdict.cause.codes else ""
+        yield f"likely cause: {verdict.cause.title}{codes}"
+        yield f"  {verdict.cause.explanation}"
+    for aspect, tally in verdict.tallies.items():
+        yield f"  {aspect.value:<16} {_tally(aspect, tally)}"
+    rest = verdict.differences[1 if verdict.outcome is Outcome.DIFFERENT else 0 :]
+    yield from _list(rest, SHOWN if verdict.outcome is not Outcome.FAILED else len(rest))
+    for note in verdict.notes:
+        yield f"  note: {note}"
+
+
+def _list(differences: Sequence[Difference], limit: int) -> Iterator[str]:
+    """The first differences of each aspect; those of other ranks are much the same."""
+    shown: Counter[Aspect] = Counter()
+    for difference in differences:
+        if shown[difference.aspect] < limit and not difference.rank:
+            shown[difference.aspect] += 1
+            yield f"  - {difference}"
+    hidden = len(differences) - shown.total()
+    if hidden:
+        yield f"  - … and {hidden} more"
+
+
+def _tally(aspect: Aspect, tally: Tally) -> str:
+    if tally.exact:
+        return f"{tally.compared} compared, all the same"
+    parts = [f"{tally.compared} compared"]
+    if tally.different:
+        parts.append(f"{tally.different} different")
+    if tally.tolerated:
+        parts.append(f"{tally.tolerated} within tolerance")
+    if tally.worst:
+        parts.append(f"by up to {tally.worst:.1e}")
+    return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -13,6 +13,23 @@ from fsdp_migrate.runtime.record.settings import Settings, steps
 
 def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
     """The settings and the program with its arguments."""
+    options = _parser().parse_args(arguments)
+    settings = Settings(
+        out=options.out.resolve(),
+        device=options.device,
+        deterministic=options.deterministic_reductions,
+        keep=options.keep_tensors,
+        gpus=options.gpus,
+        seed=options.seed,
+        paths=tuple(path.resolve() for path in options.path),
+        forbidden=options.forbid.resolve() if options.forbid else None,
+        dump_at=options.dump_at,
+    )
+    module = ["-m"] if options.module else []
+    return settings, [*module, options.program, *options.arguments]
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fsdp_migrate.runtime.record",
         usage="%(prog)s --out DIR [options] (train.py | -m module) [arguments]",
@@ -46,20 +63,7 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
     parser.add_argument("-m", dest="module", action="store_true", help="run a module")
     parser.add_argument("program", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    settings = Settings(
-        out=options.out.resolve(),
-        device=options.device,
-        deterministic=options.deterministic_reductions,
-        keep=options.keep_tensors,
-        gpus=options.gpus,
-        seed=options.seed,
-        paths=tuple(path.resolve() for path in options.path),
-        forbidden=options.forbid.resolve() if options.forbid else None,
-        dump_at=options.dump_at,
-    )
-    module = ["-m"] if options.module else []
-    return settings, [*module, options.program, *options.arguments]
+    return parser
 
 
 def main() -> None:

@@ -60,14 +60,9 @@ def _key(params: list[Tensor], roots: list[nn.Module]) -> tuple[int, ...]:
 
 def _roots(params: list[Tensor]) -> list[nn.Module]:
     """The outermost modules that own the parameters, in the order of the parameters."""
-    modules = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)]
-    modules = [m for m in modules if "_modules" in m.__dict__]
-    inner = {id(child) for m in modules for child in m._modules.values() if child is not None}
     order = {id(p): place for place, p in reversed(list(enumerate(params)))}
     found = []
-    for root in modules:
-        if id(root) in inner:
-            continue
+    for root in _outermost():
         owned = {id(p) for unit in _units(root) for p in unit.owned()}
         hits = owned & order.keys()
         if hits:
@@ -79,6 +74,14 @@ def _roots(params: list[Tensor]) -> list[nn.Module]:
             roots.append(root)
             covered |= hits
     return roots
+
+
+def _outermost() -> list[nn.Module]:
+    """The modules of the process that no other module holds."""
+    modules = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)]
+    modules = [m for m in modules if "_modules" in m.__dict__]
+    inner = {id(child) for m in modules for child in m._modules.values() if child is not None}
+    return [m for m in modules if id(m) not in inner]
 
 
 def _build(roots: list[nn.Module], params: list[Tensor]) -> Inventory:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 
 from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
+from fsdp_migrate.runtime.rehearse.notes import NOTES
 
-__all__ = ["CannotRehearse", "start"]
-
-NOTES = {"rehearsed on CPU and gloo: CUDA kernels, NCCL and GPU memory were not exercised"}
+__all__ = ["NOTES", "CannotRehearse", "prepare_environment", "start"]
 
 
 def prepare_environment() -> None:

@@ -153,24 +153,27 @@ def install(gpus: int) -> None:
 
 def _functions(gpu: Gpu) -> dict[str, Callable[..., Any]]:
     """The functions of `torch.cuda`; what is not listed refuses."""
-
-    def rng_state(*args: Any, **kwargs: Any) -> torch.Tensor:
-        return torch.get_rng_state()
-
-    def set_rng_state(new_state: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-        torch.set_rng_state(new_state)
-
-    stand_ins = {
+    refusing = {
         name: _refuse(f"torch.cuda.{name}")
         for name, value in vars(torch.cuda).items()
         if isinstance(value, FunctionType)
         and value.__module__.startswith("torch.cuda")
         and not name.startswith("_")
     }
-    del stand_ins["get_gencode_flags"]  # made from other functions
-    stand_ins |= dict.fromkeys(_MEASURES, _always(0))
-    stand_ins |= dict.fromkeys(_NO_OPERATIONS, _always(None))
-    stand_ins |= {
+    del refusing["get_gencode_flags"]  # made from other functions
+    return {
+        **refusing,
+        **dict.fromkeys(_MEASURES, _always(0)),
+        **dict.fromkeys(_NO_OPERATIONS, _always(None)),
+        **_devices(gpu),
+        **_memory(),
+        **_random_state(gpu),
+    }
+
+
+def _devices(gpu: Gpu) -> dict[str, Callable[..., Any]]:
+    """What there is, and what it can do."""
+    return {
         "is_available": _always(True),
         "is_initialized": _always(True),
         "device_count": lambda: gpu.count,
@@ -180,12 +183,20 @@ def _functions(gpu: Gpu) -> dict[str, Callable[..., Any]]:
         "get_device_properties": gpu.properties,
         "get_device_capability": _always((8, 0)),
         "get_arch_list": lambda: ["sm_80"],
-        "get_allocator_backend": _always("native"),
-        "get_per_process_memory_fraction": _always(1.0),
         "is_bf16_supported": _always(True),
         "is_tf32_supported": _always(True),
         "can_device_access_peer": _always(True),
         "is_current_stream_capturing": _always(False),
+        "list_gpu_processes": _always(""),
+        "cudart": _always(Anything()),
+    }
+
+
+def _memory() -> dict[str, Callable[..., Any]]:
+    """A large memory that nothing is ever in."""
+    return {
+        "get_allocator_backend": _always("native"),
+        "get_per_process_memory_fraction": _always(1.0),
         "mem_get_info": _always((MEMORY, MEMORY)),
         "memory_stats": lambda *args, **kwargs: collections.defaultdict(int),
         "memory_stats_as_nested_dict": lambda *args, **kwargs: {},
@@ -193,15 +204,25 @@ def _functions(gpu: Gpu) -> dict[str, Callable[..., Any]]:
         "host_memory_stats_as_nested_dict": lambda *args, **kwargs: {},
         "memory_snapshot": lambda *args, **kwargs: [],
         "memory_summary": _always(""),
-        "list_gpu_processes": _always(""),
+    }
+
+
+def _random_state(gpu: Gpu) -> dict[str, Callable[..., Any]]:
+    """The generator of the CPU, for every device."""
+
+    def rng_state(*args: Any, **kwargs: Any) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def set_rng_state(new_state: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        torch.set_rng_state(new_state)
+
+    return {
         "get_rng_state": rng_state,
         "set_rng_state": set_rng_state,
         "get_rng_state_all": lambda: [torch.get_rng_state()] * gpu.count,
         "set_rng_state_all": lambda new_states: torch.set_rng_state(new_states[0]),
         "initial_seed": torch.initial_seed,
-        "cudart": _always(Anything()),
     }
-    return stand_ins
 
 
 def _install_tools() -> None:

@@ -13,9 +13,9 @@ from torch import nn
 from torch.autograd import graph, profiler
 from torch.optim import optimizer
 
-from fsdp_migrate.runtime import rehearse
 from fsdp_migrate.runtime.rehearse.devices import CPU, is_cpu, is_gpu, on_cpu
 from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
+from fsdp_migrate.runtime.rehearse.notes import NOTES
 from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
 
 
@@ -178,7 +178,7 @@ def _compiler() -> None:
 
     @functools.wraps(original)
     def eager(*args: Any, **kwargs: Any) -> Any:
-        rehearse.NOTES.add("torch.compile ran eagerly")
+        NOTES.add("torch.compile ran eagerly")
         return original(*args, **kwargs)
 
     put(torch, compile=eager)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -73,16 +73,22 @@ def log_chart(
     heights = [None if v is None else y(v) for v in values]
     above = [h if v else None for h, v in zip(heights, values, strict=True)]
     parts.append(_curve(Series(title, "apart", above), above))
-    for place, (number, value) in enumerate(zip(places, values, strict=True)):
-        if value is None:
-            continue
-        name = escape(f"{unit} {number}: {value:.3g}")
-        kind, radius = "dot" if value else "zero", 3 if len(values) <= 100 else 1.5
-        parts.append(
-            f'<circle class="{kind}" cx="{_x(place, len(values)):.1f}" cy="{y(value):.1f}" '
-            f'r="{radius}"><title>{name}</title></circle>'
-        )
+    parts += _dots(values, heights, [f"{unit} {number}" for number in places])
     return _svg(title, description, HEIGHT, parts)
+
+
+def _dots(
+    values: Sequence[float | None], heights: Sequence[float | None], names: Sequence[str]
+) -> Iterator[str]:
+    """A dot for each value, which says what it is when it is pointed at."""
+    radius = 3 if len(values) <= 100 else 1.5
+    for place, (value, height) in enumerate(zip(values, heights, strict=True)):
+        if value is not None:
+            yield (
+                f'<circle class="{"dot" if value else "zero"}" '
+                f'cx="{_x(place, len(values)):.1f}" cy="{height:.1f}" '
+                f'r="{radius}"><title>{escape(f"{names[place]}: {value:.3g}")}</title></circle>'
+            )
 
 
 def heat_map(

@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 
 from fsdp_migrate.runtime.compare import Difference, Outcome, Tally, Verdict
-from fsdp_migrate.runtime.compare.words import headline
 from fsdp_migrate.runtime.report import charts, series
 from fsdp_migrate.runtime.report.html import figure, folded, scroller, section, table
 from fsdp_migrate.runtime.report.migration import FileChange, Hunk, Site
@@ -60,7 +59,7 @@ def _read(folder: Path) -> Recording | None:
 
 
 def _header(verdict: Verdict, changes: Sequence[FileChange]) -> str:
-    lines = [f"<h1>{escape(headline(verdict))}</h1>"]
+    lines = [f"<h1>{escape(verdict.headline)}</h1>"]
     if verdict.first is not None:
         label = "First divergence" if verdict.outcome is Outcome.DIFFERENT else "Reason"
         lines.append(f"<p><strong>{label}:</strong> {escape(str(verdict.first))}</p>")

@@ -120,12 +120,7 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
     if finished.timed_out:
         yield f"the {which} version was still running after {how.timeout:g} s"
         yield from _where(finished.output)
-    errors = _recorded_errors(out)
-    if not errors and not finished.timed_out:
-        errors = list(dict.fromkeys(_printed_errors(finished.output)))
-    telling = [error for error in errors if not _NOISE.search(error)]
-    if errors and not telling:
-        telling = [*_lost(finished.output, out), *errors]
+    telling = _telling_errors(finished, out)
     for error in telling[:3]:
         yield f"the {which} version failed: {error}"
     if telling and all("sys.exit(" in error for error in telling):
@@ -135,11 +130,20 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
             "this was a rehearsal on the CPU, where tensors say that they are there, and kernels "
             "and packages for GPUs do not work; --device cuda compares on GPUs"
         )
-    if not errors and not finished.timed_out:
+    if not telling and not finished.timed_out:
         signal = f" (signal {-finished.code})" if finished.code < 0 else ""
         yield f"the {which} version ended with exit code {finished.code}{signal}"
         yield from finished.output.splitlines()[-5:]
     yield from _progress(out)
+
+
+def _telling_errors(finished: Finished, out: Path) -> list[str]:
+    """The errors of the ranks, without those that only follow from another rank's."""
+    errors = _recorded_errors(out)
+    if not errors and not finished.timed_out:
+        errors = list(dict.fromkeys(_printed_errors(finished.output)))
+    telling = [error for error in errors if not _NOISE.search(error)]
+    return telling if telling or not errors else [*_lost(finished.output, out), *errors]
 
 
 def _recorded_errors(out: Path) -> list[str]:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fsdp_migrate.runtime.compare import gaps
+from fsdp_migrate.runtime.compare.differences import Aspect, Tolerance
 from fsdp_migrate.runtime.compare.files import compare_files
 from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
-from fsdp_migrate.runtime.compare.verdict import Aspect, Tolerance
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.bool]

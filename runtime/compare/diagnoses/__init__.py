@@ -1,0 +1,1 @@
+"""What each kind of divergence looks like, and what it is most likely caused by."""
