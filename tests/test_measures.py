@@ -39,6 +39,7 @@ STILL: Mapping[str, frozenset[str]] = {
     ),
     "functions": frozenset(
         {
+            "rewriting.statements:__init__",
             "analysis.library.calls",
             "lowering.wrap_call",
             "rewriting.imports",
