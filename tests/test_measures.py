@@ -39,7 +39,7 @@ STILL: Mapping[str, frozenset[str]] = {
     ),
     "functions": frozenset(
         {
-            "rewriting.statements:__init__",
+            "rewriting.statements",
             "analysis.library.calls",
             "lowering.wrap_call",
             "rewriting.imports",
