@@ -110,6 +110,7 @@ def _settle(
             edits=[
                 ReplaceExpression(module.span(seed), "{0}.full_tensor()", (module.span(seed),))
                 for seed in seeds
+                if not any(seed in ast.walk(other) for other in seeds if other is not seed)
             ],
             units=units,
         )

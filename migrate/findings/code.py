@@ -180,6 +180,8 @@ def code(template: str, /, **holes: Hole) -> Code:
     parsed = _parsed(template)
     if set(parsed.holes) != set(holes):
         raise ValueError(f"{template!r} has the holes {list(parsed.holes)}, not {list(holes)}")
+    if parsed.foreign:
+        raise ValueError(f"{template!r} uses {sorted(parsed.foreign)}: make holes of them")
     return Code(template, tuple(holes.items()))
 
 
@@ -241,7 +243,8 @@ class Parsed:
 
     text: str
     holes: Mapping[str, str]  # by name of the hole: the identifier
-    builtins: frozenset[str]  # the names of the template's own
+    builtins: frozenset[str]  # those that it names itself
+    foreign: frozenset[str]  # what else it names, or binds
 
 
 @lru_cache(maxsize=1024)
@@ -258,8 +261,12 @@ def _parsed(template: str) -> Parsed:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise ValueError(f"{template!r} is not Python: {error.msg}") from error
-    own = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id not in holes.values()]
-    foreign = {n.id for n in own if n.id not in BUILTINS or not isinstance(n.ctx, ast.Load)}
-    if foreign:
-        raise ValueError(f"{template!r} uses {sorted(foreign)}: make holes of them")
-    return Parsed(text, holes, frozenset(n.id for n in own))
+    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(holes.values())
+    stored = {
+        n.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load) and n.id in own
+    }
+    return Parsed(
+        text, holes, frozenset((own & BUILTINS) - stored), frozenset(own - BUILTINS | stored)
+    )

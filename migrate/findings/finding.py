@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fsdp_migrate.findings.code import Part
+from typing import Any
 
 from fsdp_migrate.syntax.span import Span
 
@@ -56,7 +53,7 @@ class ReplaceExpression:
     """
 
     span: Span
-    code: Part | str
+    code: Any  # a Part, once every rule gives one
     holes: tuple[Span, ...] = ()
 
 
@@ -65,12 +62,14 @@ class ReplaceStatement:
     """Put the statements of `code` (none, if it is `NOTHING`) in the place of the one at `span`.
 
     `BODY` in the code stands for the body of a compound statement, comments and edits inside
-    it included, and the code `ALTERNATIVE` for the `elif` or `else` of an `if`.
+    it included, and the code `ALTERNATIVE` for the `elif` or `else` of an `if`.  Comments of
+    the statement stay, but for those `without_comments`, which speak of what is gone.
     """
 
     span: Span
-    code: Part | str
+    code: Any  # a Part, once every rule gives one
     holes: tuple[Span, ...] = ()
+    without_comments: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,11 @@ class InsertStatements:
     """Put the statements of `code` before (or after) the statement at `span`."""
 
     span: Span
-    code: Part | str
+    code: Any  # a Part, once every rule gives one
     holes: tuple[Span, ...] = ()
     after: bool = False
+    blank_above: int = 0  # lines
+    blank_below: int = 0
 
 
 @dataclass(frozen=True)

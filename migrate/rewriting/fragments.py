@@ -252,3 +252,22 @@ def goes_on(node: cst.BaseExpression) -> bool:
     except SyntaxError:
         return True
     return False
+
+
+def requoted(node: cst.BaseExpression, taken: str) -> cst.BaseExpression:
+    """`node` for use inside an f-string with the quotes `taken` (before Python 3.12)."""
+    return cast(cst.BaseExpression, node.visit(_Requote(taken)))
+
+
+class _Requote(cst.CSTTransformer):
+    def __init__(self, taken: str) -> None:
+        super().__init__()
+        self.taken = taken
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.BaseExpression:
+        if updated_node.quote != self.taken:
+            return updated_node
+        other = "'" if self.taken == '"' else '"'
+        return updated_node.with_changes(value=f"{other}{updated_node.raw_value}{other}")

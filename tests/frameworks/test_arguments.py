@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fsdp_migrate.findings.arguments import Arguments
-from fsdp_migrate.rewriting.statements import apply_edits
+from fsdp_migrate.rewriting.legacy import typed
 from fsdp_migrate.syntax.module import parse
 from fsdp_migrate.syntax.source import Source
+from support.codes import edited
 
 Change = Callable[[Arguments], None]
 
@@ -22,7 +23,7 @@ def changed(text: str, change: Change) -> str:
     node = next(n for n in ast.walk(module.tree) if isinstance(n, ast.Call | ast.Dict))
     arguments = Arguments(module, node)
     change(arguments)
-    return apply_edits(text, [arguments.edit()])
+    return edited(text, [typed(arguments.edit())])
 
 
 def drop_a(arguments: Arguments) -> None:

@@ -7,13 +7,23 @@ import ast
 import pytest
 
 from fsdp_migrate.findings.finding import Import
-from fsdp_migrate.rewriting.imports import ImportPlan, fix_imports, used_names
-from support.programs import dedent
+from fsdp_migrate.rewriting.import_plan import ImportPlan
+from fsdp_migrate.rewriting.imports import import_edits
+from fsdp_migrate.syntax.module import parse
+from fsdp_migrate.syntax.used_names import used_names
+from support.codes import edited
+from support.programs import dedent, source
 
 FSDP = "torch.distributed.fsdp"
 SHARD = Import(FSDP, "fully_shard")
 SHIM = "fsdp_migrate.runtime"
 STRATEGY = {"ShardingStrategy": Import(SHIM, "ShardingStrategy")}
+
+
+def fix_imports(text: str, plan: ImportPlan) -> str:
+    """`text` with its imports brought in line with what it uses."""
+    module = parse(source("train.py", text), "train")
+    return edited(text, import_edits(module, module.tree, plan))
 
 
 def fixed(
@@ -125,8 +135,7 @@ CASES = {
     ),
     "type checking is no place for what runs": (
         f"import torch\nif TYPE_CHECKING:\n    from {FSDP} import FSDP\nfully_shard(torch)\n",
-        f"import torch\nfrom {FSDP} import fully_shard\nif TYPE_CHECKING:\n    pass\n"
-        "fully_shard(torch)\n",
+        f"import torch\nfrom {FSDP} import fully_shard\nfully_shard(torch)\n",
     ),
     "future": (
         "from __future__ import annotations\n\nfully_shard(m)\n",
@@ -274,3 +283,152 @@ def test_nothing_to_do() -> None:
 )
 def test_used_names(text: str, names: set[str]) -> None:
     assert used_names(ast.parse(text)) == names
+
+
+# ---------------------------------------------------------------------- blocks for type checkers
+def test_a_block_for_type_checkers_goes_when_it_runs_empty() -> None:
+    text = f"""
+        from typing import TYPE_CHECKING, Any
+
+        import torch
+
+        if TYPE_CHECKING:
+            from {FSDP} import FSDP
+
+        torch.x: Any = 1
+        """
+    assert fixed(text) == dedent(
+        """
+        from typing import Any
+
+        import torch
+
+        torch.x: Any = 1
+        """
+    )
+
+
+def test_a_block_for_type_checkers_stays_with_what_is_left() -> None:
+    text = f"""
+        from typing import TYPE_CHECKING
+
+        if TYPE_CHECKING:
+            from {FSDP} import FSDP
+            from data import Batch
+
+
+        def f(batch: "Batch"): ...
+        """
+    assert fixed(text) == dedent(
+        """
+        from typing import TYPE_CHECKING
+
+        if TYPE_CHECKING:
+            from data import Batch
+
+
+        def f(batch: "Batch"): ...
+        """
+    )
+
+
+def test_a_test_of_another_name_is_no_block_for_type_checkers() -> None:
+    text = f"from config import DEBUG\n\nif DEBUG:\n    from {FSDP} import FSDP\n"
+    assert fixed(text) == "from config import DEBUG\n\nif DEBUG:\n    pass\n"
+
+
+# ---------------------------------------------------------------------- comments
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"from {FSDP} import FSDP  # FSDP only\nx = 1\n", "x = 1\n"),
+        (f"from {FSDP} import FSDP  # noqa: F401\nx = 1\n", "x = 1\n"),
+        (f"# FSDP comes from here\nfrom {FSDP} import FSDP\nx = 1\n", "x = 1\n"),
+        (f"from {FSDP} import FSDP  # sharding\nx = 1\n", "# sharding\nx = 1\n"),
+        (
+            f"import torch  # FSDP needs it\nfrom {FSDP} import FSDP\ntorch.x = 1\n",
+            "import torch  # FSDP needs it\ntorch.x = 1\n",
+        ),
+        (
+            f"from {FSDP} import FSDP  # FSDP, and torch with it\nimport torch\ntorch.x = 1\n",
+            "# FSDP, and torch with it\nimport torch\ntorch.x = 1\n",
+        ),
+        (
+            f"from {FSDP} import (\n    FSDP,  # FSDP\n    Other,  # noqa\n)\nOther\n",
+            f"# noqa\nfrom {FSDP} import Other\nOther\n",
+        ),
+        (
+            f"from {FSDP} import FSDP  # noqa: E501\nfully_shard(m)\n",
+            f"from {FSDP} import fully_shard  # noqa: E501\nfully_shard(m)\n",
+        ),
+    ],
+)
+def test_comments_go_with_the_only_names_that_they_speak_of(before: str, after: str) -> None:
+    assert fixed(before, SHARD) == after
+
+
+# ---------------------------------------------------------------------- functions
+def test_each_function_imports_what_it_needs_itself() -> None:
+    options = Import("torch.distributed.checkpoint.state_dict", "StateDictOptions")
+    text = f"""
+        def wrap(m):
+            from {FSDP} import FSDP
+
+            return fully_shard(m)
+
+
+        def save(m):
+            from {FSDP} import FSDP
+
+            return StateDictOptions(m)
+        """
+    assert fixed(text, SHARD, options) == dedent(
+        f"""
+        def wrap(m):
+            from {FSDP} import fully_shard
+
+            return fully_shard(m)
+
+
+        def save(m):
+            from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+            return StateDictOptions(m)
+        """
+    )
+
+
+# ---------------------------------------------------------------------- order
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (  # `import` above `from`, as isort and ruff have it
+            "import torch\nfrom torch import nn\nfrom yaml import load\n",
+            f"import torch\nfrom torch import nn\nfrom {FSDP} import fully_shard\n"
+            "from yaml import load\n",
+        ),
+        (  # by module alone
+            "from torch import nn\nimport torchvision\nimport yaml\n",
+            f"from torch import nn\nfrom {FSDP} import fully_shard\nimport torchvision\n"
+            "import yaml\n",
+        ),
+        (  # not sorted: beside what is torch's
+            "import yaml\nimport torch\nimport apex\n",
+            f"import yaml\nimport torch\nfrom {FSDP} import fully_shard\nimport apex\n",
+        ),
+    ],
+)
+def test_new_imports_are_sorted_in_where_the_file_sorts_its_own(before: str, after: str) -> None:
+    use = "nn, torch, yaml, torchvision, apex, load, fully_shard\n"
+    assert fixed(before + use, SHARD) == after + use
+
+
+def test_a_line_is_no_longer_than_the_files_own() -> None:
+    home = "torch.distributed.checkpoint.state_dict"
+    needs = [Import(home, name) for name in ("StateDictOptions", "get_model_state_dict")]
+    use = "StateDictOptions, get_model_state_dict\n"
+    broken = f"from {home} import (\n    StateDictOptions,\n    get_model_state_dict,\n)\n"
+    assert fixed(f"from {FSDP} import FSDP\n{use}", *needs) == broken + use
+    long = f"x = '{'x' * 100}'\n"
+    one = f"from {home} import StateDictOptions, get_model_state_dict\n"
+    assert fixed(f"from {FSDP} import FSDP\n{use}{long}", *needs) == one + use + long

@@ -7,8 +7,8 @@ import ast
 import pytest
 
 from fsdp_migrate.findings.finding import ReplaceExpression
-from fsdp_migrate.rewriting.statements import apply_edits
 from fsdp_migrate.syntax.span import Span
+from support.codes import edited, numbered
 
 NEW = "library.some_function(model, option=library.Option(first=True, second=True))"
 CASES = {
@@ -113,8 +113,8 @@ def test_layout(before: str, after: str) -> None:
     names = [n for n in ast.walk(ast.parse(before)) if isinstance(n, ast.Name) and n.id == "OLD"]
     edits = [
         ReplaceExpression(
-            Span(n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0), NEW
+            Span(n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0), numbered(NEW)
         )
         for n in names
     ]
-    assert apply_edits(before, edits) == after
+    assert edited(before, edits) == after

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.findings.finding import InsertStatements, ReplaceExpression, ReplaceStatement
-from fsdp_migrate.rewriting.statements import EditError, apply_edits
+from fsdp_migrate.rewriting.places import EditError
 from fsdp_migrate.syntax.span import Span
+from support.codes import edited, numbered
 from support.programs import dedent
 
 
@@ -28,18 +29,19 @@ def expression(text: str, part: str, template: str, *holes: str, nth: int = 0) -
     """`text` with the expression `part` replaced."""
     span = at(text, part, nth)
     places = tuple(at(text, hole, nth if hole in part else 0) for hole in holes)
-    return apply_edits(text, [ReplaceExpression(span, template, places)])
+    return edited(text, [ReplaceExpression(span, numbered(template, places))])
 
 
 def statement(text: str, part: str, template: str, *holes: str) -> str:
     """`text` with the statement `part` replaced."""
     places = tuple(at(text, hole) for hole in holes)
-    return apply_edits(text, [ReplaceStatement(at(text, part), template, places)])
+    return edited(text, [ReplaceStatement(at(text, part), numbered(template, places))])
 
 
-def insert(text: str, part: str, template: str, after: bool = False) -> str:
+def insert(text: str, part: str, template: str, after: bool = False, **blank: int) -> str:
     """`text` with statements beside the statement `part`."""
-    return apply_edits(text, [InsertStatements(at(text, part), template, after=after)])
+    edit = InsertStatements(at(text, part), numbered(template), after=after, **blank)
+    return edited(text, [edit])
 
 
 # ---------------------------------------------------------------------- expressions
@@ -95,12 +97,12 @@ def test_an_edit_inside_what_another_keeps() -> None:
     text = "f(g(h(a)), b)\n"
     edits = [
         ReplaceExpression(
-            at(text, "f(g(h(a)), b)"), "F({1}, {0})", (at(text, "g(h(a))"), at(text, "b"))
+            at(text, "f(g(h(a)), b)"), numbered("F({1}, {0})", (at(text, "g(h(a))"), at(text, "b")))
         ),
-        ReplaceExpression(at(text, "h(a)"), "H({0}.x)", (at(text, "a"),)),
+        ReplaceExpression(at(text, "h(a)"), numbered("H({0}.x)", (at(text, "a"),))),
     ]
-    assert apply_edits(text, edits) == "F(b, g(H(a.x)))\n"
-    assert apply_edits(text, edits[::-1]) == "F(b, g(H(a.x)))\n"
+    assert edited(text, edits) == "F(b, g(H(a.x)))\n"
+    assert edited(text, edits[::-1]) == "F(b, g(H(a.x)))\n"
 
 
 def test_comments_in_what_is_kept() -> None:
@@ -119,20 +121,20 @@ def test_comments_in_what_is_kept() -> None:
 
 def test_the_same_edit_twice_is_one() -> None:
     text = "f(a)\n"
-    edit = ReplaceExpression(at(text, "a"), "b")
-    assert apply_edits(text, [edit, edit]) == "f(b)\n"
+    edit = ReplaceExpression(at(text, "a"), numbered("b"))
+    assert edited(text, [edit, edit]) == "f(b)\n"
 
 
 def test_collisions_and_places_that_are_not_there() -> None:
     text = "f(a)\n"
     with pytest.raises(EditError, match="two edits"):
-        apply_edits(text, [ReplaceExpression(at(text, "a"), x) for x in "bc"])
+        edited(text, [ReplaceExpression(at(text, "a"), numbered(x)) for x in "bc"])
     with pytest.raises(EditError, match="two edits"):
-        apply_edits(text, [ReplaceStatement(at(text, "f(a)"), x) for x in "bc"])
+        edited(text, [ReplaceStatement(at(text, "f(a)"), numbered(x)) for x in "bc"])
     with pytest.raises(EditError, match="nothing to edit"):
-        apply_edits(text, [ReplaceExpression(Span(1, 0, 1, 2), "b")])
+        edited(text, [ReplaceExpression(Span(1, 0, 1, 2), numbered("b"))])
     with pytest.raises(EditError, match="no expression"):
-        apply_edits(text, [ReplaceExpression(at(text, "f(a)"), "{0}", (Span(7, 0, 7, 2),))])
+        edited(text, [ReplaceExpression(at(text, "f(a)"), numbered("{0}", (Span(7, 0, 7, 2),)))])
 
 
 # ---------------------------------------------------------------------- statements
@@ -262,7 +264,7 @@ def test_a_with_dissolves() -> None:
         """
     )
     span = at(text, text[text.index("with") : text.index("  # second")])
-    assert apply_edits(text, [ReplaceStatement(span, "{body}")]) == dedent(
+    assert edited(text, [ReplaceStatement(span, numbered("{body}"))]) == dedent(
         """
         def f():
             # above
@@ -280,43 +282,45 @@ def test_a_with_dissolves() -> None:
 def test_a_with_dissolves_around_edits() -> None:
     text = "with a:\n    x = f(b)\n    if x:\n        y = f(c)\nz = 1\n"
     edits = [
-        ReplaceStatement(at(text, text[: text.index("\nz")]), "{body}"),
-        ReplaceExpression(at(text, "f(b)"), "g({0})", (at(text, "b"),)),
-        ReplaceStatement(at(text, "y = f(c)"), "p({0})\nq()", (at(text, "c"),)),
+        ReplaceStatement(at(text, text[: text.index("\nz")]), numbered("{body}")),
+        ReplaceExpression(at(text, "f(b)"), numbered("g({0})", (at(text, "b"),))),
+        ReplaceStatement(at(text, "y = f(c)"), numbered("p({0})\nq()", (at(text, "c"),))),
     ]
-    assert apply_edits(text, edits) == "x = g(b)\nif x:\n    p(c)\n    q()\nz = 1\n"
+    assert edited(text, edits) == "x = g(b)\nif x:\n    p(c)\n    q()\nz = 1\n"
 
 
 def test_a_with_becomes_try() -> None:
     text = "with m.no_sync():\n  for x in y:\n    f(x)  # why\nz = 1\n"
     span = at(text, text[: text.index("  # why")])
     template = "{0}.off()\ntry:\n    {body}\nfinally:\n    {0}.on()"
-    edit = ReplaceStatement(span, template, (at(text, "m"),))
-    assert apply_edits(text, [edit]) == (
+    edit = ReplaceStatement(span, numbered(template, (at(text, "m"),)))
+    assert edited(text, [edit]) == (
         "m.off()\ntry:\n  for x in y:\n    f(x)  # why\nfinally:\n  m.on()\nz = 1\n"
     )
 
 
 def test_a_one_line_with_dissolves() -> None:
     text = "if a:\n    with b: c()  # d\ne()\n"
-    edit = ReplaceStatement(at(text, "with b: c()"), "{body}")
-    assert apply_edits(text, [edit]) == "if a:\n    c()  # d\ne()\n"
+    edit = ReplaceStatement(at(text, "with b: c()"), numbered("{body}"))
+    assert edited(text, [edit]) == "if a:\n    c()  # d\ne()\n"
 
 
 def test_an_item_of_a_with_goes() -> None:
     text = "with a, b as c:\n    x()\n"
-    edit = ReplaceStatement(at(text, text[:-1]), "with {0} as c:\n    {body}", (at(text, "b"),))
-    assert apply_edits(text, [edit]) == "with b as c:\n    x()\n"
+    edit = ReplaceStatement(
+        at(text, text[:-1]), numbered("with {0} as c:\n    {body}", (at(text, "b"),))
+    )
+    assert edited(text, [edit]) == "with b as c:\n    x()\n"
 
 
 def test_decorators_stay() -> None:
     text = "@a(f(x))\n# why\n@b\ndef g(m=f(y)):\n    with c:\n        return m\n"
     edits = [
-        ReplaceExpression(at(text, "f(x)"), "h"),
-        ReplaceExpression(at(text, "f(y)"), "k"),
-        ReplaceStatement(at(text, "with c:\n        return m"), "{body}"),
+        ReplaceExpression(at(text, "f(x)"), numbered("h")),
+        ReplaceExpression(at(text, "f(y)"), numbered("k")),
+        ReplaceStatement(at(text, "with c:\n        return m"), numbered("{body}")),
     ]
-    assert apply_edits(text, edits) == "@a(h)\n# why\n@b\ndef g(m=k):\n    return m\n"
+    assert edited(text, edits) == "@a(h)\n# why\n@b\ndef g(m=k):\n    return m\n"
 
 
 # ---------------------------------------------------------------------- insertion
@@ -334,24 +338,29 @@ def test_insertion() -> None:
 def test_insertion_below_comments() -> None:
     text = "a = 1\n\n# about b\nb = 2\n"
     assert insert(text, "b = 2", "x = 0") == "a = 1\n\n# about b\nx = 0\nb = 2\n"
-    assert insert(text, "b = 2", "x = 0\n\n\n") == "a = 1\n\nx = 0\n\n\n# about b\nb = 2\n"
-    assert insert(text, "b = 2", "\nx = 0", after=True) == "a = 1\n\n# about b\nb = 2\n\nx = 0\n"
+    assert insert(text, "b = 2", "x = 0", blank_below=2) == "a = 1\n\nx = 0\n\n\n# about b\nb = 2\n"
+    assert (
+        insert(text, "b = 2", "x = 0", True, blank_above=1)
+        == "a = 1\n\n# about b\nb = 2\n\nx = 0\n"
+    )
 
 
 def test_several_insertions_keep_their_order() -> None:
     text = "a = 1\n"
-    edits = [InsertStatements(at(text, "a = 1"), f"x{i}()", after=i > 1) for i in range(4)]
-    assert apply_edits(text, edits) == "x0()\nx1()\na = 1\nx2()\nx3()\n"
+    edits = [
+        InsertStatements(at(text, "a = 1"), numbered(f"x{i}()"), after=i > 1) for i in range(4)
+    ]
+    assert edited(text, edits) == "x0()\nx1()\na = 1\nx2()\nx3()\n"
 
 
 def test_insertion_and_replacement_of_one_statement() -> None:
     text = "a = f(b)\n"
     edits = [
-        InsertStatements(at(text, "a = f(b)"), "x()"),
-        ReplaceStatement(at(text, "a = f(b)"), "g({0})", (at(text, "b"),)),
-        InsertStatements(at(text, "a = f(b)"), "y()", after=True),
+        InsertStatements(at(text, "a = f(b)"), numbered("x()")),
+        ReplaceStatement(at(text, "a = f(b)"), numbered("g({0})", (at(text, "b"),))),
+        InsertStatements(at(text, "a = f(b)"), numbered("y()"), after=True),
     ]
-    assert apply_edits(text, edits) == "x()\ng(b)\ny()\n"
+    assert edited(text, edits) == "x()\ng(b)\ny()\n"
 
 
 # ---------------------------------------------------------------------- bytes
@@ -374,7 +383,7 @@ SOURCES = {
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_everything_else_stays_byte_for_byte(kind: str, newline: str) -> None:
     text = SOURCES[kind].replace("\n", newline)
-    assert apply_edits(text, []) == text
+    assert edited(text, []) == text
     changed = expression(text, "g(a)", "h({0})", "a")
     assert changed == text.replace("g(a)", "h(a)")
 

@@ -25,7 +25,7 @@ from fsdp_migrate.cli.explain import coverage  # noqa: E402
 from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402
 from fsdp_migrate.lowering import state_dict_modes as contexts  # noqa: E402
 from fsdp_migrate.lowering import wrap_call as wraps  # noqa: E402
-from fsdp_migrate.rewriting import rewrite  # noqa: E402
+from fsdp_migrate.rewriting import import_plan as rewrite  # noqa: E402
 from fsdp_migrate.rule.registry import all_rules, owners_of_methods, owners_of_symbol  # noqa: E402
 from fsdp_migrate.rules import constructor  # noqa: E402
 from fsdp_migrate.syntax import fsdp1_names as names  # noqa: E402

@@ -1,0 +1,148 @@
+"""The places in a file's LibCST tree that edits are about."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import libcst as cst
+from libcst.metadata import CodeRange
+
+from fsdp_migrate.findings.code import Kept, parts_of
+from fsdp_migrate.findings.finding import (
+    Edit,
+    InsertStatements,
+    MoveStatement,
+    ReplaceExpression,
+    ReplaceStatement,
+)
+from fsdp_migrate.syntax.span import Span
+
+Start = tuple[int, int]  # line and column
+
+
+class EditError(Exception):
+    """An edit that does not fit the source: a defect of a rule."""
+
+
+@dataclass
+class Places:
+    """The edits of a file by their places, and the nodes at these places.
+
+    Raises:
+        EditError: two edits are about one place, or there is nothing where one is.
+    """
+
+    edits: tuple[Edit, ...]
+    expressions: dict[Span, ReplaceExpression] = field(default_factory=dict)
+    statements: dict[Start, ReplaceStatement] = field(default_factory=dict)
+    inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
+    moves: dict[Start, MoveStatement] = field(default_factory=dict)
+    landings: set[Start] = field(default_factory=set)  # where moved statements go
+    kept: frozenset[Span] = frozenset()
+    # nodes
+    spans: dict[cst.CSTNode, Span] = field(default_factory=dict)  # replaced or kept expressions
+    original: dict[Span, cst.BaseExpression] = field(default_factory=dict)
+    starts: dict[cst.CSTNode, Start] = field(default_factory=dict)  # edited statements
+    lines: dict[cst.CSTNode, Start] = field(default_factory=dict)  # moved, or landed behind
+    columns: dict[cst.CSTNode, int] = field(default_factory=dict)  # of statements' lines
+    quiet: set[cst.CSTNode] = field(default_factory=set)  # statements that nothing changes in
+
+    def __post_init__(self) -> None:
+        self.kept = frozenset(span for edit in self.edits for span in kept_by(edit))
+        for edit in self.edits:
+            start = (edit.span.line, edit.span.col)
+            if isinstance(edit, ReplaceExpression):
+                if self.expressions.setdefault(edit.span, edit) != edit:
+                    raise EditError(f"two edits of the expression at {edit.span}")
+            elif isinstance(edit, ReplaceStatement):
+                if self.statements.setdefault(start, edit) != edit:
+                    raise EditError(f"two edits of the statement at {edit.span}")
+            elif isinstance(edit, MoveStatement):
+                if self.moves.setdefault(start, edit) != edit:
+                    raise EditError(f"two places for the statement at {edit.span}")
+                self.landings.add((edit.below.line, edit.below.col))
+            else:
+                self.inserts[start].append(edit)
+
+    def look(self, positions: Mapping[cst.CSTNode, CodeRange]) -> None:
+        """Find the nodes that the edits are about.
+
+        Raises:
+            EditError: there is none at the place of an edit.
+        """
+        found: set[Edit] = set()
+        for node, place in positions.items():
+            start, end = place.start, place.end
+            found.update(self._index(node, Span(start.line, start.column, end.line, end.column)))
+            decorators = getattr(node, "decorators", ())
+            first = positions[decorators[0]].start.line if decorators else start.line
+            self._note_quiet(node, first, end.line)
+        for edit in self.edits:
+            if edit not in found:
+                raise EditError(f"nothing to edit at {edit.span}: {edit}")
+
+    def _index(self, node: cst.CSTNode, span: Span) -> Iterator[Edit]:
+        """The edits that `node` is the place of."""
+        start = (span.line, span.col)
+        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement):
+            if start in self.moves or start in self.landings:
+                self.lines[node] = start
+            if start in self.moves:
+                yield self.moves[start]
+        if isinstance(node, cst.SimpleStatementLine):
+            self.columns[node] = span.col
+        elif isinstance(node, cst.BaseExpression):
+            if span in self.expressions or span in self.kept:
+                self.spans[node] = span
+                self.original[span] = node
+            if span in self.expressions:
+                yield self.expressions[span]
+        elif isinstance(node, cst.BaseSmallStatement | cst.BaseCompoundStatement):
+            if start in self.statements or start in self.inserts:
+                self.starts[node] = start
+                yield from self.inserts.get(start, ())
+            if start in self.statements:
+                yield self.statements[start]
+
+    def _note_quiet(self, node: cst.CSTNode, first: int, last: int) -> None:
+        """Remember a statement (from line `first`, its decorators included) without any edit."""
+        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and not any(
+            edit.span.line <= last and first <= edit.span.end_line for edit in self.edits
+        ):
+            self.quiet.add(node)
+
+    # ------------------------------------------------------------------ questions
+    def statement_edit(self, node: cst.CSTNode) -> ReplaceStatement | None:
+        """What takes the place of a statement, if it is replaced."""
+        start = self.starts.get(node)
+        return self.statements.get(start) if start is not None else None
+
+    def dropped_comments(self, *statements: cst.CSTNode) -> frozenset[str]:
+        """The comments of statements that edits say go with them."""
+        smalls = [
+            small
+            for statement in statements
+            for small in getattr(statement, "body", ())
+            if isinstance(statement, cst.SimpleStatementLine)
+        ]
+        edits = [self.statement_edit(node) for node in (*statements, *smalls)]
+        return frozenset(comment for edit in edits if edit for comment in edit.without_comments)
+
+    def complain_unless_made(self, made: set[Edit]) -> None:
+        """Complain about edits that were found and not made.
+
+        Raises:
+            EditError: there are some.
+        """
+        for edit in self.edits:
+            if edit not in made:
+                raise EditError(f"not made at {edit.span}: {edit}")
+
+
+def kept_by(edit: Edit) -> list[Span]:
+    """The places that the code of an edit keeps expressions of."""
+    if isinstance(edit, MoveStatement):
+        return []
+    return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]
