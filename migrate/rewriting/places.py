@@ -124,8 +124,8 @@ class Places:
         smalls = [
             small
             for statement in statements
-            for small in getattr(statement, "body", ())
             if isinstance(statement, cst.SimpleStatementLine)
+            for small in statement.body
         ]
         edits = [self.statement_edit(node) for node in (*statements, *smalls)]
         return frozenset(comment for edit in edits if edit for comment in edit.without_comments)
