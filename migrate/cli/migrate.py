@@ -151,13 +151,13 @@ def _analyse(result: Result, options: Options) -> None:
     linked = _decoded(found.linked, [])
     context = _decoded(found.context, [])
     result.sources = {source.path: source for source in (*candidates, *linked)}
-    outcome = engine.migrate([*candidates, *linked], options, context)
-    result.findings = outcome.findings
+    migration = engine.migrate([*candidates, *linked], options, context)
+    result.findings = migration.findings
     result.changes = {
-        path: text for path, text in outcome.changes.items() if text != result.source(path).text
+        path: text for path, text in migration.changes.items() if text != result.source(path).text
     }
     beside = {file.path for file in (*found.linked, *found.context)}
-    for failure in outcome.errors:
+    for failure in migration.errors:
         where = result.warnings if failure.path in beside else result.errors
         where.append(SourceError(failure.path, failure.message))
 

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,12 +31,13 @@ def render(style: Format, findings: Findings, changes: Changes, errors: Errors) 
         return "".join(f"{_one_line(str(finding))}\n" for finding in findings)
     from fsdp_migrate.reporting import formats
 
-    makers: dict[str, Callable[[Findings, Changes, Errors], str]] = {
-        "json": formats.to_json,
-        "github": formats.to_github,
-        "sarif": formats.to_sarif,
-    }
-    return makers[style](findings, changes, errors)
+    if style == "json":
+        return formats.to_json(findings, changes, errors)
+    if style == "github":
+        return formats.to_github(findings, errors)
+    from fsdp_migrate.rule.registry import load_rules
+
+    return formats.to_sarif(findings, errors, load_rules())
 
 
 def _one_line(text: str) -> str:
