@@ -137,7 +137,8 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
         raise click.UsageError("--runtime vendor writes files; it needs paths instead of -.")
     if chosen["stdin_filename"] and "-" not in chosen["paths"]:
         raise click.UsageError("--stdin-filename needs - as the path.")
-    from fsdp_migrate.cli.migrate import Request, run
+    from fsdp_migrate.cli.migrate import run
+    from fsdp_migrate.cli.request import Request
 
     ctx.exit(run(Request(**chosen)))
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fsdp_migrate.discovery.discover import Discovered, File
+from fsdp_migrate.discovery.discover import Discovered
+from fsdp_migrate.discovery.tree import File
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.reporting.summary import counts, formatter, next_steps, nothing, render
 
