@@ -1,15 +1,25 @@
-"""From files to findings and new files: analyse, ask the rules, plan, apply, check."""
+"""From files to findings and new files: load, solve, lower, ask, plan, rewrite, check."""
 
 from __future__ import annotations
 
-import ast
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.planning.suppressions import is_ignored
+from fsdp_migrate.lowering.state_dict_modes import find_contexts
+from fsdp_migrate.lowering.wrap_call import plan_wraps
+from fsdp_migrate.planning.ask import ask, find_questions, settle_contexts
+from fsdp_migrate.planning.hold_back import hold_back
+from fsdp_migrate.planning.suppressions import ignores_file
+from fsdp_migrate.rewriting.rewrite import rewrite
+from fsdp_migrate.rewriting.todo_comments import mark_files
+from fsdp_migrate.rewriting.vendoring import vendor
+from fsdp_migrate.rule.registry import Registry, load_rules
+from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module, parse
 from fsdp_migrate.syntax.project import Project, module_name
 from fsdp_migrate.syntax.source import Source
@@ -24,7 +34,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Migration:
     """What a run found, and the new text of the files that change."""
 
     findings: tuple[Finding, ...] = ()
@@ -32,56 +42,56 @@ class Outcome:
     errors: tuple[Failure, ...] = ()
 
 
-def migrate(sources: Sequence[Source], options: Options, context: Sequence[Source] = ()) -> Outcome:
+def migrate(
+    sources: Sequence[Source], options: Options, context: Sequence[Source] = ()
+) -> Migration:
     """Migrate `sources`, which may depend on each other; `context` is read and left alone."""
-    modules, errors = _parse(sources, context)
-    if not modules:
-        return Outcome(errors=tuple(errors))
-    from fsdp_migrate.planning.ask import decide
-    from fsdp_migrate.rewriting.rewrite import rewrite
+    with warnings.catch_warnings():
+        # What Python's parser thinks of the user's code is not what this run is about.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        modules, errors = _load(sources, context)
+        return _migrate(Project.of(modules), options, errors)
 
-    facts, findings = decide(Project.of(modules), options)
+
+def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> Migration:
+    registry = load_rules()
+    facts = _known(project, options, registry)
+    findings = hold_back(ask(facts, registry), facts)
     findings, changes, broken = rewrite(facts, findings)
     if options.runtime == "vendor":
-        from fsdp_migrate.rewriting.vendoring import vendor
-
-        changes = vendor(facts.solver.project, changes)
+        changes = vendor(project, changes)
     if options.mark:
-        from fsdp_migrate.rewriting.todo_comments import mark
-
-        for module in facts.solver.project.modules.values():
-            mine = [item for item in findings if item.path == module.path]
-            text = changes.get(module.path, module.source.text)
-            if module.path not in changes and (new := mark(text, mine)) != text:
-                changes[module.path] = new
-    return Outcome(
+        changes = mark_files(project, changes, findings)
+    return Migration(
         findings=tuple(sorted(findings, key=lambda f: (f.path, f.line, f.col, f.code))),
         changes=changes,
         errors=(*errors, *(Failure(path, message) for path, message in broken.items())),
     )
 
 
-def _parse(
+def _known(project: Project, options: Options, registry: Registry) -> Facts:
+    """What the analysis finds out, and what becomes of each model and each state-dict context."""
+    solver = analyse(project)
+    facts = Facts(solver, options, plan_wraps(solver), find_contexts(solver))
+    facts.uses = find_questions(facts, registry)
+    settle_contexts(facts, registry)
+    return facts
+
+
+def _load(
     sources: Sequence[Source], context: Sequence[Source]
 ) -> tuple[list[Module], list[Failure]]:
+    """The files that can be parsed, and complaints about those that were to be migrated."""
     modules: list[Module] = []
     errors: list[Failure] = []
-    for source, rewrite in [*((s, True) for s in sources), *((s, False) for s in context)]:
+    for source, given in [*((s, True) for s in sources), *((s, False) for s in context)]:
+        changes = given and not ignores_file(source.text)
         try:
-            rewrite = rewrite and not is_ignored(source.text)
-            modules.append(parse(source, module_name(source.path), rewrite))
+            modules.append(parse(source, module_name(source.path), changes))
         except (SyntaxError, ValueError, RecursionError) as error:
             where = f"{error.lineno}:{error.offset} " if isinstance(error, SyntaxError) else ""
             text = error.msg if isinstance(error, SyntaxError) else str(error)
-            if rewrite:
+            if changes:
                 errors.append(Failure(source.path, f"{where}cannot be parsed: {text}"))
     return modules, errors
-
-
-def parses(text: str) -> bool:
-    """Whether `text` is Python."""
-    try:
-        compile(text, "<migrated>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return False
-    return True

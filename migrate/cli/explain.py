@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fsdp_migrate.rule.registry import all_rules
+from fsdp_migrate.rule.registry import Registry, load_rules
 
 if TYPE_CHECKING:
     from fsdp_migrate.rule.rule import Rule, Surface
@@ -23,17 +23,17 @@ COVERAGE = "What becomes of each public name of torch.distributed.fsdp that is F
 @click.option("--output-format", type=click.Choice(["text", "json", "markdown"]), default="text")
 def rules(output_format: str) -> None:
     """List the rules, and the public names of FSDP1 with what becomes of each."""
-    known = all_rules()
+    known = load_rules()
     if output_format == "json":
         click.echo(json.dumps([_record(rule) for rule in known], indent=2))
     elif output_format == "markdown":
-        click.echo(f"{table()}\n{COVERAGE}:\n\n{coverage_table()}", nl=False)
+        click.echo(f"{table(known)}\n{COVERAGE}:\n\n{coverage_table(known)}", nl=False)
     else:
         width = max((len(rule.name) for rule in known), default=0)
         for rule in known:
             click.echo(f"{rule.code}  {rule.name:<{width}}  {rule.summary}")
         click.echo(f"\n{COVERAGE}:\n")
-        for code, surface in coverage():
+        for code, surface in coverage(known):
             tiers = " or ".join(tier.value for tier in surface.tiers)
             click.echo(surface.name)
             click.echo(f"    {code}  {tiers}, {surface.safety.value}: {surface.becomes}")
@@ -43,7 +43,7 @@ def rules(output_format: str) -> None:
 @click.argument("code")
 def explain(code: str) -> None:
     """Say what the rule CODE does, why, and how safe that is; its name will do as well."""
-    known = all_rules()
+    known = load_rules()
     for rule in known:
         if code.upper() == rule.code or code == rule.name:
             click.echo("\n".join(_page(rule)))
@@ -54,25 +54,25 @@ def explain(code: str) -> None:
     raise click.UsageError(f"No rule is called {code!r}.{hint}")
 
 
-def table() -> str:
+def table(known: Registry) -> str:
     """The rules as a table in Markdown."""
     rows = ["| Code | Name | What it does |", "| --- | --- | --- |"]
-    for rule in all_rules():
+    for rule in known:
         summary = rule.summary.replace("|", "\\|")
         rows.append(f"| {rule.code} | {rule.name} | {summary} |")
     return "\n".join(rows) + "\n"
 
 
-def coverage() -> list[tuple[str, Surface]]:
+def coverage(known: Registry) -> list[tuple[str, Surface]]:
     """The public names of FSDP1, each with the code of the rule that answers for it, by name."""
-    found = [(rule.code, surface) for rule in all_rules() for surface in rule.surfaces]
+    found = [(rule.code, surface) for rule in known for surface in rule.surfaces]
     return sorted(found, key=lambda row: row[1].name)
 
 
-def coverage_table() -> str:
+def coverage_table(known: Registry) -> str:
     """The public names of FSDP1 as a table in Markdown."""
     rows = ["| FSDP1 | becomes | Tier | Safety | Rule |", "| --- | --- | --- | --- | --- |"]
-    for code, surface in coverage():
+    for code, surface in coverage(known):
         tiers = ", ".join(tier.value for tier in surface.tiers)
         safety = surface.safety.value
         rows.append(f"| `{surface.name}` | {surface.becomes} | {tiers} | {safety} | {code} |")

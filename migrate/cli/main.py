@@ -61,7 +61,7 @@ class Commands(click.Group):
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
 
-class Migration(click.Command):
+class DefaultCommand(click.Command):
     """The default command; its help also lists the others."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,7 +72,7 @@ class Migration(click.Command):
 
 
 @click.command(
-    cls=Migration,
+    cls=DefaultCommand,
     context_settings=CONTEXT,
     epilog="A path that is called like a command is written ./NAME.",
 )
@@ -137,7 +137,8 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
         raise click.UsageError("--runtime vendor writes files; it needs paths instead of -.")
     if chosen["stdin_filename"] and "-" not in chosen["paths"]:
         raise click.UsageError("--stdin-filename needs - as the path.")
-    from fsdp_migrate.cli.migrate import Request, run
+    from fsdp_migrate.cli.migrate import run
+    from fsdp_migrate.cli.request import Request
 
     ctx.exit(run(Request(**chosen)))
 

@@ -4,80 +4,24 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from fsdp_migrate.cli.answer import FAILED, INTERRUPTED, exit_code, print_answer, say
+from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.discovery.discover import (
     Discovered,
-    File,
     context_of,
     discover,
     uses_fsdp1,
     uses_fsdp2,
 )
-from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.findings.options import Options, RuntimeMode, StateDicts
+from fsdp_migrate.discovery.tree import File
+from fsdp_migrate.findings.options import Options
 from fsdp_migrate.frameworks.config_files import is_config
-from fsdp_migrate.reporting import summary as report
-from fsdp_migrate.reporting.diff import unified_diff
-from fsdp_migrate.syntax.source import Source, SourceError, decode, read, stage
-
-DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, option by option."""
-
-    paths: tuple[str, ...] = ()
-    diff: bool = False
-    write: bool = False
-    check: bool = False
-    runtime: RuntimeMode = "import"
-    state_dict: StateDicts = "dcp"
-    mark: bool = False
-    exclude: tuple[str, ...] = ()
-    no_respect_gitignore: bool = False
-    stdin_filename: str | None = None
-    output_format: report.Format = "text"
-    quiet: bool = False
-
-    @property
-    def piped(self) -> bool:
-        """Whether a program is read from standard input."""
-        return self.paths == ("-",)
-
-    @property
-    def pending(self) -> bool:
-        """Whether changes are only talked about."""
-        return self.diff or self.check or not (self.write or self.piped)
-
-    @property
-    def options(self) -> Options:
-        """The choices that the engine has to know."""
-        return Options(self.runtime, self.state_dict, self.mark)
-
-
-@dataclass
-class Result:
-    """What came of a run, so far."""
-
-    found: Discovered
-    sources: dict[Path, Source] = field(default_factory=dict)  # those that may be rewritten
-    findings: Sequence[Finding] = ()
-    changes: Mapping[Path, str] = field(default_factory=dict)
-    errors: list[SourceError] = field(default_factory=list)
-    warnings: list[SourceError] = field(default_factory=list)
-    written: list[Path] = field(default_factory=list)
-
-    def source(self, path: Path) -> Source:
-        """The file at `path` as it is now; an empty one, if it is new."""
-        if path not in self.sources:
-            self.sources[path] = read(path) if path.exists() else Source(path, "")
-        return self.sources[path]
+from fsdp_migrate.syntax.source import Source, SourceError, decode, stage
 
 
 def run(request: Request) -> int:
@@ -96,7 +40,7 @@ def run(request: Request) -> int:
     except Exception:
         code, message = FAILED, f"this is a bug of fsdp-migrate:\n{traceback.format_exc()}"
     changed = ", ".join(map(str, written)) or "no file"
-    _say(f"{message}; {changed} was changed, and no file is damaged")
+    say(f"{message}; {changed} was changed, and no file is damaged")
     return code
 
 
@@ -111,8 +55,8 @@ def _migrate(request: Request, written: list[Path]) -> int:
     _configure(result)
     if request.write:
         _write(result)
-    _print(result, request)
-    return _exit_code(result)
+    print_answer(result, request)
+    return exit_code(result)
 
 
 def _filter(request: Request) -> int:
@@ -136,8 +80,8 @@ def _filter(request: Request) -> int:
     finally:
         if not request.pending:
             click.echo(printed, nl=False)
-    _print(result, request)
-    return _exit_code(result)
+    print_answer(result, request)
+    return exit_code(result)
 
 
 def _analyse(result: Result, options: Options) -> None:
@@ -151,13 +95,13 @@ def _analyse(result: Result, options: Options) -> None:
     linked = _decoded(found.linked, [])
     context = _decoded(found.context, [])
     result.sources = {source.path: source for source in (*candidates, *linked)}
-    outcome = engine.migrate([*candidates, *linked], options, context)
-    result.findings = outcome.findings
+    migration = engine.migrate([*candidates, *linked], options, context)
+    result.findings = migration.findings
     result.changes = {
-        path: text for path, text in outcome.changes.items() if text != result.source(path).text
+        path: text for path, text in migration.changes.items() if text != result.source(path).text
     }
     beside = {file.path for file in (*found.linked, *found.context)}
-    for failure in outcome.errors:
+    for failure in migration.errors:
         where = result.warnings if failure.path in beside else result.errors
         where.append(SourceError(failure.path, failure.message))
 
@@ -204,45 +148,3 @@ def _write(result: Result) -> None:
     finally:
         for each in staged[len(result.written) :]:
             each.discard()
-
-
-def _print(result: Result, request: Request) -> None:
-    """Print findings, the diff, errors and the summary, each where it belongs."""
-    findings = report.render(request.output_format, result.findings, result.changes, result.errors)
-    click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
-    if request.diff:
-        for path, text in sorted(result.changes.items()):
-            click.echo(unified_diff(result.source(path), text), nl=False)
-    for warning in result.warnings:
-        _say(f"warning: {warning} (looked at for its imports only; nothing is changed in it)")
-    if request.output_format in ("text", "github"):
-        for error in result.errors:
-            _say(f"error: {error}")
-    if not request.quiet:
-        for line in _summary(result, request):
-            click.echo(line, err=True)
-    sys.stdout.flush()
-
-
-def _summary(result: Result, request: Request) -> Iterable[str]:
-    if not result.findings and not result.changes and not result.errors:
-        return [report.nothing(result.found)]
-    lines = [report.counts(result.findings)] if result.findings else []
-    if request.check or request.piped:
-        return lines
-    if request.write and result.changes and not result.written:
-        return [*lines, "No file was changed."]
-    steps = report.next_steps(result.findings, result.changes, result.written, request.paths)
-    return [*lines, *steps]
-
-
-def _exit_code(result: Result) -> int:
-    if result.errors:
-        return FAILED
-    pending = set(result.changes) - set(result.written)
-    manual = any(finding.tier is Tier.MANUAL for finding in result.findings)
-    return LEFT if pending or manual else DONE
-
-
-def _say(message: str) -> None:
-    click.echo(f"fsdp-migrate: {message}", err=True)

@@ -10,28 +10,22 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fsdp_migrate.cli.project_copy import Migrated, MigrationFailed, copy_project, migrate_copy
+from fsdp_migrate.cli.project_copy import Migrated
+from fsdp_migrate.cli.two_versions import FAILED, CannotVerify, Sides, Wanted, prepare
 
 if TYPE_CHECKING:
     from fsdp_migrate.runtime.compare import Tolerance, Verdict
-    from fsdp_migrate.runtime.verify.launch import Launch, Program
+    from fsdp_migrate.runtime.verify.launch import Launch
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-IDENTICAL, DIFFERENT, FAILED = 0, 1, 2
+IDENTICAL, DIFFERENT = 0, 1  # and FAILED
 SUSPECTS = 8  # sites that are named for a divergence
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class CannotVerify(click.ClickException):
-    """There is nothing that could be compared."""
-
-    exit_code = FAILED
 
 
 def _comparison(command: Command) -> Command:
@@ -158,20 +152,17 @@ def verify(ctx: click.Context, /, **chosen: Any) -> None:
             shutil.rmtree(work, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """Both versions in their copies."""
-
-    old: Program
-    new: Program
-    migrated: Migrated | None
-    project: Path
-
-
 def _verify(work: Path, chosen: dict[str, Any]) -> int:
     from fsdp_migrate.runtime.verify.proof import prove
 
-    sides = _prepare(work, chosen)
+    wanted = Wanted(
+        target=chosen["target"],
+        module=chosen["module"],
+        arguments=chosen["args"],
+        project=chosen["project"],
+        new=chosen["new"],
+    )
+    sides = prepare(work, wanted)
     proof = prove(
         sides.old,
         sides.new,
@@ -188,64 +179,6 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
     if chosen["keep"] is not None:
         click.echo(f"kept: {work}", err=True)
     return _exit_code(proof.verdict)
-
-
-def _prepare(work: Path, chosen: dict[str, Any]) -> _Sides:
-    """Copy both versions, and migrate the second one unless there is one already."""
-    here = Path.cwd()
-    target: str = chosen["target"]
-    script = None if chosen["module"] else (here / target).resolve()
-    if script is not None and not script.is_file():
-        raise CannotVerify(f"there is no script {target}")
-    project: Path = (chosen["project"] or here).resolve()
-    if script is not None and project not in script.parents:
-        project = script.parent
-    if project in (work, *work.parents):
-        raise CannotVerify(f"{work} is inside the project: choose another folder for --keep")
-    folder = here.relative_to(project) if project in (here, *here.parents) else Path()
-    given: Path | None = chosen["new"] and chosen["new"].resolve()
-    for name in ("old", "new"):
-        shutil.rmtree(work / name, ignore_errors=True)
-    copy_project(project, work / "old")
-    copy_project(given if given is not None and given.is_dir() else project, work / "new")
-    migrated = None if given is not None else _migrate(work / "new")
-    new_script = _new_script(script, given, project)
-
-    def program(root: Path, path: Path | None) -> Program:
-        from fsdp_migrate.runtime.verify.launch import Program
-
-        name = str(root / path) if path is not None else target
-        return Program(root / folder, name, chosen["args"], chosen["module"], root, scratch=True)
-
-    relative = script.relative_to(project) if script is not None else None
-    old, new = program(work / "old", relative), program(work / "new", new_script or relative)
-    if script is not None and not Path(new.target).is_file():
-        raise CannotVerify(f"{given} has no script {relative}")
-    return _Sides(old, new, migrated, project)
-
-
-def _new_script(script: Path | None, given: Path | None, project: Path) -> Path | None:
-    """The script of the new version, where it is another file of the same project."""
-    if given is None or given.is_dir():
-        return None
-    if script is None:
-        raise CannotVerify("--new has to be a folder for a module")
-    if project not in given.parents:
-        raise CannotVerify(f"{given} is not in {project}: give the folder of the new version")
-    return given.relative_to(project)
-
-
-def _migrate(copy: Path) -> Migrated:
-    try:
-        migrated = migrate_copy(copy)
-    except MigrationFailed as error:
-        raise CannotVerify(f"the migration failed: {error}") from error
-    if not migrated.changes:
-        click.echo("the migration changes nothing: the program is compared with itself", err=True)
-    for finding in migrated.left:
-        place = f"{finding['path']}:{finding['line']}"
-        click.echo(f"left to you: {place} {finding['code']} {finding['message']}", err=True)
-    return migrated
 
 
 def _suspects(migrated: Migrated | None, verdict: Verdict) -> list[str]:
@@ -320,7 +253,7 @@ def _report(
     path: Path,
     verdict: Verdict,
     recordings: tuple[Path, Path],
-    sides: _Sides | None = None,
+    sides: Sides | None = None,
 ) -> None:
     from fsdp_migrate.runtime import report
 

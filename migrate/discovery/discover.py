@@ -11,21 +11,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fsdp_migrate.discovery.gitignore import (
-    Layers,
-    is_ignored,
-    is_skipped,
-    layer_of,
-    layers_above,
-    patterns,
-)
 from fsdp_migrate.discovery.import_graph import Graph
-from fsdp_migrate.frameworks.config_files import LARGEST, is_config, mentions_fsdp
-from fsdp_migrate.syntax.source import SourceError, reason
+from fsdp_migrate.discovery.tree import File, Tree
+from fsdp_migrate.syntax.source import SourceError
 
 _BY_MODULE = re.compile(
     rb"\bdistributed[ \t]+import\b(?:[^\n(]*|[ \t]*\([^)]*)\bfsdp\b"
@@ -41,14 +33,6 @@ _FRAMEWORK = re.compile(
     rb"|setfit|transformers|trl)\b"
 )
 _FSDP2 = re.compile(rb"\bfully_shard\b|\bFSDPModule\b")
-
-
-@dataclass(frozen=True)
-class File:
-    """A file and what is in it."""
-
-    path: Path
-    data: bytes
 
 
 @dataclass(frozen=True)
@@ -71,7 +55,7 @@ def discover(
 
     A file that is named itself is read whatever its suffix and whatever is ignored.
     """
-    tree = _Tree(exclude, respect_gitignore)
+    tree = Tree(exclude, respect_gitignore)
     for path in paths:
         tree.add(os.fspath(path))
     candidates: dict[str, bytes] = {}
@@ -87,7 +71,7 @@ def discover(
         fsdp2 += uses_fsdp2(data)
         if uses_fsdp1(data) and not tree.ignored(absolute):
             candidates[absolute] = data
-    linked, context = _links(tree, candidates) if candidates or tree.named else ((), ())
+    linked, context = _linked(tree, candidates) if candidates or tree.named else ((), ())
     return Discovered(
         tuple(File(tree.shown(path), data) for path, data in candidates.items()),
         linked,
@@ -102,7 +86,7 @@ def discover(
 def context_of(path: Path, data: bytes) -> tuple[File, ...]:
     """What a text that is not on disk, or not yet as it is there, imports from its project."""
     absolute = os.path.abspath(path)
-    tree = _Tree((), False)
+    tree = Tree((), False)
     graph = Graph((absolute,), lambda name: data if name == absolute else tree.read(name) or b"")
     return tree.take(graph.imported((absolute,)) - {absolute})
 
@@ -121,7 +105,7 @@ def uses_fsdp2(data: bytes) -> bool:
     return _FSDP2.search(data) is not None
 
 
-def _links(tree: _Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...], tuple[File, ...]]:
+def _linked(tree: Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...], tuple[File, ...]]:
     """The files of `tree` that are linked to `candidates`, and the context of all of them.
 
     A file that was named alone is also linked to a file of FSDP1 that was not named with it.
@@ -138,131 +122,3 @@ def _links(tree: _Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...],
     others = (importers | graph.imported(users | sources)) - candidates.keys()
     linked = {path for path in others if path in tree.files and not tree.ignored(path)}
     return tree.take(linked), tree.take((others | sources) - linked - candidates.keys())
-
-
-@dataclass
-class _Tree:
-    """The Python and configuration files under the paths of a run, by absolute path."""
-
-    exclude: Sequence[str]
-    respect_gitignore: bool
-    files: dict[str, str] = field(default_factory=dict)  # as the user would write them
-    configs: dict[str, str] = field(default_factory=dict)
-    unreadable: dict[str, SourceError] = field(default_factory=dict)
-    chosen: set[str] = field(default_factory=set)  # given as files, not found in a folder
-    named: set[str] = field(default_factory=set)  # of them, those that are Python
-    _layers: dict[str, Layers] = field(default_factory=dict)  # by folder
-    _links: dict[str, str] = field(default_factory=dict)
-    _excluded: Layers = ()
-
-    def __post_init__(self) -> None:
-        self._excluded = patterns(os.getcwd(), self.exclude)
-
-    def add(self, path: str) -> None:
-        """Add a file, or the files in a folder and those below it."""
-        absolute, shown = os.path.abspath(path), os.path.normpath(path)
-        if not os.path.isdir(absolute):
-            self.chosen.add(absolute)
-            if is_config(absolute):
-                self.configs[absolute] = shown
-            else:
-                self.named.add(absolute)
-                self.files[absolute] = shown
-            return
-        above = layers_above(absolute) if self.respect_gitignore else ()
-        prefix = "" if shown == os.curdir else os.path.join(shown, "")
-        for found in self._walk(absolute, above):
-            files = self.files if found.endswith(".py") else self.configs
-            files.setdefault(found, prefix + found[len(absolute.rstrip(os.sep)) + 1 :])
-        self._add_links(absolute, prefix)
-
-    def _add_links(self, top: str, prefix: str) -> None:
-        """Add the linked files, found in `top`, that are not there by another name."""
-        present = {os.path.realpath(name) for name in self.files} if self._links else set()
-        for link, target in sorted(self._links.items()):
-            if target not in present:
-                present.add(target)
-                self.files[link] = prefix + link[len(top.rstrip(os.sep)) + 1 :]
-        self._links.clear()
-
-    def ignored(self, path: str) -> bool:
-        """Whether a file that is in the tree is to be left out of it."""
-        if path in self.chosen:
-            return False
-        if is_ignored(path, self._excluded):
-            return True
-        return is_ignored(path, self._layers.get(os.path.dirname(path), ()))
-
-    def shown(self, path: str) -> Path:
-        """How to call a file: as the user gave it, else relative to the working folder."""
-        known = self.files.get(path) or self.configs.get(path)
-        if known is None:
-            here = os.path.join(os.getcwd(), "")
-            known = path[len(here) :] if path.startswith(here) else path
-        return Path(known)
-
-    def configured(self) -> set[str]:
-        """The configuration files that name FSDP."""
-        found = set()
-        for path in self.configs:
-            try:
-                small = os.path.getsize(path) <= LARGEST
-            except OSError:
-                small = path in self.chosen  # reading it says what is wrong
-            if small and mentions_fsdp(self.read(path) or b"") and not self.ignored(path):
-                found.add(path)
-        return found
-
-    def take(self, paths: set[str]) -> tuple[File, ...]:
-        """The files at `paths` that can be read, in order."""
-        contents = ((path, self.read(path)) for path in sorted(paths))
-        return tuple(File(self.shown(path), data) for path, data in contents if data is not None)
-
-    def read(self, path: str) -> bytes | None:
-        """What is in a file; None, and a note of it, if it can't be read."""
-        try:
-            with open(path, "rb", buffering=0) as file:
-                return file.readall()
-        except OSError as error:
-            if (path in self.files or path in self.chosen) and not self.ignored(path):
-                self._note(path, error)
-            return None
-
-    def _walk(self, top: str, layers: Layers) -> Iterator[str]:
-        """The files in `top` and below; links to folders are not followed."""
-        stack = [(top, layers)]
-        while stack:
-            folder, layers = stack.pop()
-            try:
-                with os.scandir(folder) as listing:
-                    entries = list(listing)
-            except OSError as error:
-                self._note(folder, error)
-                continue
-            if self.respect_gitignore and any(entry.name == ".gitignore" for entry in entries):
-                layers += layer_of(folder)
-            if layers:
-                self._layers[folder] = layers
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if not self._leaves_out(folder, entry, layers):
-                        stack.append((entry.path, layers))
-                elif entry.name.endswith(".py"):
-                    if not entry.is_symlink():
-                        yield entry.path
-                    elif os.path.isfile(entry.path):  # unlike the entry, never raises
-                        self._links[entry.path] = os.path.realpath(entry.path)
-                elif is_config(entry.name) and not entry.is_symlink():
-                    yield entry.path
-
-    def _leaves_out(self, folder: str, entry: os.DirEntry[str], layers: Layers) -> bool:
-        path = os.path.join(entry.path, "")
-        return (
-            is_skipped(folder, entry.name)
-            or is_ignored(path, layers)
-            or is_ignored(path, self._excluded)
-        )
-
-    def _note(self, path: str, error: OSError) -> None:
-        shown = self.shown(path)
-        self.unreadable[path] = SourceError(shown, f"cannot read: {reason(error)}")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from fsdp_migrate.discovery.import_graph import upwards
+from fsdp_migrate.discovery.folders import upwards
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

@@ -1,7 +1,6 @@
 """Which files are linked by imports, found in their bytes, without parsing any.
 
-A line that looks like an import is taken for one: a false link costs the time to look at one
-file more.  Names are looked for as the engine does: from the importer's own folder upwards,
+Names are looked for as the engine does: from the importer's own folder upwards,
 also below a `src` folder there.  `from package import name` leads to where the package has
 `name` from, and not to all that its `__init__` imports.
 """
@@ -9,47 +8,12 @@ also below a `src` folder there.  `from package import name` leads to where the 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
-_IMPORT = re.compile(
-    rb"\n[ \t]*(?:"
-    rb"from[ \t]+(\.*)[ \t]*([\w.]*)[ \t]*import[ \t]*"
-    rb"(\((?:[^()#]|#[^\n]*)*\)|(?:[^\n;#(\\]|\\\r?\n)+)"
-    rb"|import[ \t]+((?:[^\n;#\\]|\\\r?\n)+))"
-)
-_COMMENT = re.compile(rb"#[^\n]*")
-_NAME = re.compile(r"(\*|\w+)(?:\s+as\s+(\w+))?")
-_DOTTED = re.compile(r"([\w.]+)(?:\s+as\s+\w+)?")
-_PROJECT_MARKS = frozenset({".git", "pyproject.toml", "setup.py", "setup.cfg"})
-
-
-class Import(NamedTuple):
-    """`from ..dotted import name as local` (level 2), or `import dotted` without names."""
-
-    level: int
-    dotted: str
-    names: tuple[tuple[str, str], ...] = ()  # (name, what it is called here)
-
-
-def imports(data: bytes) -> Iterator[Import]:
-    """What the lines of `data` import, as far as it can be told without parsing."""
-    for dots, dotted, names, modules in _IMPORT.findall(b"\n" + data):
-        if modules:
-            for name in _DOTTED.findall(_text(modules)):
-                yield Import(0, name)
-        elif dots or dotted:
-            pairs = _NAME.findall(_text(_COMMENT.sub(b"", names)))
-            yield Import(
-                len(dots), _text(dotted), tuple((name, local or name) for name, local in pairs)
-            )
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+from fsdp_migrate.discovery.folders import Disk, is_package, module_name, upwards
+from fsdp_migrate.discovery.import_lines import Import, imports
 
 
 @dataclass
@@ -72,7 +36,7 @@ class Graph:
         self._files = {module_name(path): path for path in files}
         self._names = {part for name in self._files for part in upwards(name)}
         self._tops = {os.path.basename(name) for name in self._names}
-        self._disk = _Disk()
+        self._disk = Disk()
         self._imports = cache(lambda path: tuple(imports(data(path))))
         self._targets = cache(self._targets_of)
         self._located = cache(self._locate)
@@ -114,7 +78,7 @@ class Graph:
         if not item.level and not self._roots(folder, item.dotted.partition(".")[0]):
             return  # a library
         module = self._find(path, item.level, item.dotted)
-        if module is not None and (not item.names or not _is_package(module)):
+        if module is not None and (not item.names or not is_package(module)):
             targets.ends.add(module)
             return
         for name, _ in item.names:
@@ -131,7 +95,7 @@ class Graph:
             return
         targets.seen.add((module, name))
         passes = []
-        if name != "*" and _is_package(module):
+        if name != "*" and is_package(module):
             for item in self._imports(module):
                 names = tuple(pair for pair in item.names if pair[1] in (name, "*"))
                 if names:
@@ -181,62 +145,6 @@ class Graph:
 
     def _module(self, name: str) -> str | None:
         return self._files.get(name) or self._disk.module(name)
-
-
-class _Disk:
-    """The modules of a project that are not of the run; each folder is listed once."""
-
-    def __init__(self) -> None:
-        self.names = cache(self._names)
-        self.project = cache(self._project)
-
-    def module(self, name: str) -> str | None:
-        """The file of the module called `name`, a path without suffix."""
-        folder, last = os.path.split(name)
-        names = self.names(folder)
-        if last in names and "__init__.py" in self.names(name):
-            return os.path.join(name, "__init__.py")
-        return name + ".py" if last + ".py" in names else None
-
-    def holds(self, folder: str, name: str) -> bool:
-        """Whether `folder` has a module or a folder called `name`."""
-        names = self.names(folder)
-        return name in names or name + ".py" in names
-
-    def _names(self, folder: str) -> frozenset[str]:
-        try:
-            return frozenset(os.listdir(folder))
-        except OSError:
-            return frozenset()
-
-    def _project(self, folder: str) -> str:
-        """The root of the project around `folder`; with no sign of one, where its packages lie."""
-        for base in upwards(folder):
-            if not _PROJECT_MARKS.isdisjoint(self.names(base)):
-                return base
-        while "__init__.py" in self.names(folder):
-            folder = os.path.dirname(folder)
-        return folder
-
-
-def module_name(path: str) -> str:
-    """The path of a module without suffix; a package's is its folder."""
-    folder, name = os.path.split(path)
-    return folder if name == "__init__.py" else os.path.splitext(path)[0]
-
-
-def _is_package(path: str) -> bool:
-    return os.path.basename(path) == "__init__.py"
-
-
-def upwards(folder: str) -> Iterator[str]:
-    """`folder` and all above it."""
-    while True:
-        yield folder
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return
-        folder = parent
 
 
 def _reach(starts: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:

@@ -1,13 +1,23 @@
-"""Files that say of themselves that they are to be left alone."""
+"""Comments by which a file, or a line of it, asks to be left alone."""
 
 from __future__ import annotations
 
 import re
 
-MARK = "fsdp-migrate: ignore-file"
-_LINE = re.compile(rf"^\s*#\s*{re.escape(MARK)}\s*$", re.MULTILINE)
+IGNORE_FILE = "fsdp-migrate: ignore-file"
+_FILE = re.compile(rf"^\s*#\s*{re.escape(IGNORE_FILE)}\s*$", re.MULTILINE)
+_LINE = re.compile(r"#\s*fsdp-migrate:\s*ignore(?:\[([^\]]*)\])?")
 
 
-def is_ignored(text: str) -> bool:
+def ignores_file(text: str) -> bool:
     """Whether a comment, on a line of its own, asks to leave the whole file as it is."""
-    return MARK in text and _LINE.search(text) is not None
+    return IGNORE_FILE in text and _FILE.search(text) is not None
+
+
+def ignores_line(line: str, code: str) -> bool:
+    """Whether a line ends in `# fsdp-migrate: ignore`, alone or with `code` in brackets."""
+    found = _LINE.search(line)
+    if found is None:
+        return False
+    codes = found.group(1)
+    return codes is None or code in {each.strip() for each in codes.split(",")}

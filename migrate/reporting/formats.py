@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fsdp_migrate import __version__
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.syntax.source import SourceError
+
+if TYPE_CHECKING:
+    from fsdp_migrate.rule.rule import Rule
 
 _LEVELS = {Tier.NATIVE: "warning", Tier.SHIM: "warning", Tier.MANUAL: "error", Tier.NOTE: "notice"}
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -44,9 +48,7 @@ def _plain(finding: Finding) -> dict[str, Any]:
     }
 
 
-def to_github(
-    findings: Sequence[Finding], changes: Mapping[Path, str], errors: Sequence[SourceError]
-) -> str:
+def to_github(findings: Sequence[Finding], errors: Sequence[SourceError]) -> str:
     """A workflow command for each finding: GitHub shows them beside the lines of a change."""
     lines = []
     for each in findings:
@@ -71,14 +73,14 @@ def _escape(text: str, special: str = "") -> str:
 
 
 def to_sarif(
-    findings: Sequence[Finding], changes: Mapping[Path, str], errors: Sequence[SourceError]
+    findings: Sequence[Finding], errors: Sequence[SourceError], rules: Iterable[Rule]
 ) -> str:
     """A SARIF 2.1.0 log."""
     codes = {finding.code for finding in findings}
     driver = {
         "name": "fsdp-migrate",
         "version": __version__,
-        "rules": [rule for rule in _sarif_rules() if rule["id"] in codes],
+        "rules": [_sarif_rule(rule) for rule in rules if rule.code in codes],
     }
     invocation = {
         "executionSuccessful": not errors,
@@ -95,19 +97,14 @@ def to_sarif(
     return _dump({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def _sarif_rules() -> list[dict[str, Any]]:
-    from fsdp_migrate.rule.registry import all_rules
-
-    return [
-        {
-            "id": rule.code,
-            "name": rule.name,
-            "shortDescription": {"text": rule.summary},
-            "fullDescription": {"text": rule.why},
-            **({"helpUri": rule.references[0]} if rule.references else {}),
-        }
-        for rule in all_rules()
-    ]
+def _sarif_rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.code,
+        "name": rule.name,
+        "shortDescription": {"text": rule.summary},
+        "fullDescription": {"text": rule.why},
+        **({"helpUri": rule.references[0]} if rule.references else {}),
+    }
 
 
 def _sarif_result(finding: Finding) -> dict[str, Any]:
@@ -129,8 +126,6 @@ def _sarif_result(finding: Finding) -> dict[str, Any]:
 
 
 def _uri(path: Path) -> str:
-    from urllib.parse import quote
-
     return path.as_uri() if path.is_absolute() else quote(path.as_posix())
 
 

@@ -6,20 +6,18 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from fsdp_migrate.discovery.discover import Discovered, uses_fsdp2
 from fsdp_migrate.findings.finding import Finding, Tier
-
-if TYPE_CHECKING:
-    from fsdp_migrate.discovery.discover import Discovered
-    from fsdp_migrate.syntax.source import SourceError
+from fsdp_migrate.syntax.source import SourceError
 
 Format = Literal["text", "json", "github", "sarif"]
 Findings = Sequence[Finding]
 Changes = Mapping[Path, str]
-Errors = Sequence["SourceError"]
+Errors = Sequence[SourceError]
 
 _SHOWN_PATHS = 10
 _FORMATTERS = {"black": ("black", "black"), "ruff": ("ruff", "ruff format")}
@@ -31,12 +29,13 @@ def render(style: Format, findings: Findings, changes: Changes, errors: Errors) 
         return "".join(f"{_one_line(str(finding))}\n" for finding in findings)
     from fsdp_migrate.reporting import formats
 
-    makers: dict[str, Callable[[Findings, Changes, Errors], str]] = {
-        "json": formats.to_json,
-        "github": formats.to_github,
-        "sarif": formats.to_sarif,
-    }
-    return makers[style](findings, changes, errors)
+    if style == "json":
+        return formats.to_json(findings, changes, errors)
+    if style == "github":
+        return formats.to_github(findings, errors)
+    from fsdp_migrate.rule.registry import load_rules
+
+    return formats.to_sarif(findings, errors, load_rules())
 
 
 def _one_line(text: str) -> str:
@@ -62,8 +61,6 @@ def nothing(found: Discovered) -> str:
 
 def _mentions(found: Discovered) -> int:
     """The number of files that seem to name FSDP1; a file of FSDP2 shares its module's name."""
-    from fsdp_migrate.discovery.discover import uses_fsdp2
-
     return sum(
         b"FullyShardedDataParallel" in file.data or not uses_fsdp2(file.data)
         for file in found.candidates

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.syntax.project import Project
 
 PREFIX = "# TODO(fsdp-migrate):"
+
+
+def mark_files(
+    project: Project, changes: Mapping[Path, str], findings: Sequence[Finding]
+) -> dict[Path, str]:
+    """`changes`, and the comments in the files that don't change otherwise."""
+    result = dict(changes)
+    for module in project.modules.values():
+        left = [item for item in findings if item.path == module.path and item.tier is Tier.MANUAL]
+        if left and module.path not in changes:
+            text = mark(module.source.text, left)
+            if text != module.source.text:
+                result[module.path] = text
+    return result
 
 
 def mark(text: str, findings: Iterable[Finding]) -> str:

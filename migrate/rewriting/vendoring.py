@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsdp_migrate import __version__
-from fsdp_migrate.planning.suppressions import MARK
+from fsdp_migrate.planning.suppressions import IGNORE_FILE
 from fsdp_migrate.rule.rule import RUNTIME
 from fsdp_migrate.syntax.project import Project
 
@@ -67,7 +67,7 @@ class _Shim:
     def files(self, names: Iterable[str]) -> dict[str, str]:
         """A package that offers `names`: the text of each of its files."""
         names = sorted(names)
-        head = f"# {MARK}\n"
+        head = f"# {IGNORE_FILE}\n"
         homes: dict[str, list[str]] = defaultdict(list)
         for name in names:
             homes[self.offered[name]].append(name)

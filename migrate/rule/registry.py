@@ -4,51 +4,58 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from fsdp_migrate import rules
 from fsdp_migrate.rule.rule import Rule
 
 
-@cache
-def all_rules() -> tuple[Rule, ...]:
-    """Every rule, by code.
+@dataclass(frozen=True)
+class Registry:
+    """The rules, and which of them own which names."""
 
-    Raises:
-        RuntimeError: two rules have the same code.
-    """
-    found: dict[str, Rule] = {}
-    for info in pkgutil.iter_modules(rules.__path__):
-        if info.name.startswith("_"):
-            continue
-        module = importlib.import_module(f"{rules.__name__}.{info.name}")
-        for rule in (v for v in vars(module).values() if isinstance(v, Rule)):
-            if found.get(rule.code, rule) is not rule:
+    by_code: Mapping[str, Rule]  # in the order of the codes
+    by_symbol: Mapping[str, tuple[Rule, ...]]
+    by_method: Mapping[str, Rule]
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule]) -> Registry:
+        """The registry of some rules.
+
+        Raises:
+            RuntimeError: two rules have the same code.
+        """
+        found: dict[str, Rule] = {}
+        for rule in rules:
+            if found.setdefault(rule.code, rule) is not rule:
                 raise RuntimeError(f"two rules are called {rule.code}")
-            found[rule.code] = rule
-    return tuple(found[code] for code in sorted(found))
+        by_code = dict(sorted(found.items()))
+        by_symbol: dict[str, tuple[Rule, ...]] = {}
+        for rule in by_code.values():
+            for symbol in rule.symbols:
+                by_symbol[symbol] = (*by_symbol.get(symbol, ()), rule)
+        methods = {method: rule for rule in by_code.values() for method in rule.methods}
+        return cls(by_code, by_symbol, methods)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.by_code.values())
+
+    def owners(self, name: str) -> tuple[Rule, ...]:
+        """The rules that own a canonical name: those of the longest symbol at or above it."""
+        while name and name not in self.by_symbol:
+            name = name.rpartition(".")[0]
+        return self.by_symbol.get(name, ())
 
 
-def owners_of_symbol(name: str) -> list[Rule]:
-    """The rules that own a canonical name: those with the longest matching prefix."""
-    best = 0
-    owners: list[Rule] = []
-    for rule in all_rules():
-        for symbol in rule.symbols:
-            if (name == symbol or name.startswith(symbol + ".")) and len(symbol) >= best:
-                owners = owners if len(symbol) == best else []
-                best = len(symbol)
-                owners.append(rule)
-    return owners
-
-
-@cache
-def owned_symbols() -> frozenset[str]:
-    """The names that rules own; those of other libraries are uses of FSDP1 for that reason."""
-    return frozenset(symbol for rule in all_rules() for symbol in rule.symbols)
-
-
-@cache
-def owners_of_methods() -> dict[str, Rule]:
-    """The rules by the methods of an FSDP1 model that they own."""
-    return {method: rule for rule in all_rules() for method in rule.methods}
+def load_rules() -> Registry:
+    """The rules of this package."""
+    names = [info.name for info in pkgutil.iter_modules(rules.__path__)]
+    modules = [
+        importlib.import_module(f"{rules.__name__}.{name}")
+        for name in names
+        if not name.startswith("_")
+    ]
+    return Registry.of(
+        value for module in modules for value in vars(module).values() if isinstance(value, Rule)
+    )

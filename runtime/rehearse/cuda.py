@@ -268,7 +268,7 @@ def _replace(home: ModuleType, functions: dict[str, Callable[..., Any]]) -> None
     rebinding = Rebinding()
     for name, new in functions.items():
         if isinstance(vars(home).get(name), FunctionType):
-            rebinding.replace(home, name, lambda old, new=new: new)  # type: ignore[misc]
+            rebinding.replace(home, name, _always(new))
         else:
             put(home, **{name: new})
     rebinding.apply()

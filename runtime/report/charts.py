@@ -51,7 +51,7 @@ def log_chart(
     unit: str,
 ) -> str:
     """Differences on a logarithmic axis, with a line of their own for those that are zero."""
-    finite = [v for v in values if v is not None and v > 0 and math.isfinite(v)]
+    finite = _positive(values)
     endless = [v for v in values if v is not None and math.isinf(v)]
     if not finite and not endless:
         return _empty(f"{title}: all differences are exactly zero.")
@@ -75,6 +75,11 @@ def log_chart(
     parts.append(_curve(Series(title, "apart", above), above))
     parts += _dots(values, heights, [f"{unit} {number}" for number in places])
     return _svg(title, description, HEIGHT, parts)
+
+
+def _positive(values: Sequence[float | None]) -> list[float]:
+    """The values that have a place on a logarithmic axis."""
+    return [v for v in values if v is not None and v > 0 and math.isfinite(v)]
 
 
 def _dots(

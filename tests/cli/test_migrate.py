@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fsdp_migrate.engine import Migration
 from support.command import NEW, OLD, Engine, command
 
 BODY = "x = 'é'\n" + "pass\n" * 8
@@ -101,10 +102,9 @@ def test_the_diff_of_a_file_given_absolutely_is_relative() -> None:
 
 
 def test_a_new_file_is_in_the_diff_and_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fsdp_migrate.engine import Outcome
-
     new = Path("runtime_copy.py")
-    monkeypatch.setattr("fsdp_migrate.engine.migrate", lambda *_: Outcome(changes={new: "a = 1\n"}))
+    migration = Migration(changes={new: "a = 1\n"})
+    monkeypatch.setattr("fsdp_migrate.engine.migrate", lambda *_: migration)
     Path("train.py").write_text(OLD)
     assert command("--diff").out == (
         "--- /dev/null\n+++ b/runtime_copy.py\n@@ -0,0 +1 @@\n+a = 1\n"

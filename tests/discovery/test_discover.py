@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fsdp_migrate.discovery.discover import Discovered, discover, uses_fsdp1, uses_fsdp2
-from fsdp_migrate.discovery.import_graph import Import, imports
+from fsdp_migrate.discovery.import_lines import Import, imports
 
 FSDP1 = "from torch.distributed.fsdp import FullyShardedDataParallel as FSDP\n"
 

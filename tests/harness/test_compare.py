@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from fsdp_migrate.runtime.compare import Aspect, Kind, Outcome, Tolerance, Verdict, cause, compare
+from fsdp_migrate.rule.registry import load_rules
+from fsdp_migrate.runtime.compare import (
+    Aspect,
+    Kind,
+    Outcome,
+    Tolerance,
+    Verdict,
+    compare,
+    diagnoses,
+)
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
 from fsdp_migrate.runtime.verify.recording import NO_MODEL, End, Loss
 from harness import synthetic
@@ -286,10 +295,10 @@ def test_a_line_that_was_cut_off_is_ignored(tmp_path: Path) -> None:
 
 
 def test_causes_name_rules_that_exist() -> None:
-    from fsdp_migrate.rule.registry import all_rules
-
-    named = set(re.findall(r"FSDP\d{3}", Path(cause.__file__).read_text()))
-    assert named <= {rule.code for rule in all_rules()}
+    texts = [path.read_text() for path in Path(diagnoses.__file__).parent.glob("*.py")]
+    named = set(re.findall(r"FSDP\d{3}", "".join(texts)))
+    assert named
+    assert named <= load_rules().by_code.keys()
 
 
 def test_paths_of_the_runs_are_not_compared(tmp_path: Path) -> None:

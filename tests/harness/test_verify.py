@@ -87,7 +87,7 @@ def test_sites_behind_a_divergence_are_named(
         (copy / "train.py").write_text(text)
         return migrated
 
-    monkeypatch.setattr("fsdp_migrate.cli.verify.migrate_copy", badly)
+    monkeypatch.setattr("fsdp_migrate.cli.two_versions.migrate_copy", badly)
     result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
     assert result.exit_code == 1, result.output
     assert "migrated there: train.py:11 FSDP101" in result.output

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fsdp_migrate.findings.finding import Tier
-from fsdp_migrate.rule.registry import all_rules
+from fsdp_migrate.rule.registry import load_rules
 from fsdp_migrate.rule.rule import no_uses
 from fsdp_migrate.syntax.source import decode
 from support import contract
@@ -77,7 +77,7 @@ def test_documents_are_as_update_would_write_them(tmp_path: Path) -> None:
 def test_every_rule_has_cases() -> None:
     """Each rule's code is found in the findings of a case, but for those about other files."""
     spoken = {word for case in CASES for word in case.findings.split() if word.startswith("FSDP")}
-    python = {r.code for r in all_rules() if r.check is not no_uses or r.survey is not None}
+    python = {r.code for r in load_rules() if r.check is not no_uses or r.survey is not None}
     assert python - spoken == set()
 
 
@@ -125,7 +125,7 @@ def test_program(folder: Path) -> None:
 # ---------------------------------------------------------------------- examples of the rules
 EXAMPLES = [
     pytest.param(rule.code, example, id=f"{rule.code}-{number}")
-    for rule in all_rules()
+    for rule in load_rules()
     for number, example in enumerate(rule.examples, 1)
 ]
 

@@ -26,7 +26,7 @@ from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402
 from fsdp_migrate.lowering import state_dict_modes as contexts  # noqa: E402
 from fsdp_migrate.lowering import wrap_call as wraps  # noqa: E402
 from fsdp_migrate.rewriting import import_plan as rewrite  # noqa: E402
-from fsdp_migrate.rule.registry import all_rules, owners_of_methods, owners_of_symbol  # noqa: E402
+from fsdp_migrate.rule.registry import load_rules  # noqa: E402
 from fsdp_migrate.rules import constructor  # noqa: E402
 from fsdp_migrate.syntax import fsdp1_names as names  # noqa: E402
 from support import contract  # noqa: E402
@@ -34,6 +34,7 @@ from support.cases import all_cases  # noqa: E402
 from support.programs import migrate  # noqa: E402
 
 ROOT = names.ROOT
+REGISTRY = load_rules()
 RULES = Path(inspect.getfile(constructor)).parent
 
 
@@ -166,17 +167,17 @@ def methods() -> list[str]:
 @pytest.mark.parametrize("name", methods())
 def test_every_method_has_a_rule(name: str) -> None:
     static = isinstance(inspect.getattr_static(FullyShardedDataParallel, name), staticmethod)
-    exact = any(f"{names.FSDP1}.{name}" in rule.symbols for rule in all_rules())
+    exact = any(f"{names.FSDP1}.{name}" in rule.symbols for rule in REGISTRY)
     if name in NOT_OWNED_METHODS:
         return
-    assert exact or name in owners_of_methods()
+    assert exact or name in REGISTRY.by_method
     if static:
         assert exact, f"FSDP.{name}(model) is how it is called"
 
 
 def test_no_method_is_owned_that_torch_has_not() -> None:
     module = torch.nn.Linear(1, 1)
-    public = {n for n in owners_of_methods() if not n.startswith("_")}
+    public = {n for n in REGISTRY.by_method if not n.startswith("_")}
     known = {*dir(FullyShardedDataParallel), *dir(module), *NOT_OWNED_METHODS, *SET_IN_INIT}
     assert not public - known
 
@@ -212,7 +213,7 @@ def test_every_public_name_has_a_rule(name: str) -> None:
     if name.removeprefix(f"{ROOT}.") in NOT_OWNED_NAMES:
         assert inspect.ismodule(getattr(fsdp, names.short(name)))
         return
-    assert owners_of_symbol(name), f"no rule owns {name}"
+    assert REGISTRY.owners(name), f"no rule owns {name}"
 
 
 def surfaces() -> Iterator[str]:
@@ -240,17 +241,17 @@ def api_of(name: str) -> Any:
 
 
 def test_the_coverage_table_has_every_public_name_once() -> None:
-    listed = [surface.name for _, surface in coverage()]
+    listed = [surface.name for _, surface in coverage(REGISTRY)]
     assert sorted(listed) == sorted(set(surfaces()))
 
 
 def test_the_coverage_table_names_the_rule_that_owns_the_name() -> None:
-    for code, surface in coverage():
+    for code, surface in coverage(REGISTRY):
         name = surface.name.partition("(")[0]
         method = name.removeprefix("FullyShardedDataParallel.")
-        owners = {rule.code for rule in owners_of_symbol(f"{ROOT}.{name}")}
-        if method != name and method in owners_of_methods():
-            owners.add(owners_of_methods()[method].code)
+        owners = {rule.code for rule in REGISTRY.owners(f"{ROOT}.{name}")}
+        if method != name and method in REGISTRY.by_method:
+            owners.add(REGISTRY.by_method[method].code)
         assert code in owners or method in NOT_OWNED_METHODS, surface.name
 
 
@@ -263,12 +264,12 @@ BEYOND = {
 
 def test_the_coverage_table_says_what_the_cases_show() -> None:
     """A rule with surfaces comes out in the tiers, and as safe, as they say, and in all of them."""
-    seen: dict[str, set[Any]] = {rule.code: set() for rule in all_rules()}
+    seen: dict[str, set[Any]] = {rule.code: set() for rule in REGISTRY}
     for run in [case.run() for case in all_cases()]:
         for item in run.findings:
             if "held back by" not in item.message and "left: " not in item.message:
                 seen.setdefault(item.code, set()).add((item.tier, item.safety))
-    for rule in all_rules():
+    for rule in REGISTRY:
         stated = {(tier, s.safety) for s in rule.surfaces for tier in s.tiers}
         if stated:
             notes = {pair for pair in seen[rule.code] if pair[0] is Tier.NOTE}
@@ -316,7 +317,7 @@ def outputs() -> list[str]:
     """What comes out of the cases, and of the examples of the rules."""
     runnable = [case for case in all_cases() if case.name not in CANNOT_RUN]
     after = [text for case in runnable for text in case.after.values()]
-    return after + [e.after for rule in all_rules() for e in rule.examples if e.after]
+    return after + [e.after for rule in REGISTRY for e in rule.examples if e.after]
 
 
 EMITTED = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from fsdp_migrate.cli.main import cli
-from fsdp_migrate.engine import Failure, Outcome
+from fsdp_migrate.engine import Failure, Migration
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.syntax.source import Source
@@ -48,7 +48,7 @@ class Engine:
 
     def __call__(
         self, sources: Sequence[Source], options: Options, context: Sequence[Source] = ()
-    ) -> Outcome:
+    ) -> Migration:
         self.sources = [source.path.as_posix() for source in sources]
         self.context = [source.path.as_posix() for source in context]
         self.options = options
@@ -65,7 +65,7 @@ class Engine:
                 changes[source.path] = source.text.replace(
                     "FullyShardedDataParallel", "fully_shard"
                 )
-        return Outcome(tuple(findings), changes, tuple(errors))
+        return Migration(tuple(findings), changes, tuple(errors))
 
 
 def _findings(source: Source) -> list[Finding]:

@@ -62,10 +62,10 @@ def migrate(files: Files | str, options: Options | None = None) -> Run:
     if isinstance(files, str):
         files = {"train.py": files}
     options = options or Options()
-    outcome = engine.migrate([source(name, text) for name, text in files.items()], options)
-    after = {name: outcome.changes.get(FOLDER / name, text) for name, text in files.items()}
-    errors = tuple(f"{failure.path}: {failure.message}" for failure in outcome.errors)
-    return Run(files, after, outcome.findings, errors, options)
+    migration = engine.migrate([source(name, text) for name, text in files.items()], options)
+    after = {name: migration.changes.get(FOLDER / name, text) for name, text in files.items()}
+    errors = tuple(f"{failure.path}: {failure.message}" for failure in migration.errors)
+    return Run(files, after, migration.findings, errors, options)
 
 
 def dedent(text: str) -> str:

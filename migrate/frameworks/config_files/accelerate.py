@@ -63,7 +63,7 @@ def decide(decision: Decision, top: Mapping[str, object]) -> dict[str, int] | No
 
 
 def _forgotten(decision: Decision, top: Mapping[str, object]) -> None:
-    """FSDP1's settings under FSDP2, which leaves them out of account."""
+    """Complain about settings of FSDP1 in a file of FSDP2, which ignores them."""
     for name in ("sharding_strategy", "reshard_after_forward"):
         entry = decision.entry(name)
         member = frameworks.strategy(decision.value(name))

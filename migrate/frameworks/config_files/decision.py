@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
-from fsdp_migrate.frameworks.config_files.tables import Editor, Entry, Table, place
+from fsdp_migrate.frameworks.config_files.editor import Editor
+from fsdp_migrate.frameworks.config_files.tables import Entry, Table, place
 
 
 class Decision:

@@ -7,7 +7,8 @@ from pathlib import Path
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks.config_files import accelerate, transformers
 from fsdp_migrate.frameworks.config_files.decision import Decision
-from fsdp_migrate.frameworks.config_files.tables import Edit, Editor, Entry, Table, place
+from fsdp_migrate.frameworks.config_files.editor import Editor
+from fsdp_migrate.frameworks.config_files.tables import Edit, Entry, Table, place
 
 AXOLOTL = (
     "Axolotl's FSDP2 is `fsdp_version: 2` at the top, no `fsdp`, and in fsdp_config the names "

@@ -8,6 +8,7 @@ from typing import Any
 
 from fsdp_migrate.frameworks.config_files.tables import Entry, Table
 
+_DECODER = json.JSONDecoder()
 _BLANK = re.compile(r"[ \t\r\n]*")
 _ATOM = re.compile(r"[^\s,\]}]+")
 
@@ -72,8 +73,8 @@ def _object(text: str, at: int) -> tuple[Table, int]:
 
 
 def _string(text: str, at: int) -> tuple[str, int]:
-    value, end = json.decoder.scanstring(text, at + 1, True)  # type: ignore[attr-defined]
-    return value, end
+    value, end = _DECODER.raw_decode(text, at)
+    return str(value), end
 
 
 def _skip(text: str, at: int) -> int:

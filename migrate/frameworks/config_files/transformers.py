@@ -114,7 +114,7 @@ def _member(decision: Decision, words: Collection[str] | None) -> str | None:
 
 
 def _never_read(decision: Decision, member: str | None, words: Collection[str] | None) -> None:
-    """Settings of Accelerate that Transformers has no eye for."""
+    """Drop settings of Accelerate's that Transformers ignores."""
     said = frameworks.strategy(decision.value("sharding_strategy"))
     entry = decision.entry("sharding_strategy")
     if entry is not None:
@@ -155,7 +155,7 @@ def _wrapping(decision: Decision, words: Collection[str] | None) -> None:
 
 
 def _changes(decision: Decision) -> None:
-    """What is another under FSDP2."""
+    """Note what FSDP2 does differently."""
     if frameworks.truth(decision.value("cpu_ram_efficient_loading")) is not True:
         decision.note("cpu_ram_efficient_loading", frameworks.BROADCAST, Safety.UNSAFE)
     if frameworks.truth(decision.value("activation_checkpointing")):

@@ -1,0 +1,59 @@
+"""What a run prints, where it belongs, and the exit code that sums it up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from fsdp_migrate.cli.request import Request, Result
+from fsdp_migrate.findings.finding import Tier
+from fsdp_migrate.reporting import summary as report
+from fsdp_migrate.reporting.diff import unified_diff
+
+DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+
+def print_answer(result: Result, request: Request) -> None:
+    """Print findings, the diff, errors and the summary, each where it belongs."""
+    findings = report.render(request.output_format, result.findings, result.changes, result.errors)
+    click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
+    if request.diff:
+        for path, text in sorted(result.changes.items()):
+            click.echo(unified_diff(result.source(path), text), nl=False)
+    for warning in result.warnings:
+        say(f"warning: {warning} (looked at for its imports only; nothing is changed in it)")
+    if request.output_format in ("text", "github"):
+        for error in result.errors:
+            say(f"error: {error}")
+    if not request.quiet:
+        for line in _summary(result, request):
+            click.echo(line, err=True)
+    sys.stdout.flush()
+
+
+def _summary(result: Result, request: Request) -> Iterable[str]:
+    if not result.findings and not result.changes and not result.errors:
+        return [report.nothing(result.found)]
+    lines = [report.counts(result.findings)] if result.findings else []
+    if request.check or request.piped:
+        return lines
+    if request.write and result.changes and not result.written:
+        return [*lines, "No file was changed."]
+    steps = report.next_steps(result.findings, result.changes, result.written, request.paths)
+    return [*lines, *steps]
+
+
+def exit_code(result: Result) -> int:
+    """Whether all is done, something is left to do, or something went wrong."""
+    if result.errors:
+        return FAILED
+    pending = set(result.changes) - set(result.written)
+    manual = any(finding.tier is Tier.MANUAL for finding in result.findings)
+    return LEFT if pending or manual else DONE
+
+
+def say(message: str) -> None:
+    """Print a message of the program about itself."""
+    click.echo(f"fsdp-migrate: {message}", err=True)

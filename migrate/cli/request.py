@@ -1,0 +1,65 @@
+"""What the user asks for, and what has come of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsdp_migrate.discovery.discover import Discovered
+from fsdp_migrate.findings.finding import Finding
+from fsdp_migrate.findings.options import Options, RuntimeMode, StateDicts
+from fsdp_migrate.reporting import summary as report
+from fsdp_migrate.syntax.source import Source, SourceError, read
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, option by option."""
+
+    paths: tuple[str, ...] = ()
+    diff: bool = False
+    write: bool = False
+    check: bool = False
+    runtime: RuntimeMode = "import"
+    state_dict: StateDicts = "dcp"
+    mark: bool = False
+    exclude: tuple[str, ...] = ()
+    no_respect_gitignore: bool = False
+    stdin_filename: str | None = None
+    output_format: report.Format = "text"
+    quiet: bool = False
+
+    @property
+    def piped(self) -> bool:
+        """Whether a program is read from standard input."""
+        return self.paths == ("-",)
+
+    @property
+    def pending(self) -> bool:
+        """Whether changes are only talked about."""
+        return self.diff or self.check or not (self.write or self.piped)
+
+    @property
+    def options(self) -> Options:
+        """The choices that the engine has to know."""
+        return Options(self.runtime, self.state_dict, self.mark)
+
+
+@dataclass
+class Result:
+    """What came of a run, so far."""
+
+    found: Discovered
+    sources: dict[Path, Source] = field(default_factory=dict)  # those that may be rewritten
+    findings: Sequence[Finding] = ()
+    changes: Mapping[Path, str] = field(default_factory=dict)
+    errors: list[SourceError] = field(default_factory=list)
+    warnings: list[SourceError] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+    def source(self, path: Path) -> Source:
+        """The file at `path` as it is now; an empty one, if it is new."""
+        if path not in self.sources:
+            self.sources[path] = read(path) if path.exists() else Source(path, "")
+        return self.sources[path]

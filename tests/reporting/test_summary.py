@@ -1,0 +1,69 @@
+"""What people are told after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fsdp_migrate.discovery.discover import Discovered
+from fsdp_migrate.discovery.tree import File
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.reporting.summary import counts, formatter, next_steps, nothing, render
+
+MANUAL = Finding(Path("a.py"), 3, 5, "X1", "two\nlines", Tier.MANUAL)
+NOTE = Finding(Path("b.py"), 1, 1, "X2", "know", Tier.NOTE)
+OLD = File(Path("a.py"), b"FullyShardedDataParallel")
+NEW = File(Path("b.py"), b"from torch.distributed.fsdp import fully_shard")
+
+
+def test_people_get_a_line_for_each_finding() -> None:
+    assert render("text", [MANUAL, NOTE], {}, []) == "a.py:3:5 X1 two lines\nb.py:1:1 X2 know\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Discovered(), "No Python files here: nothing to do."),
+        (Discovered(configs=(OLD,)), "Nothing of FSDP1 in 1 configuration file."),
+        (Discovered(seen=1200), "No FSDP in 1,200 Python files: nothing to do."),
+        (Discovered((NEW,), seen=3, fsdp2=1), "Already FSDP2 in 1 file of 3: nothing to do."),
+    ],
+)
+def test_not_every_nothing_is_the_same(found: Discovered, said: str) -> None:
+    assert nothing(found) == said
+
+
+def test_a_name_that_is_only_mentioned() -> None:
+    assert nothing(Discovered((OLD, NEW), seen=3, fsdp2=1)).startswith(
+        "FSDP1 is mentioned in 1 file of 3, but none uses it"
+    )
+
+
+def test_counts() -> None:
+    assert counts([MANUAL, NOTE]) == ("2 findings in 2 files: 0 native, 0 shim, 1 manual, 1 note.")
+
+
+def test_next_steps_before_and_after_writing() -> None:
+    path = Path("not_there/a.py")
+    changes = {path: "from fsdp_migrate.runtime import wrap\n"}
+    (pending,) = next_steps([NOTE], changes, [], ["my code"])
+    assert pending == (
+        "Would change 1 file. See how: fsdp-migrate --diff 'my code'. "
+        "Do it: fsdp-migrate --write 'my code'"
+    )
+    done = next_steps([MANUAL], changes, [path], [])
+    assert done[0] == "Changed 1 file."
+    assert done[1].startswith("1 place left to you (manual)")
+    assert done[2].startswith("Training needs fsdp-migrate")
+
+
+def test_the_nearest_project_file_names_the_formatter(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "a.py").touch()
+    assert formatter([inner / "a.py"]) == f"ruff format {inner / 'a.py'}"
+    (inner / "pyproject.toml").write_text("[project]\n")
+    assert formatter([inner / "a.py"]) is None
+    assert formatter([tmp_path / "gone.py"]) is None
