@@ -13,7 +13,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from fsdp_migrate.analysis.library.calls import FSDP_METHODS
+from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS
 from fsdp_migrate.analysis.values import Bound, Instance, Symbol, Wrapped
 from fsdp_migrate.findings.finding import (
     Finding,

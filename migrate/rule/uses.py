@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.library.calls import OWN_METHODS, has_method
+from fsdp_migrate.analysis.library.classes import has_method
+from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
