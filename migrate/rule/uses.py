@@ -107,9 +107,10 @@ def _unbound(
         return None
     if isinstance(call.args[0], ast.Starred):
         return None
-    receiver = call.args.pop(0)  # what is left are the arguments of the method
+    receiver = call.args[0]
     wraps, _ = split(solver, solver.value(receiver))
-    return Use(module, node, method, call, receiver, wraps or frozenset({Wrapped(None)}))
+    wraps = wraps or frozenset({Wrapped(None)})
+    return Use(module, node, method, call, receiver, wraps, unbound=True)
 
 
 def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
