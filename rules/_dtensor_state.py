@@ -85,7 +85,7 @@ def loaded(use: Use, call: ast.Call, setting: Setting) -> Written | None:
     if not isinstance(statement, ast.Expr):
         return None
     given = {k.arg: k.value for k in call.keywords}
-    state = call.args[0] if call.args else given["state_dict"]
+    state = use.args[0] if use.args else given["state_dict"]
     strict = given.get("strict")
     holes = [module.span(use.receiver), module.span(state)]
     if strict is not None:

@@ -26,9 +26,9 @@ TOUCHING = frozenset(
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Gather the parameters for one call, if its function can have to do with them."""
     call = use.call
-    if call is None or not use.wraps or len(call.args) + len(call.keywords) != 1:
+    if call is None or not use.wraps or len(use.args) + len(use.keywords) != 1:
         return
-    function = call.args[0] if call.args else call.keywords[0].value
+    function = use.args[0] if use.args else use.keywords[0].value
     if not _touches(facts, function) or is_summoned(facts, use.module, use.node):
         return
     assert use.receiver is not None

@@ -26,12 +26,12 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if call is None or use.receiver is None:
         yield _value(use, units)
         return
-    given, holes = call_parts(use.module, call, use.receiver)
+    given, holes = call_parts(use.module, use, use.receiver)
     arguments = f", {given}" if given else ""
     plans = [facts.plan(w) for w in use.wraps]
     mixed = any(plan is not None and plan.has_ignored for plan in plans)
-    starred = any(isinstance(a, ast.Starred) for a in call.args)
-    infinite = not _is_finite(call, facts)
+    starred = any(isinstance(a, ast.Starred) for a in use.args)
+    infinite = not _is_finite(use, facts)
     if not use.certain or mixed or starred or infinite:
         reason = "the model may be another"
         if mixed:
@@ -91,9 +91,9 @@ def survey(facts: Facts) -> Iterable[Finding]:
     return asked_by_name(RULE, facts, "clip_grad_norm_")
 
 
-def _is_finite(call: ast.Call, facts: Facts) -> bool:
+def _is_finite(use: Use, facts: Facts) -> bool:
     """Whether the order of the norm is a plain number."""
-    given = [k.value for k in call.keywords if k.arg == "norm_type"] or call.args[1:2]
+    given = [k.value for k in use.keywords if k.arg == "norm_type"] or use.args[1:2]
     known = constants(facts.value(given[0])) if given else [2.0]
     return known is not None and all(isinstance(k, int | float) for k in known)
 

@@ -41,7 +41,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     units = facts.units(use.wraps)
     call = use.call
     statement = use.module.statement(use.node)
-    names = _hooks(facts, call) if call is not None else set()
+    names = _hooks(use, facts) if call is not None else set()
     plain = names & {"allreduce_hook", "reduce_scatter_hook"}
     taken = any(
         plan.comm_hook is call for plan in facts.plans.values() if plan.native and call is not None
@@ -60,7 +60,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             tier=Tier.NATIVE,
             edits=[
                 ReplaceStatement(use.module.span(item), "")
-                for item in (statement, *_state(use, facts, call))
+                for item in (statement, *_state(use, facts))
             ],
             units=units,
         )
@@ -75,9 +75,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
 
 
-def _hooks(facts: Facts, call: ast.Call) -> set[str]:
-    """The names of the hooks of torch that `call` may register; "" for any other."""
-    given = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "hook")]
+def _hooks(use: Use, facts: Facts) -> set[str]:
+    """The names of the hooks of torch that a call may register; "" for any other."""
+    given = [*use.args[1:2], *(k.value for k in use.keywords if k.arg == "hook")]
     return {
         short(atom.name) if isinstance(atom, Symbol) and "_comm_hooks" in atom.name else ""
         for node in given
@@ -85,9 +85,9 @@ def _hooks(facts: Facts, call: ast.Call) -> set[str]:
     }
 
 
-def _state(use: Use, facts: Facts, call: ast.Call) -> Iterable[ast.stmt]:
+def _state(use: Use, facts: Facts) -> Iterable[ast.stmt]:
     """The assignment of the hook's state, if nothing else reads it."""
-    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "state")]
+    given = [*use.args[:1], *(k.value for k in use.keywords if k.arg == "state")]
     for node in given:
         made = facts.value(node)
         if isinstance(node, ast.Name) and all("_comm_hooks" in _symbol(atom) for atom in made):

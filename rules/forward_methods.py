@@ -13,7 +13,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from fsdp_migrate.analysis.library.calls import FSDP_METHODS
+from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS
 from fsdp_migrate.analysis.values import Bound, Instance, Symbol, Wrapped
 from fsdp_migrate.findings.finding import (
     Finding,
@@ -61,8 +61,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         return
     span, text = use.module.span(use.node), "{0}"
     holes: tuple[Span, ...] = (use.module.span(use.receiver),)
-    if not isinstance(use.node, ast.Attribute) or use.node.value is not use.receiver:
-        given, holes = call_parts(use.module, use.call, use.receiver)  # FSDP.forward(model, ...)
+    if use.unbound:
+        given, holes = call_parts(use.module, use, use.receiver)  # FSDP.forward(model, ...)
         span, text = use.module.span(use.call), f"{{0}}({given})"
     yield finding(
         RULE,

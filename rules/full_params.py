@@ -58,7 +58,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 def _call(use: Use, name: str) -> ReplaceExpression:
     assert use.call is not None
     assert use.receiver is not None
-    given, holes = call_parts(use.module, use.call, use.receiver)
+    given, holes = call_parts(use.module, use, use.receiver)
     text = f"{name}({', '.join(filter(None, ['{0}', given]))})"
     return ReplaceExpression(use.module.span(use.call), text, holes)
 

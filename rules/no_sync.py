@@ -153,7 +153,7 @@ def _on_stack(use: Use, facts: Facts) -> ReplaceStatement | None:
     call, module = use.call, use.module
     assert use.receiver is not None
     keeps = keeps_unsharded(use, facts)
-    if not use.certain or call is None or call.args or call.keywords or keeps is None:
+    if not use.certain or call is None or use.args or use.keywords or keeps is None:
         return None
     if not is_repeatable(use.receiver) or may_be_nested(use, facts):
         return None

@@ -36,14 +36,14 @@ def lowerable(use: Use, facts: Facts) -> bool:
         return False
     if use.name == "state_dict":
         return (
-            not call.args
-            and not call.keywords
+            not use.args
+            and not use.keywords
             and not (setting.kind == "FULL" and setting.rank0 and not setting.offload)
         )
     names = {k.arg for k in call.keywords}
     if "strict" in names and not isinstance(use.module.parents[call], ast.Expr):
         return False  # DCP's function fills in absent keys, and doesn't report them
-    return len(call.args) + ("state_dict" in names) == 1 and names <= {"state_dict", "strict"}
+    return len(use.args) + ("state_dict" in names) == 1 and names <= {"state_dict", "strict"}
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -97,7 +97,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 def _shim(use: Use, call: ast.Call, units: frozenset[str]) -> Finding:
     assert use.receiver is not None
     name = SHIMS[use.name]
-    given, holes = call_parts(use.module, call, use.receiver)
+    given, holes = call_parts(use.module, use, use.receiver)
     text = f"{name}({', '.join(filter(None, ['{0}', given]))})"
     return finding(
         RULE,
@@ -132,7 +132,7 @@ def _set(
 ) -> tuple[ReplaceExpression, set[str]]:
     assert use.receiver is not None
     given = {k.arg: k.value for k in call.keywords}
-    state = call.args[0] if call.args else given["state_dict"]
+    state = use.args[0] if use.args else given["state_dict"]
     names = {"set_model_state_dict"}
     holes = [use.module.span(use.receiver), use.module.span(state)]
     flags = ["full_state_dict=True"] if setting.kind == "FULL" else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.library.calls import DDP
+from fsdp_migrate.analysis.library.modules import DDP
 from fsdp_migrate.analysis.values import Const, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules, owners

@@ -7,19 +7,35 @@ them, and what they hold lives on the solver's heap.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fsdp_migrate.syntax.span import Site
+from fsdp_migrate.syntax.span import Site, steady_hash
 
 
 def cached_hash(self: object) -> int:
-    """The hash of a frozen data class, worked out once: values live in sets."""
-    known: int | None = self.__dict__.get("_hash")
+    """The hash of an atom: worked out once, for values live in sets, and no matter of the process.
+
+    Sets of atoms are then walked in one order in every run of the program.
+    """
+    state = vars(self)
+    known: int | None = state.get("_hash")
     if known is None:
-        fields = self.__dataclass_fields__  # type: ignore[attr-defined]
-        known = hash((type(self).__name__, *(getattr(self, name) for name in fields)))
-        object.__setattr__(self, "_hash", known)
+        known = hash((steady_hash(type(self).__name__), *map(_steady, _fields(state))))
+        state["_hash"] = known
     return known
+
+
+def _fields(state: dict[str, object]) -> list[object]:
+    return [value for name, value in state.items() if not name.startswith("_")]
+
+
+def _steady(field: object) -> int:
+    if isinstance(field, str):
+        return steady_hash(field)
+    if isinstance(field, bytes):
+        return steady_hash(field.hex())
+    return 0 if field is None else hash(field)
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class ModuleRef:
 
 @dataclass(frozen=True)
 class Func:
-    """A function, method or lambda of the project; `owner` is the class it was looked up on."""
+    """A function, method or lambda of the project."""
 
     site: Site
 
@@ -221,6 +237,30 @@ def join(*values: Value) -> Value:
     if len(literals) > LITERALS or (literals and MANY in result):
         result = (result - literals) | {MANY}
     return _bounded(result) if len(result) > WIDTH else result
+
+
+def ordered(value: Value) -> Iterable[Atom]:
+    """The atoms of `value`, in an order that follows from the program alone."""
+    return value if len(value) < 2 else sorted(value, key=_order)
+
+
+def _order(atom: Atom) -> tuple[object, ...]:
+    state = vars(atom)
+    known: tuple[object, ...] | None = state.get("_rank")
+    if known is None:
+        known = (type(atom).__name__, *map(_rank, _fields(state)))
+        state["_rank"] = known
+    return known
+
+
+def _rank(field: object) -> tuple[object, ...]:
+    if field is None:
+        return ()
+    if isinstance(field, Site):
+        return (field.module, field.line, field.col, field.end_line, field.end_col)
+    if isinstance(field, Atom):
+        return _order(field)
+    return (repr(field),)
 
 
 def _bounded(value: Value) -> Value:

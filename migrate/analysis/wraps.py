@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.values import NOTHING, Value
@@ -10,7 +11,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Argument:
     """An argument of a call: where it is written (None: out of `**kwargs`), and its value."""
 
@@ -18,7 +19,7 @@ class Argument:
     value: Value
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class WrapFact:
     """A call that makes an FSDP1 model."""
 
@@ -26,7 +27,7 @@ class WrapFact:
     module: Module
     node: ast.Call
     direct: bool  # the callee is FullyShardedDataParallel itself, not a partial or `wrap`
-    arguments: dict[str, Argument] = field(default_factory=dict)
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
     opaque: bool = False  # some arguments can't be known (`*args`, unknown `**kwargs`)
 
     @property

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
-from fsdp_migrate.analysis.library.calls import PARAMETERS
+from fsdp_migrate.analysis.library.modules import PARAMETERS
 from fsdp_migrate.analysis.values import (
     Container,
     Instance,

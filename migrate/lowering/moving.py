@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.effects import Effects
-from fsdp_migrate.analysis.library.calls import PARAMETERS, SUBMODULES
+from fsdp_migrate.analysis.library.modules import PARAMETERS, SUBMODULES
 from fsdp_migrate.analysis.values import Bound, Const, Symbol, Value, Wrapped
 from fsdp_migrate.lowering.before_wrap import Order
 from fsdp_migrate.syntax.module import Module

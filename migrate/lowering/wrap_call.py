@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
@@ -205,18 +205,17 @@ class _Lowering:
         return (self.fact.opaque or not plain) and self._may_have_buffers()
 
     def _lower(self) -> None:
-        _plan, fact = self.result, self.fact
-        if not fact.direct:
+        if not self.fact.direct:
             raise NotNative("the constructor is reached through a partial or `wrap`")
-        if fact.opaque:
+        if self.fact.opaque:
             raise NotNative("arguments come in through `**`")
         self._spread()
-        if any(isinstance(a, ast.Starred) for a in fact.node.args):
+        if any(isinstance(a, ast.Starred) for a in self.fact.node.args):
             raise NotNative("arguments come in through `*`")
         self.result.empty_elsewhere = self._is_empty_elsewhere()
         if not self.result.empty_elsewhere and self._mentions(ON_META):
             raise NotNative("modules may be on the meta device")
-        for name, argument in fact.arguments.items():
+        for name, argument in self.fact.arguments.items():
             lower: Callable[[Argument], None] | None = getattr(self, f"_{name}", None)
             if lower is not None:
                 lower(argument)
@@ -239,9 +238,11 @@ class _Lowering:
                     raise NotNative("arguments come in through `**`")
                 node = found.value
                 self.result.absorbed.append(found)
+            arguments = dict(self.fact.arguments)
             for name, value in _literal_items(self.solver, node):
-                if name in self.fact.arguments:
-                    self.fact.arguments[name].node = value
+                if name in arguments:
+                    arguments[name] = replace(arguments[name], node=value)
+            self.fact = self.result.fact = replace(self.fact, arguments=arguments)
 
     def _spreads(self) -> set[ast.AST]:
         """The names that wrap calls of the module spread with `**`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,19 @@ class Use:
     receiver: ast.expr | None = None
     wraps: frozenset[Wrapped] = frozenset()
     others: Value = frozenset()
+    unbound: bool = False  # the receiver is the call's first argument: `FSDP.no_sync(model)`
+
+    @property
+    def args(self) -> Sequence[ast.expr]:
+        """What is passed by position, without the receiver."""
+        if self.call is None:
+            return ()
+        return self.call.args[1:] if self.unbound else self.call.args
+
+    @property
+    def keywords(self) -> Sequence[ast.keyword]:
+        """What is passed by name."""
+        return self.call.keywords if self.call is not None else ()
 
     @property
     def certain(self) -> bool:
@@ -207,9 +220,12 @@ def finding_at(
 
 
 def call_parts(
-    module: Module, call: ast.Call, *before: ast.expr, without: ast.keyword | None = None
+    module: Module, call: ast.Call | Use, *before: ast.expr, without: ast.keyword | None = None
 ) -> tuple[str, tuple[Span, ...]]:
-    """The arguments of `call` as they go into a template, and its holes, `before` first."""
+    """The arguments of `call` as they go into a template, and its holes, `before` first.
+
+    Those of a use come without its receiver.
+    """
     holes = [module.span(node) for node in before]
     parts: list[str] = []
     for argument in call.args:

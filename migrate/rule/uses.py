@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.library.calls import OWN_METHODS, has_method
+from fsdp_migrate.analysis.library.classes import has_method
+from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
@@ -106,9 +107,10 @@ def _unbound(
         return None
     if isinstance(call.args[0], ast.Starred):
         return None
-    receiver = call.args.pop(0)  # what is left are the arguments of the method
+    receiver = call.args[0]
     wraps, _ = split(solver, solver.value(receiver))
-    return Use(module, node, method, call, receiver, wraps or frozenset({Wrapped(None)}))
+    wraps = wraps or frozenset({Wrapped(None)})
+    return Use(module, node, method, call, receiver, wraps, unbound=True)
 
 
 def _call_of(module: Module, node: ast.AST) -> ast.Call | None:

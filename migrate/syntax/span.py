@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import zlib
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, order=True)
@@ -23,6 +25,12 @@ class Span:
         ) <= (self.end_line, self.end_col)
 
 
+@cache
+def steady_hash(text: str) -> int:
+    """A hash of `text` that is the same in every process, so that sets keep their order."""
+    return zlib.crc32(text.encode(errors="surrogatepass"))
+
+
 @dataclass(frozen=True, order=True)
 class Site:
     """A place in the program: the module, and the node's own coordinates, columns in bytes."""
@@ -34,12 +42,13 @@ class Site:
     end_col: int
 
     def __hash__(self) -> int:
-        """Worked out once: sites are in the keys of all that the analysis finds."""
-        known: int | None = self.__dict__.get("_hash")
+        """Worked out once, for sites are in the keys of all that the analysis finds."""
+        state = vars(self)
+        known: int | None = state.get("_hash")
         if known is None:
-            place = (self.module, self.line, self.col, self.end_line, self.end_col)
-            known = hash(place)
-            object.__setattr__(self, "_hash", known)
+            home = steady_hash(self.module)
+            known = hash((home, self.line, self.col, self.end_line, self.end_col))
+            state["_hash"] = known
         return known
 
     @classmethod

@@ -19,7 +19,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh  # noqa: 
 from torch.distributed.fsdp import FullyShardedDataParallel, wrap  # noqa: E402
 
 from fsdp_migrate import runtime  # noqa: E402
-from fsdp_migrate.analysis.library import calls as library  # noqa: E402
+from fsdp_migrate.analysis.library import fsdp1 as library  # noqa: E402
 from fsdp_migrate.analysis.values import Symbol  # noqa: E402
 from fsdp_migrate.cli.explain import coverage  # noqa: E402
 from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402

@@ -295,7 +295,7 @@ def _opens_no_sync(context: Value) -> bool:
 def _window(use: Use, facts: Facts) -> Window | None:
     """The window that a use of `no_sync` opens, if it is easy to see."""
     call, module = use.call, use.module
-    if not use.certain or (call is not None and (call.args or call.keywords)):
+    if not use.certain or use.args or use.keywords:
         return None
     keeps = keeps_unsharded(use, facts)
     assert use.receiver is not None

@@ -1,0 +1,104 @@
+"""The classes of the program: what they derive from, and which method a name means."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from fsdp_migrate.analysis.heap import ANY, Heap
+from fsdp_migrate.analysis.program import Program
+from fsdp_migrate.analysis.values import (
+    NOTHING,
+    Atom,
+    Cls,
+    Container,
+    Instance,
+    Result,
+    Symbol,
+    Value,
+    join,
+    ordered,
+)
+from fsdp_migrate.syntax.span import Site
+
+MODULE_LIBRARIES = ("torch.", "transformers.", "lightning", "pytorch_lightning")
+
+
+class Classes:
+    """What follows from the base classes that are on the heap."""
+
+    def __init__(self, program: Program, heap: Heap) -> None:
+        self._infos = program.classes
+        self._heap = heap
+        self._lineages: dict[Site, list[Site]] = {}
+        self._descendants: dict[Site, list[Site]] | None = None
+
+    def forget(self) -> None:
+        """A class has got another base: work everything out anew."""
+        self._lineages.clear()
+        self._descendants = None
+
+    def bases(self, cls: Site) -> list[Atom]:
+        """The base classes of `cls`, as far as they are known."""
+        return list(ordered(self._heap.read("bases", cls)))
+
+    def lineage(self, cls: Site) -> list[Site]:
+        """`cls` and its bases of the project, in an order good enough for method look-up."""
+        self._heap.read("classes")  # whoever asks runs again when a class gets another base
+        known = self._lineages.get(cls)
+        if known is None:
+            known = self._lineages[cls] = []
+            self._add_lineage(cls, known)
+        return known
+
+    def _add_lineage(self, cls: Site, order: list[Site]) -> None:
+        if cls in order:
+            return
+        order.append(cls)
+        own = [base.site for base in self.bases(cls) if isinstance(base, Cls)]
+        for base in sorted(own, key=lambda site: site.line):
+            self._add_lineage(base, order)
+
+    def library_bases(self, cls: Site) -> set[str]:
+        """The library classes that `cls` derives from, by name."""
+        return {
+            base.name
+            for site in self.lineage(cls)
+            for base in self.bases(site)
+            if isinstance(base, Symbol)
+        }
+
+    def descendants(self, cls: Site) -> list[Site]:
+        """The classes of the project that derive from `cls`."""
+        if self._descendants is None:
+            found: dict[Site, list[Site]] = defaultdict(list)
+            for site in self._infos:
+                for base in self.lineage(site)[1:]:
+                    found[base].append(site)
+            self._descendants = found
+        return self._descendants.get(cls, [])
+
+    def method(self, cls: Site, name: str) -> Site | None:
+        """The function that `name` means on an instance of `cls`."""
+        for site in self.lineage(cls):
+            found = self._infos[site].methods.get(name)
+            if found is not None:
+                return found
+        return None
+
+    def is_module(self, atom: Atom) -> bool:
+        """Whether `atom` is an `nn.Module` of the project's own."""
+        return isinstance(atom, Instance) and any(
+            name.startswith(MODULE_LIBRARIES) for name in self.library_bases(atom.cls)
+        )
+
+    def parts(self, atom: Atom) -> Value:
+        """What an object holds: an instance's attributes, a container's items."""
+        if isinstance(atom, Instance):
+            family = {*self.lineage(atom.cls), *self.descendants(atom.cls)}
+            places = self._heap.items()
+            return join(*(v for k, v in places if k[0] == "field" and k[1] in family))
+        if isinstance(atom, Container):
+            return self._heap.dict_values(atom)
+        if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):
+            return self._heap.read("item", atom.site, ANY)
+        return NOTHING

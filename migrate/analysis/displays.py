@@ -1,0 +1,94 @@
+"""Expressions that make a container: lists, tuples, sets, dicts and comprehensions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from fsdp_migrate.analysis.assignment import assign
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.library.containers import elements, merge_dict, store_item
+from fsdp_migrate.analysis.machine import Evaluate, Machine
+from fsdp_migrate.analysis.narrowing import narrow
+from fsdp_migrate.analysis.values import Value, constant
+
+
+def list_display(machine: Machine, node: ast.List | ast.Set) -> Value:
+    """`[a, *b]` and `{a, *b}`."""
+    made = machine.container(node, "list")
+    for item in node.elts:
+        store_item(machine, made, ANY, _given(machine, item))
+    return frozenset({made})
+
+
+def tuple_display(machine: Machine, node: ast.Tuple) -> Value:
+    """`a, *b`: items by their index, up to where a star makes it unknown."""
+    made = machine.container(node, "tuple")
+    starred = any(isinstance(item, ast.Starred) for item in node.elts)
+    for index, item in enumerate(node.elts):
+        store_item(machine, made, ANY if starred else index, _given(machine, item))
+    return frozenset({made})
+
+
+def _given(machine: Machine, item: ast.expr) -> Value:
+    """What an item of a display puts in."""
+    if isinstance(item, ast.Starred):
+        return elements(machine, machine.evaluate(item.value))
+    return machine.evaluate(item)
+
+
+def dict_display(machine: Machine, node: ast.Dict) -> Value:
+    """`{key: value, **other}`."""
+    made = machine.container(node, "dict")
+    for key_node, value_node in zip(node.keys, node.values, strict=True):
+        value = machine.evaluate(value_node)
+        if key_node is None:
+            merge_dict(machine, made, value)
+            continue
+        key = constant(machine.evaluate(key_node))
+        store_item(machine, made, key.value if key else ANY, value)
+    return frozenset({made})
+
+
+def list_comprehension(
+    machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp
+) -> Value:
+    """`[a for a in b if c]`, and the same of sets and generators."""
+    saved = dict(machine.env)
+    _bind_generators(machine, node.generators)
+    made = machine.container(node, "list")
+    store_item(machine, made, ANY, machine.evaluate(node.elt))
+    machine.env = saved
+    return frozenset({made})
+
+
+def dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
+    """`{a: b for a, b in c}`."""
+    saved = dict(machine.env)
+    _bind_generators(machine, node.generators)
+    made = machine.container(node, "dict")
+    key = constant(machine.evaluate(node.key))
+    store_item(machine, made, key.value if key else ANY, machine.evaluate(node.value))
+    machine.env = saved
+    return frozenset({made})
+
+
+def _bind_generators(machine: Machine, generators: list[ast.comprehension]) -> None:
+    for generator in generators:
+        items = elements(machine, machine.evaluate(generator.iter))
+        assign(machine, generator.target, items, None)
+        for test in generator.ifs:
+            machine.evaluate(test)
+            narrow(machine, test, True)
+
+
+DISPLAYS: Mapping[type[ast.expr], Evaluate] = {
+    ast.List: list_display,
+    ast.Set: list_display,
+    ast.Tuple: tuple_display,
+    ast.Dict: dict_display,
+    ast.ListComp: list_comprehension,
+    ast.SetComp: list_comprehension,
+    ast.GeneratorExp: list_comprehension,
+    ast.DictComp: dict_comprehension,
+}

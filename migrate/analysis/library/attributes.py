@@ -1,0 +1,133 @@
+"""What an attribute of an object is: fields and methods of the program, names of libraries."""
+
+from __future__ import annotations
+
+from fsdp_migrate.analysis.functions import bound_method
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
+from fsdp_migrate.analysis.library.modules import DDP
+from fsdp_migrate.analysis.machine import Machine
+from fsdp_migrate.analysis.scopes import global_name
+from fsdp_migrate.analysis.values import (
+    NOTHING,
+    Atom,
+    Bound,
+    Cls,
+    Func,
+    Instance,
+    Method,
+    ModuleRef,
+    Partial,
+    Result,
+    Super,
+    Symbol,
+    Unknown,
+    Value,
+    Wrapped,
+    join,
+    ordered,
+    unknown,
+)
+from fsdp_migrate.syntax.fsdp1_names import canonical
+from fsdp_migrate.syntax.span import Site
+
+
+def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
+    """The attribute `attr` of `atom`."""
+    match atom:
+        case Symbol():
+            return frozenset({Symbol(canonical(f"{atom.name}.{attr}"))})
+        case ModuleRef():
+            return global_name(machine, atom.module, attr)
+        case Unknown():
+            return frozenset({atom})
+        case Instance():
+            return _of_instance(machine, atom, attr)
+        case Cls():
+            return _of_class(machine, atom, attr)
+        case Super():
+            return _of_super(machine, atom, attr)
+        case Wrapped():
+            return _of_model(machine, atom, attr)
+        case Result():
+            return _of_result(machine, atom, attr)
+        case Bound() | Func() | Partial() | Method():
+            return unknown(f"attribute `{attr}` of a function")
+        case _:
+            return frozenset({Method(atom, attr)})
+
+
+def _of_instance(machine: Machine, atom: Instance, attr: str) -> Value:
+    heap, classes = machine.heap, machine.classes
+    found: list[Value] = []
+    family = [*classes.lineage(atom.cls), *classes.descendants(atom.cls)]
+    for site in family:
+        found.append(heap.read("field", site, attr))
+        found.append(heap.read("field", site, ANY))
+    method = classes.method(atom.cls, attr)
+    if method is not None:
+        found.append(bound_method(machine, Func(method), atom))
+    else:
+        found.append(_class_level(machine, atom.cls, attr))
+    value = join(*found)
+    if value:
+        return value
+    bases = classes.library_bases(atom.cls)
+    if classes.method(atom.cls, "__getattr__") is not None:
+        return unknown(f"`{attr}` may come from `__getattr__`")
+    if bases or any(isinstance(b, Unknown) for site in family for b in classes.bases(site)):
+        return frozenset({Method(atom, attr)})
+    return NOTHING
+
+
+def _class_level(machine: Machine, cls: Site, attr: str) -> Value:
+    """What the body of a class or of its bases assigns to `attr`, the nearest one."""
+    for site in machine.classes.lineage(cls):
+        level = machine.heap.read("class", site, attr)
+        if level:
+            return level
+    return NOTHING
+
+
+def _of_class(machine: Machine, atom: Cls, attr: str) -> Value:
+    classes = machine.classes
+    method = classes.method(atom.site, attr)
+    if method is not None:
+        if "classmethod" in machine.program.functions[method].decorators:
+            return frozenset({Bound(Func(method), atom)})
+        return frozenset({Func(method)})
+    level = _class_level(machine, atom.site, attr)
+    bases = sorted(classes.library_bases(atom.site))
+    if level or not bases:
+        return level
+    return frozenset({Symbol(canonical(f"{bases[0]}.{attr}"))})
+
+
+def _of_super(machine: Machine, atom: Super, attr: str) -> Value:
+    classes = machine.classes
+    lineage = classes.lineage(atom.receiver.cls) if isinstance(atom.receiver, Instance) else []
+    rest = lineage[lineage.index(atom.cls) + 1 :] if atom.cls in lineage else []
+    for site in rest or classes.lineage(atom.cls)[1:]:
+        method = machine.program.classes[site].methods.get(attr)
+        if method is not None:
+            return bound_method(machine, Func(method), atom.receiver)
+    return frozenset({Method(atom, attr)})
+
+
+def _of_model(machine: Machine, atom: Wrapped, attr: str) -> Value:
+    """An FSDP model forwards what it doesn't define itself to the module that it wraps."""
+    inner = inner_of(machine, atom)
+    if attr == "module":
+        return frozenset({atom}) | frozenset(i for i in inner if isinstance(i, Instance))
+    if attr in FSDP_METHODS:
+        return frozenset({Method(atom, attr)})
+    objects = [i for i in ordered(inner) if isinstance(i, Instance | Wrapped)]
+    return join(*(attribute(machine, i, attr) for i in objects)) or frozenset({Method(atom, attr)})
+
+
+def _of_result(machine: Machine, atom: Result, attr: str) -> Value:
+    """What was stored on an object of a library, or a method of it."""
+    if atom.symbol == DDP and attr == "module":
+        args, kwargs = machine.record.calls.get(atom.site, ([], {}))
+        return args[0] if args else kwargs.get("module", NOTHING)
+    return machine.heap.read("result", atom.site, attr) or frozenset({Method(atom, attr)})

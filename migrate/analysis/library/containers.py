@@ -1,0 +1,161 @@
+"""Lists, tuples, sets and dicts: what is put in, and what comes out by key or by iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.library.fsdp1 import inner_of
+from fsdp_migrate.analysis.library.modules import SUBMODULES
+from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
+from fsdp_migrate.analysis.values import (
+    NONE,
+    NOTHING,
+    Atom,
+    Bound,
+    Const,
+    Container,
+    Func,
+    Instance,
+    Method,
+    Params,
+    Result,
+    Unknown,
+    Value,
+    Wrapped,
+    constant,
+    join,
+    ordered,
+    unknown,
+)
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
+
+
+def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
+    """Write an item of a container."""
+    if isinstance(atom, Container):
+        machine.heap.write(value, "item", atom.site, key)
+    elif isinstance(atom, Result):
+        machine.heap.write(value, "item", atom.site, ANY)
+
+
+def merge_dict(machine: Machine, made: Container, value: Value) -> None:
+    """`made.update(value)`."""
+    for atom in ordered(value):
+        if isinstance(atom, Container) and atom.kind == "dict":
+            for key in machine.heap.item_keys(atom.site):
+                store_item(machine, made, key, machine.heap.read("item", atom.site, key))
+        else:
+            store_item(machine, made, ANY, unknown("merged from a dict that isn't known"))
+
+
+def item(machine: Machine, atom: Atom, key: object) -> Value:
+    """What `atom[key]` can be; `ANY` for an index that isn't known."""
+    heap = machine.heap
+    if isinstance(atom, Container):
+        if key == ANY:
+            return heap.dict_values(atom)
+        return join(heap.read("item", atom.site, key), heap.read("item", atom.site, ANY))
+    if isinstance(atom, Result):
+        return heap.read("item", atom.site, ANY) or unknown(f"an item of a {atom.symbol}")
+    if isinstance(atom, Params | Unknown):
+        return frozenset({atom})
+    if isinstance(atom, Instance):
+        method = machine.classes.method(atom.cls, "__getitem__")
+        if method is not None:
+            return machine.call(Bound(Func(method), atom), Passed([COMPUTED]))
+    if isinstance(atom, Wrapped) and atom.site in machine.record.wraps:
+        return join(*(item(machine, a, key) for a in ordered(inner_of(machine, atom))))
+    return COMPUTED
+
+
+def elements(machine: Machine, value: Value) -> Value:
+    """What iterating over `value` gives."""
+    return join(*(_elements(machine, atom) for atom in ordered(value)))
+
+
+def _elements(machine: Machine, atom: Atom) -> Value:
+    if isinstance(atom, Container):
+        if atom.kind == "dict":
+            return _key_values(machine.heap.item_keys(atom.site)) or COMPUTED
+        return machine.heap.dict_values(atom)
+    if isinstance(atom, Result):
+        if atom.symbol == f"{FSDP1}.fsdp_modules":
+            return frozenset({Wrapped(None)})
+        found = machine.heap.read("item", atom.site, ANY)
+        return found or unknown(f"an item of {short(atom.symbol)}")
+    if isinstance(atom, Params | Unknown):
+        return frozenset({atom})
+    if isinstance(atom, Method) and atom.name in SUBMODULES:
+        return unknown("a submodule")
+    return unknown("an item")
+
+
+def _key_values(keys: Iterable[object]) -> Value:
+    return frozenset(Const.of(k) for k in keys if isinstance(k, str | int) and k != ANY)
+
+
+# ---------------------------------------------------------------------- methods
+def container_method(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
+    """What a method of a list, tuple, set or dict gives, and does to it."""
+    model = METHODS.get(name)
+    found = model(machine, receiver, name, passed) if model is not None else None
+    return unknown("the result of a method of a container") if found is None else found
+
+
+def _get(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
+    args = passed.args
+    key = constant(args[0]) if args else None
+    index: object = key.value if key else ANY
+    if name == "setdefault" and len(args) == 2:
+        store_item(machine, receiver, index, args[1])
+    if not args:
+        return elements(machine, frozenset({receiver}))
+    default = args[1] if len(args) > 1 else NONE
+    found = item(machine, receiver, index) if receiver.kind == "dict" else NOTHING
+    known = index != ANY and machine.heap.holds("item", receiver.site, index)
+    return found if known else join(found, default)
+
+
+def _update(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
+    for value in passed.args:
+        merge_dict(machine, receiver, value)
+    for word, value in passed.kwargs.items():
+        store_item(machine, receiver, word, value)
+    return NOTHING
+
+
+def _append(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value | None:
+    if not passed.args:
+        return None
+    value = elements(machine, passed.args[-1]) if name == "extend" else passed.args[-1]
+    store_item(machine, receiver, ANY, value)
+    return NOTHING
+
+
+def _copy(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value | None:
+    return frozenset({receiver}) if passed.node is not None else None
+
+
+def _view(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value | None:
+    if passed.node is None:
+        return None
+    made = machine.container(passed.node, "list")
+    if name == "keys":
+        held = elements(machine, frozenset({receiver}))
+    else:
+        held = machine.heap.dict_values(receiver)
+    if name == "items":
+        pair = machine.container(passed.node.func, "tuple")
+        store_item(machine, pair, 0, unknown("a key"))
+        store_item(machine, pair, 1, held)
+        held = frozenset({pair})
+    store_item(machine, made, ANY, held)
+    return frozenset({made})
+
+
+METHODS: dict[str, Callable[[Machine, Container, str, Passed], Value | None]] = {
+    "get": _get, "pop": _get, "setdefault": _get, "update": _update, "append": _append,
+    "add": _append, "extend": _append, "insert": _append, "copy": _copy, "values": _view,
+    "items": _view, "keys": _view,
+}  # fmt: skip

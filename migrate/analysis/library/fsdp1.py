@@ -1,0 +1,107 @@
+"""What the analysis knows of FullyShardedDataParallel itself."""
+
+from __future__ import annotations
+
+import ast
+
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.library.models import Models
+from fsdp_migrate.analysis.library.modules import RETURN_SELF
+from fsdp_migrate.analysis.machine import Machine, Passed
+from fsdp_migrate.analysis.record import Modes
+from fsdp_migrate.analysis.values import NOTHING, Result, Value, Wrapped, join
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+
+# What FullyShardedDataParallel itself defines, and nn.Module methods that it overrides.
+FSDP_METHODS = frozenset(
+    {
+        "check_is_root", "clip_grad_norm_", "flatten_sharded_optim_state_dict", "fsdp_modules",
+        "full_optim_state_dict", "get_state_dict_type", "load_state_dict", "named_buffers",
+        "named_parameters", "no_sync", "optim_state_dict", "optim_state_dict_to_load",
+        "register_comm_hook", "rekey_optim_state_dict", "scatter_full_optim_state_dict",
+        "set_state_dict_type", "shard_full_optim_state_dict", "sharded_optim_state_dict",
+        "state_dict", "state_dict_type", "summon_full_params", "parameters", "buffers", "modules",
+        "forward", "named_modules", "children", "named_children", *RETURN_SELF,
+    }
+)  # fmt: skip
+# Methods that FSDP1 models have and plain modules do not.
+OWN_METHODS = frozenset({"clip_grad_norm_", "no_sync"})
+SET_MODE = f"{FSDP1}.set_state_dict_type"
+STATE_DICT_CONTEXTS = frozenset({f"{FSDP1}.state_dict_type", SET_MODE})
+WRAP_PARAMETERS = (
+    "module",
+    "process_group",
+    "sharding_strategy",
+    "cpu_offload",
+    "auto_wrap_policy",
+    "backward_prefetch",
+    "mixed_precision",
+    "ignored_modules",
+    "param_init_fn",
+    "device_id",
+    "sync_module_states",
+    "forward_prefetch",
+    "limit_all_gathers",
+    "use_orig_params",
+    "ignored_states",
+    "device_mesh",
+)
+
+models = Models()
+
+
+@models(FSDP1)
+def wrap(machine: Machine, node: ast.Call, passed: Passed) -> Value:
+    """`FullyShardedDataParallel(module, ...)`."""
+    return make_wrap(machine, node, passed, direct=True)
+
+
+@models(f"{ROOT}.wrap.wrap")
+def wrap_function(machine: Machine, node: ast.Call, passed: Passed) -> Value:
+    """`wrap(module)`, which wraps inside of `enable_wrap`."""
+    return make_wrap(machine, node, passed, direct=False)
+
+
+def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) -> Value:
+    """The model that a constructor call makes; its arguments are noted."""
+    wraps = machine.record.wraps
+    site = machine.module.site(node)
+    known = wraps.get(site)
+    nodes: dict[str, ast.expr] = dict(zip(WRAP_PARAMETERS, node.args, strict=False))
+    nodes |= {k.arg: k.value for k in node.keywords if k.arg is not None}
+    given = {**dict(zip(WRAP_PARAMETERS, passed.args, strict=False)), **passed.kwargs}
+    opaque = ANY in given or (known is not None and known.opaque)
+    arguments = dict(known.arguments) if known is not None else {}
+    for name, value in given.items():
+        if name != ANY:
+            old = arguments.get(name)
+            value = join(value, old.value) if old is not None else value
+            arguments[name] = Argument(nodes.get(name) if direct else None, value)
+    direct = known.direct if known is not None else direct
+    wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque)
+    return frozenset({Wrapped(site)})
+
+
+def inner_of(machine: Machine, model: Wrapped) -> Value:
+    """What a model wraps, as far as it has been seen."""
+    fact = machine.record.wraps.get(model.site) if model.site is not None else None
+    return fact.inner - {model} if fact is not None else NOTHING
+
+
+def entered(modes: Modes, context: Value) -> Modes:
+    """The state-dict contexts that are open after entering `context`."""
+    opened = {atom.site for atom in context if _is_mode(atom) and isinstance(atom, Result)}
+    if not opened:
+        return modes
+    certain = all(_is_mode(atom) for atom in context)
+    return frozenset(opened) if certain else modes | opened
+
+
+def _is_mode(atom: object) -> bool:
+    return isinstance(atom, Result) and atom.symbol in STATE_DICT_CONTEXTS
+
+
+def sets_mode(value: Value) -> bool:
+    """Whether `value` is what a call that sets the state-dict mode for good gives."""
+    return any(isinstance(atom, Result) and atom.symbol == SET_MODE for atom in value)

@@ -1,0 +1,107 @@
+"""What a condition says about a variable: `isinstance`, `hasattr`, `is None`, and its truth."""
+
+from __future__ import annotations
+
+import ast
+
+from fsdp_migrate.analysis.library.classes import class_name, has_method, is_instance
+from fsdp_migrate.analysis.library.containers import elements
+from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS
+from fsdp_migrate.analysis.library.modules import DDP
+from fsdp_migrate.analysis.machine import Machine
+from fsdp_migrate.analysis.values import (
+    NONE,
+    Atom,
+    Container,
+    Result,
+    Unknown,
+    Value,
+    Wrapped,
+    constant,
+    join,
+)
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.span import Site
+
+
+def narrow(machine: Machine, test: ast.expr, truth: bool) -> None:
+    """Keep of the variables in `test` what they can be where it is `truth`."""
+    match test:
+        case ast.UnaryOp(op=ast.Not()):
+            narrow(machine, test.operand, not truth)
+        case ast.BoolOp():
+            if isinstance(test.op, ast.And) == truth:
+                for part in test.values:
+                    narrow(machine, part, truth)
+        case ast.Call(func=ast.Name(id="isinstance"), args=[node, classes]):
+            _narrow_class(machine, node, classes, truth)
+        case ast.Call(func=ast.Name(id="hasattr"), args=[node, name]):
+            _narrow_attribute(machine, node, name, truth)
+        case ast.Compare(ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]):
+            if isinstance(op, ast.Is) != truth:
+                _drop_none(machine, test.left)
+        case ast.Name() | ast.Attribute():
+            if truth:
+                _drop_none(machine, test)
+
+
+def _drop_none(machine: Machine, node: ast.expr) -> None:
+    path = path_of(node)
+    if path is not None:
+        value = machine.evaluate(node) - NONE
+        if value:
+            machine.env[path] = value
+
+
+def _narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: bool) -> None:
+    path = path_of(node)
+    if path is None:
+        return
+    tested = _tested(machine, classes)
+    value = machine.evaluate(node)
+    known = {class_name(atom) for atom in tested} - {None}
+    if not known or len(known) != len(tested):
+        return
+    kept: set[Atom] = set()
+    for atom in value:
+        answer = is_instance(machine.classes, atom, known)
+        if answer is None:
+            kept |= _unsure(machine.module.site(node), atom, known, truth)
+        elif answer == truth:
+            kept.add(atom)
+    machine.env[path] = frozenset(kept)
+
+
+def _tested(machine: Machine, classes: ast.expr) -> Value:
+    """The classes that `isinstance` is asked about."""
+    named = classes.elts if isinstance(classes, ast.Tuple) else [classes]
+    tested = join(*(machine.evaluate(node) for node in named))
+    for atom in tested:
+        if isinstance(atom, Container):  # a tuple of classes by its name
+            tested = join(tested - {atom}, elements(machine, frozenset({atom})))
+    return tested
+
+
+def _unsure(site: Site, atom: Atom, known: set[str | Site | None], truth: bool) -> set[Atom]:
+    """What to go on with for an object that may be of the classes `known` or not."""
+    kept: set[Atom] = set()
+    if truth and FSDP1 in known:
+        kept.add(Wrapped(None))
+    if truth and known == {DDP} and isinstance(atom, Unknown):
+        kept.add(Result(DDP, site))
+    elif not truth or known != {FSDP1}:
+        kept.add(atom)
+    return kept
+
+
+def _narrow_attribute(machine: Machine, node: ast.expr, name: ast.expr, truth: bool) -> None:
+    """`hasattr(model, "no_sync")`: FSDP1 models have its methods, plain modules do not."""
+    path, attr = path_of(node), constant(machine.evaluate(name))
+    if path is None or attr is None or attr.value not in OWN_METHODS:
+        return
+    machine.env[path] = frozenset(
+        atom
+        for atom in machine.evaluate(node)
+        if has_method(machine.classes, atom, str(attr.value)) in (None, truth)
+    )
