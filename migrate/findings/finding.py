@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from fsdp_migrate.findings.code import Kept, parts_of
 from fsdp_migrate.syntax.span import Span
 
 
@@ -97,6 +98,13 @@ class MoveStatement:
 
 
 Edit = ReplaceExpression | ReplaceStatement | InsertStatements | MoveStatement
+
+
+def kept_by(edit: Edit) -> list[Span]:
+    """The places that the code of an edit keeps expressions of."""
+    if isinstance(edit, MoveStatement):
+        return []
+    return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]
 
 
 @dataclass(frozen=True)

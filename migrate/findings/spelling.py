@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import ast
+from typing import Protocol
 
+from fsdp_migrate.findings.code import Name, Variable
 from fsdp_migrate.findings.finding import Import
 from fsdp_migrate.syntax.module import Module
+
+
+class Spelling(Protocol):
+    """How a file calls what new code names."""
+
+    def of(self, name: Name | Variable) -> str:
+        """The dotted path by which the file refers to a library's name, or the variable's name."""
+
+    def builtin(self, name: str) -> str:
+        """The same for a builtin."""
 
 
 def local_name(module: Module, dotted: str, name: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import libcst as cst
 
@@ -18,11 +18,10 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
-    Name,
     Part,
     Starred,
-    Variable,
 )
+from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.syntax.span import Span
 
@@ -30,16 +29,6 @@ Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _Node = TypeVar("_Node", bound=cst.CSTNode)
 # Within these an expression may go on over several lines.
 _BRACKETED = (cst.Arg, cst.BaseElement, cst.BaseDictElement, cst.SubscriptElement)
-
-
-class Spelling(Protocol):
-    """How a file calls what new code names."""
-
-    def of(self, name: Name | Variable) -> str:
-        """The dotted path by which the file refers to a library's name, or the variable's name."""
-
-    def builtin(self, name: str) -> str:
-        """The same for a builtin."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from fsdp_migrate.findings.finding import (
     ReplaceExpression,
     ReplaceStatement,
 )
-from fsdp_migrate.rewriting.fragments import Spelling
+from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Span
 

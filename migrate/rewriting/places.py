@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import libcst as cst
 from libcst.metadata import CodeRange
 
-from fsdp_migrate.findings.code import Kept, parts_of
 from fsdp_migrate.findings.finding import (
     Edit,
     InsertStatements,
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
+    kept_by,
 )
 from fsdp_migrate.syntax.span import Span
 
@@ -139,10 +139,3 @@ class Places:
         for edit in self.edits:
             if edit not in made:
                 raise EditError(f"not made at {edit.span}: {edit}")
-
-
-def kept_by(edit: Edit) -> list[Span]:
-    """The places that the code of an edit keeps expressions of."""
-    if isinstance(edit, MoveStatement):
-        return []
-    return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]

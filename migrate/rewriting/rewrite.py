@@ -16,6 +16,7 @@ from fsdp_migrate.findings.finding import (
     ReplaceExpression,
     ReplaceStatement,
     Tier,
+    kept_by,
 )
 from fsdp_migrate.rewriting.check import problem
 from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_elsewhere
@@ -23,7 +24,6 @@ from fsdp_migrate.rewriting.imports import import_edits
 from fsdp_migrate.rewriting.legacy import typed
 from fsdp_migrate.rewriting.meant import meant
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, apart, spell
-from fsdp_migrate.rewriting.places import kept_by
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 

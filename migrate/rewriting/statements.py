@@ -17,6 +17,7 @@ from fsdp_migrate.findings.finding import (
     ReplaceExpression,
     ReplaceStatement,
 )
+from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.rewriting.comments import (
     Statement,
     alternative,
@@ -29,7 +30,7 @@ from fsdp_migrate.rewriting.comments import (
     suite,
     without,
 )
-from fsdp_migrate.rewriting.fragments import Fragments, Spelling, requoted
+from fsdp_migrate.rewriting.fragments import Fragments, requoted
 from fsdp_migrate.rewriting.line_breaks import Layout
 from fsdp_migrate.rewriting.parentheses import held_together
 from fsdp_migrate.rewriting.places import EditError, Places, Start
