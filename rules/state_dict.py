@@ -215,7 +215,10 @@ def resume(net, path):
 """,
             after="""\
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    set_model_state_dict,
+)
 from torch.distributed.fsdp import fully_shard
 
 def resume(net, path):

@@ -114,7 +114,10 @@ def save(net, path, rank):
 """,
             after="""\
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+)
 from torch.distributed.fsdp import fully_shard
 
 def save(net, path, rank):

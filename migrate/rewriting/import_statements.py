@@ -58,9 +58,12 @@ def order(need: Import) -> tuple[str, str, str]:
     return need.module, kind, name
 
 
-def statements(imports: Iterable[Import], indent: int, limit: int) -> list[str]:
+def statements(
+    imports: Iterable[Import], column: int, limit: int, indent: str = "    "
+) -> list[str]:
     """Import statements for `imports`, one a module, in lines of at most `limit` characters.
 
+    They begin at `column`; where one takes several lines, these are indented by `indent`.
     Plain imports come first, in the order of their first mention; the others are sorted.
     """
     modules: dict[str, list[Import]] = {}
@@ -74,7 +77,7 @@ def statements(imports: Iterable[Import], indent: int, limit: int) -> list[str]:
         names = sorted(set(modules[module]), key=order)
         words = [f"{n.name} as {n.alias}" if n.alias else str(n.name) for n in names]
         line = f"from {module} import {', '.join(words)}"
-        if indent + len(line) > limit:
-            line = f"from {module} import (\n" + "".join(f"    {w},\n" for w in words) + ")"
+        if column + len(line) > limit:
+            line = f"from {module} import (\n" + "".join(f"{indent}{w},\n" for w in words) + ")"
         lines.append(line)
     return lines

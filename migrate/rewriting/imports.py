@@ -32,6 +32,7 @@ from fsdp_migrate.syntax.used_names import used_names
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 Place = tuple[int, int]
+LONGEST = 100  # of an import on one line, in files whose lines are longer
 
 
 def import_edits(module: Module, tree: ast.Module, plan: ImportPlan) -> list[Edit]:
@@ -54,6 +55,7 @@ class _Editor:
         present = self._present()
         self.waiting = {n for n in plan.needed if n not in present and n.local in self.used}
         self.changes: dict[ImportNode, list[Import]] = {}
+        self.limit = min(module.line_length, LONGEST)
 
     def _present(self) -> set[Import]:
         return {
@@ -278,7 +280,7 @@ class _Editor:
 
     def _replaced(self, node: ImportNode) -> Edit:
         names = self.changes[node]
-        lines = statements(names, node.col_offset, self.module.line_length)
+        lines = statements(names, node.col_offset, self.limit, self.module.indent)
         return ReplaceStatement(
             self.module.span(node),
             Code("\n".join(lines)),
@@ -295,7 +297,7 @@ class _Editor:
     def _insert(self, needs: list[Import]) -> Edit:
         """New statements where imports go."""
         place = self.sections.place(needs[0])
-        lines = statements(needs, 0, self.module.line_length)
+        lines = statements(needs, 0, self.limit, self.module.indent)
         return InsertStatements(
             self.module.span(place.node),
             Code("\n".join(lines)),

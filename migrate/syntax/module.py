@@ -44,6 +44,19 @@ class Module:
         return line_length(self.source.text)
 
     @cached_property
+    def indent(self) -> str:
+        """What the file's first indented block is indented by, four spaces if there is none."""
+        for node in ast.walk(self.tree):
+            block = getattr(node, "body", None)
+            if isinstance(node, ast.stmt) and isinstance(block, list) and block:
+                line = self.lines[block[0].lineno - 1]
+                outer = self.lines[node.lineno - 1]
+                unit = _indentation(line).removeprefix(_indentation(outer))
+                if block[0].lineno > node.lineno and unit:
+                    return unit
+        return "    "
+
+    @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The parent of every node."""
         return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
@@ -142,6 +155,10 @@ class Module:
         if text.isascii():
             return col
         return len(text.encode()[:col].decode(errors="ignore"))
+
+
+def _indentation(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def standing_alone(expression: str) -> str:

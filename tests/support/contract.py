@@ -104,7 +104,7 @@ def _edited_lines(text: str, findings: Iterable[Finding]) -> set[int]:
     lines: set[int] = set()
     for node in statements:
         exports = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        if exports or isinstance(node, ast.Import | ast.ImportFrom):
+        if exports or isinstance(node, ast.Import | ast.ImportFrom) or _only_imports(node):
             lines |= _extent(node)
     for item in findings:
         if item.fix is None:
@@ -116,6 +116,13 @@ def _edited_lines(text: str, findings: Iterable[Finding]) -> set[int]:
                 lines |= _extent(inner)
             lines |= set(range(edit.span.line, edit.span.end_line + 1))
     return lines
+
+
+def _only_imports(node: ast.stmt) -> bool:
+    """Whether `node` is a block for type checkers that imports, and does nothing else."""
+    return isinstance(node, ast.If) and all(
+        isinstance(item, ast.Import | ast.ImportFrom) for item in node.body
+    )
 
 
 def _extent(node: ast.stmt) -> set[int]:
@@ -140,10 +147,26 @@ def comments(text: str) -> Counter[str]:
 
 
 def keeps_comments(run: Run) -> None:
-    """Every comment is still there."""
+    """Every comment is still there, but for those of imports that are gone."""
     for name in run.changed:
         lost = comments(run.before[name]) - comments(run.after[name])
+        lost -= _comments_of_imports(run.before[name])
         assert not lost, f"{name}: lost the comments {list(lost)}"
+
+
+def _comments_of_imports(text: str) -> Counter[str]:
+    """The comments on the lines of imports, and right above them."""
+    lines = _lines(text)
+    found: Counter[str] = Counter()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            first = node.lineno
+            while first > 1 and lines[first - 2].lstrip().startswith("#"):
+                first -= 1
+            for line in lines[first - 1 : node.end_lineno]:
+                if "#" in line:
+                    found[line[line.index("#") :].rstrip()] += 1
+    return found
 
 
 # ---------------------------------------------------------------------- names
