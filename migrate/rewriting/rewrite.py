@@ -16,6 +16,7 @@ from fsdp_migrate.findings.finding import (
     Import,
     MoveStatement,
     ReplaceStatement,
+    RewriteArguments,
     Tier,
 )
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, apart, spell
@@ -120,7 +121,7 @@ def kept_by(edit: Edit) -> Iterable[Span]:
     if isinstance(edit, MoveStatement):
         return ()
     if isinstance(edit.code, str):
-        return edit.holes
+        return () if isinstance(edit, RewriteArguments) else edit.holes
     return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]
 
 

@@ -19,7 +19,9 @@ from fsdp_migrate.findings.finding import (
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
+    RewriteArguments,
 )
+from fsdp_migrate.rewriting.argument_lists import rewritten
 from fsdp_migrate.rewriting.fragments import Fragments, Spelling
 from fsdp_migrate.rewriting.line_breaks import Layout
 from fsdp_migrate.syntax.source import line_length
@@ -82,7 +84,7 @@ class _Renderer(cst.CSTTransformer):
         self.config = module.config_for_parsing
         self.indent = module.default_indent
         self.width = line_length(module.code)  # a new call beyond it is broken up
-        self.expressions: dict[Span, ReplaceExpression] = {}
+        self.expressions: dict[Span, ReplaceExpression | RewriteArguments] = {}
         self.statements: dict[tuple[int, int], ReplaceStatement] = {}
         self.inserts: dict[tuple[int, int], list[InsertStatements]] = defaultdict(list)
         self.holes = {hole for edit in edits for hole in _kept_by(edit)}
@@ -104,7 +106,7 @@ class _Renderer(cst.CSTTransformer):
         self.quiet: set[cst.CSTNode] = set()  # statements that nothing changes in
         for edit in edits:
             start = (edit.span.line, edit.span.col)
-            if isinstance(edit, ReplaceExpression):
+            if isinstance(edit, ReplaceExpression | RewriteArguments):
                 if self.expressions.get(edit.span, edit) != edit:
                     raise EditError(f"two edits of the expression at {edit.span}")
                 self.expressions[edit.span] = edit
@@ -139,6 +141,8 @@ class _Renderer(cst.CSTTransformer):
                 self.original[span] = node
                 if span in self.expressions:
                     self.found.add(self.expressions[span])
+            if isinstance(node, cst.Call) and len(node.args) == 1:
+                self._index_generator(node.args[0].value, span)
         elif isinstance(node, cst.BaseSmallStatement | cst.BaseCompoundStatement) and (
             start in self.statements or start in self.inserts
         ):
@@ -146,6 +150,14 @@ class _Renderer(cst.CSTTransformer):
             if start in self.statements:
                 self.found.add(self.statements[start])
             self.found.update(self.inserts.get(start, ()))
+
+    def _index_generator(self, node: cst.BaseExpression, call: Span) -> None:
+        """Remember the generator in `f(x for x in y)`: to `ast` the parentheses are its own."""
+        if isinstance(node, cst.GeneratorExp) and not node.lpar:
+            for hole in self.holes:
+                if hole != call and call.contains(hole) and hole.end == call.end:
+                    self.spans[node] = hole
+                    self.original[hole] = node
 
     def note_quiet(self, node: cst.CSTNode, first: int, last: int) -> None:
         """Remember a statement (from line `first`, its decorators included) without any edit."""
@@ -196,9 +208,15 @@ class _Renderer(cst.CSTTransformer):
         self.updated[span] = node
         return cast(cst.CSTNodeT, node)
 
-    def _expression(self, edit: ReplaceExpression, old: cst.BaseExpression) -> cst.BaseExpression:
+    def _expression(
+        self, edit: ReplaceExpression | RewriteArguments, old: cst.BaseExpression
+    ) -> cst.BaseExpression:
         self.made.add(edit)
-        if isinstance(edit.code, str):
+        if isinstance(edit, RewriteArguments):
+            new = rewritten(edit, old, self.fragments)
+            if self.quotes:
+                new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
+        elif isinstance(edit.code, str):
             new = cst.parse_expression(_placeholders(edit.code, len(edit.holes)), self.config)
             if self.quotes:
                 new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
@@ -465,8 +483,9 @@ def _kept_by(edit: Edit) -> Iterator[Span]:
     """The places that an edit's code keeps expressions of."""
     if isinstance(edit, MoveStatement):
         return
-    yield from edit.holes
-    if not isinstance(edit.code, str):
+    if not isinstance(edit, RewriteArguments) and isinstance(edit.code, str):
+        yield from edit.holes
+    elif not isinstance(edit.code, str):
         yield from (part.span for part in parts_of(edit.code) if isinstance(part, Kept))
 
 
