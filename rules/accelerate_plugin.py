@@ -25,8 +25,8 @@ from fsdp_migrate.analysis.values import (
     constants,
     symbols,
 )
-from fsdp_migrate.findings.arguments import Arguments
 from fsdp_migrate.findings.finding import Edit, Finding, Import, ReplaceStatement, Safety, Tier
+from fsdp_migrate.findings.text_arguments import Arguments
 from fsdp_migrate.frameworks import settings as frameworks
 from fsdp_migrate.frameworks.settings import sentences
 from fsdp_migrate.lowering.wrap_policy import lower_policy

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from fsdp_migrate.analysis.definitions import definition, removable
 from fsdp_migrate.analysis.values import NONE, Symbol, constants, symbols
-from fsdp_migrate.findings.arguments import Arguments
 from fsdp_migrate.findings.finding import Finding, Import, Safety, Tier
+from fsdp_migrate.findings.text_arguments import Arguments
 from fsdp_migrate.frameworks import settings as frameworks
 from fsdp_migrate.frameworks.settings import sentences
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.definitions import definition, removable
 from fsdp_migrate.analysis.values import NONE, Cls, Const, Symbol, constants
-from fsdp_migrate.findings.arguments import Arguments
 from fsdp_migrate.findings.finding import Edit, Finding, Import, Safety, Tier
+from fsdp_migrate.findings.text_arguments import Arguments
 from fsdp_migrate.frameworks import settings as frameworks
 from fsdp_migrate.frameworks.settings import sentences
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding_at

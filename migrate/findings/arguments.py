@@ -1,230 +1,238 @@
-"""The arguments of a call, or the items of a dict display, changed where they stand.
+"""The arguments of a call, or the items of a dict display: asked for by name, changed in place.
 
-An edit that writes a call anew loses how it was laid out.  Here only what changes is touched:
-the lines, the comments and the order of the other arguments stay.
+`bind` gives a view of a call that knows which parameter each argument is for.  What is asked of
+the view is answered for the call as it is written; what is changed is collected, and `edit()`
+gives one edit that leaves the lines and comments of all other arguments as they are.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from fsdp_migrate.findings.finding import ReplaceExpression
+from fsdp_migrate.findings.code import (
+    Code,
+    Element,
+    Item,
+    Kept,
+    Keyword,
+    Literal,
+    Part,
+    Starred,
+    call,
+    dictionary,
+)
+from fsdp_migrate.findings.finding import RewriteArguments, TakenFrom
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.separated_items import Listing
-from fsdp_migrate.syntax.span import Span
-
-_LINES = re.compile(r"\r\n|\r|\n")
-_HOLE = re.compile(r"\{(\d+|body)\}")
 
 
-@dataclass(eq=False)
-class Item:
-    """One argument: what is written before its value, and the value (None for a new text)."""
+@dataclass(frozen=True)
+class _Written:
+    """An argument, or an item, of the source."""
 
-    name: str | None  # of the keyword, or the key if that is a string
-    before: str
-    value: ast.expr | None
-    text: str = ""  # instead of the value; "{0}" and so on stand for `holes`
-    holes: tuple[Span, ...] = ()
-    parts: tuple[str, ...] = ()  # what stands in `text`, a pair of brackets with a name before it
+    name: str | None
+    value: ast.expr
+    by_name: bool
+    stars: int = 0
+    key: ast.expr | None = None
+    is_receiver: bool = False
 
 
-class Arguments(Listing[Item]):
-    """A call or a dict display of `module`, and what becomes of it."""
+@dataclass(frozen=True)
+class _Argument:
+    """An argument that the new call has."""
 
-    def __init__(self, module: Module, node: ast.Call | ast.Dict) -> None:
-        super().__init__()
+    name: str | None  # of the parameter, None if it isn't known
+    value: Part
+    by_name: bool
+    stars: int = 0
+    key: Part | None = None  # of a dict display
+    taken: TakenFrom | None = None  # which argument of the source this is
+
+
+class Arguments:
+    """A view of a call or of a dict display, and what is to become of it."""
+
+    def __init__(self, module: Module, node: ast.Call | ast.Dict, written: Sequence[_Written]):
         self.module = module
         self.node = node
-        nodes = _parts(self.node)
-        start, end = self._range(self.node)
-        text = self.module.source.text
-        self.keywords = isinstance(self.node, ast.Call)  # or keys of a dict
-        self.changed = False
-        self.newline = "\r\n" if "\r\n" in text else "\n"
-        at, opened = start, 0
-        for first, name, value in nodes:
-            head = self._offset(first.lineno, first.col_offset)
-            begin, stop = self._range(value)
-            gap, at = text[at:head], stop
-            gap, opened = _closed(gap, opened)
-            before = text[head:begin]
-            while before.rstrip().endswith("("):
-                before, opened = before.rstrip()[:-1], opened + 1
-            self.gaps.append(gap)
-            self.items.append(Item(name, before, value))
-        self.gaps.append(_closed(text[at:end], opened)[0])
+        self.callee: Part | None = None  # what is called instead; a dict becomes a call by it
+        self._written = written
+        self._arguments = [
+            _taken(module, index, argument)
+            for index, argument in enumerate(written)
+            if not argument.is_receiver
+        ]
 
-    # ------------------------------------------------------------------ questions
+    # ------------------------------------------------------------------ the call as it is written
     def __contains__(self, name: str) -> bool:
-        return self.item(name) is not None
-
-    def item(self, name: str) -> Item | None:
-        """The argument called `name`."""
-        return next((item for item in self.items if item.name == name), None)
+        return self.value(name) is not None
 
     def value(self, name: str) -> ast.expr | None:
-        """What is passed as `name` in the source."""
-        item = self.item(name)
-        return item.value if item is not None else None
-
-    # ------------------------------------------------------------------ changes
-    def drop(self, name: str) -> None:
-        """Leave an argument out, and the comment on its line."""
-        item = self.item(name)
-        if item is None:
-            return
-        self.remove(item)
-        self.changed = True
-
-    def put(
-        self,
-        name: str,
-        text: str,
-        *holes: Span,
-        instead_of: str | None = None,
-        first: bool = False,
-    ) -> None:
-        """Pass `text` as `name`: in its place, in that of `instead_of`, at the front or the end."""
-        item = self.item(name) or self.item(instead_of or name)
-        if item is None:
-            item = Item(name, self._prefix(name), None)
-            self.insert(item, "(" if self.keywords else "{", first)
-        elif item.name != name:
-            item.before = self._prefix(name)
-        self.changed = True
-        item.name, item.value, item.text, item.holes = name, None, text, holes
-
-    def put_parts(self, name: str, brackets: str, *parts: str) -> None:
-        """Pass `parts` in `brackets` ("{}", "Name()"), a line each if one line is too long."""
-        self.put(name, brackets)
-        item = self.item(name)
-        assert item is not None
-        item.parts = parts
-
-    def make_call(self, callee: str) -> None:
-        """Turn the call, or the dict display, into a call of `callee` with keywords."""
-        bracket = "(" if isinstance(self.node, ast.Call) else "{"
-        self.gaps[0] = f"{callee}({self.gaps[0].partition(bracket)[2]}"
-        self.gaps[-1] = f"{self.gaps[-1][:-1]})"
-        for item in self.items:
-            item.before = f"{item.name}="
-        self.keywords = self.changed = True
-
-    def edit(self) -> ReplaceExpression:
-        """The edit that makes the changes."""
-        parts: list[str] = []
-        holes: list[Span] = []
-        self._spread()
-        for gap, item in zip(self.gaps, [*self.items, None], strict=True):
-            parts.append(_HOLE.sub("", gap))
-            if item is None:
-                continue
-            own = (self.module.span(item.value),) if item.value is not None else item.holes
-            text = self._value(gap, item) if item.value is None else "{0}"
-            base = len(holes)
-            text = re.sub(r"\{(\d+)\}", lambda m, b=base: f"{{{int(m[1]) + b}}}", text)  # type: ignore[misc]
-            parts.append(f"{item.before}{text}")
-            holes.extend(own)
-        return ReplaceExpression(
-            self.module.span(self.node), self._dedented("".join(parts)), tuple(holes)
-        )
-
-    # ------------------------------------------------------------------ the text
-    def _spread(self) -> None:
-        """An argument a line, if what is new makes the one line too long."""
-        text = self.module.source.text
-        flat = [
-            item.before
-            + (text[slice(*self._range(item.value))] if item.value else self._value("", item))
-            for item in self.items
-        ]
-        around = "".join(self.gaps)
-        new = isinstance(self.node, ast.Dict) or any(item.parts for item in self.items)
-        new = new or self.gaps[0] not in text
-        if not new or "\n" in around or "#" in around:
-            return
-        line = self.module.lines[self.node.lineno - 1]
-        indent = line[: len(line) - len(line.lstrip())]
-        column = self.module.span(self.node).col
-        if column + len(around) + sum(map(len, flat)) > self.module.line_length:
-            step = f"{self.newline}{indent}    "
-            self.gaps[0] = self.gaps[0].rstrip() + step
-            self.gaps[1:-1] = [f",{step}"] * (len(self.items) - 1)
-            tail = self.gaps[-1].lstrip().removeprefix(",").lstrip()
-            self.gaps[-1] = f",{self.newline}{indent}{tail}"
-
-    def _value(self, gap: str, item: Item) -> str:
-        """The new text of an argument that stands behind `gap`."""
-        if not item.parts:
-            return item.text
-        opening, closing = item.text[:-1], item.text[-1]
-        flat = f"{opening}{', '.join(item.parts)}{closing}"
-        indent = gap[gap.rindex("\n") + 1 :] if "\n" in gap else ""
-        if "\n" not in gap or len(indent) + len(item.before) + len(flat) < self.module.line_length:
-            return flat
-        inner = f",{self.newline}{indent}    ".join(item.parts)
-        return f"{opening}{self.newline}{indent}    {inner},{self.newline}{indent}{closing}"
-
-    def _indent(self) -> str:
-        line = self.module.lines[self.module.statement(self.node).lineno - 1]
-        return line[: len(line) - len(line.lstrip())]
-
-    def _prefix(self, name: str) -> str:
-        return f"{name}=" if self.keywords else f"{self.quote}{name}{self.quote}: "
+        """What is passed as `name`, or None."""
+        found = (w.value for w in self._written if w.name == name and not w.stars)
+        return next(found, None)
 
     @property
-    def quote(self) -> str:
-        """The quotation mark that the source likes here."""
-        text = self.module.text(self.node)
-        return "'" if text.count("'") > text.count('"') else '"'
+    def names(self) -> list[str]:
+        """The parameters that something is passed for, as far as that is known, in order."""
+        return [w.name for w in self._written if w.name is not None]
 
-    def _dedented(self, text: str) -> str:
-        """`text` with its lines relative to the statement, as templates have them."""
-        indent = self._indent()
-        return re.sub(rf"(\n){re.escape(indent)}", r"\1", text) if indent else text
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes arguments from somewhere else, by `*` or `**`."""
+        return any(w.stars for w in self._written)
 
-    def _range(self, node: ast.AST) -> tuple[int, int]:
-        return (
-            self._offset(node.lineno, node.col_offset),  # type: ignore[attr-defined]
-            self._offset(node.end_lineno, node.end_col_offset),  # type: ignore[attr-defined]
-        )
+    @property
+    def has_star(self) -> bool:
+        """Whether it takes arguments by `*`, of which nobody knows which they are for."""
+        return any(w.stars == 1 for w in self._written)
 
-    def _offset(self, line: int, column: int) -> int:
-        """The place in the text of what `ast` puts at a line and a column in bytes."""
-        text = self.module.source.text
-        at = 0
-        for _ in range(line - 1):
-            found = _LINES.search(text, at)
-            at = found.end() if found else len(text)
-        own = self.module.lines[line - 1]
-        if not own.isascii():
-            column = len(own.encode()[:column].decode(errors="ignore"))
-        return at + column
+    @property
+    def all_named(self) -> bool:
+        """Whether the parameter of every argument is known."""
+        return all(w.name is not None or w.is_receiver for w in self._written)
+
+    # ------------------------------------------------------------------ changes
+    @property
+    def elements(self) -> tuple[Element, ...]:
+        """The arguments after the changes, for code that isn't laid out as the call is."""
+        return tuple(map(self._element, self._arguments))
+
+    def drop(self, name: str) -> None:
+        """Leave an argument out; what stood behind it by position is passed by name."""
+        index = self._index(name)
+        if index is None:
+            return
+        rest = self._arguments[index + 1 :]
+        if not self._arguments[index].by_name:
+            rest = [_by_name(argument) for argument in rest]
+        self._arguments[index:] = rest
+
+    def put(
+        self, name: str, value: Part, *, instead_of: str | None = None, first: bool = False
+    ) -> None:
+        """Pass `value` as `name`: in its place or that of another one, else first or last."""
+        index = self._index(name)
+        if index is None and instead_of is not None:
+            index = self._index(instead_of)
+        if index is not None:
+            old = self._arguments[index]
+            key = old.key if old.name == name else Literal(name)
+            by_name = old.by_name or old.name != name
+            taken = replace(old.taken, with_value=False) if old.taken is not None else None
+            self._arguments[index] = _Argument(name, value, by_name, key=key, taken=taken)
+            return
+        new = _Argument(name, value, by_name=True, key=Literal(name))
+        at = sum(not a.by_name and a.stars != 2 for a in self._arguments)
+        self._arguments.insert(at if first else len(self._arguments), new)
+
+    def by_position(self, name: str, *, default: Part | None = None) -> None:
+        """Pass `name` (or the default) as the only argument by position, the others by name."""
+        self._arguments = [_by_name(argument) for argument in self._arguments]
+        index = self._index(name)
+        if index is not None:
+            old = self._arguments.pop(index)
+            moved = None if index else old.taken
+            self._arguments.insert(0, replace(old, by_name=False, taken=moved))
+        elif default is not None:
+            self._arguments.insert(0, _Argument(name, default, by_name=False))
+
+    def receiver_first(self, receiver: ast.expr) -> None:
+        """Pass the object whose method is called as the first argument of the new callee."""
+        taken = TakenFrom(0) if any(w.is_receiver for w in self._written) else None
+        value = Kept(self.module.span(receiver))
+        self._arguments.insert(0, _Argument(None, value, by_name=False, taken=taken))
+
+    def edit(self) -> RewriteArguments:
+        """The edit that makes the changes."""
+        taken = tuple(argument.taken for argument in self._arguments)
+        return RewriteArguments(self.module.span(self.node), self._code(), taken)
+
+    def _code(self) -> Code:
+        if self.callee is not None:
+            return call(self.callee, *self.elements)
+        if isinstance(self.node, ast.Call):
+            return call(Kept(self.module.span(self.node.func)), *self.elements)
+        items = [item for item in self.elements if isinstance(item, Item | Starred)]
+        return dictionary(*items)
+
+    def _index(self, name: str) -> int | None:
+        found = (i for i, a in enumerate(self._arguments) if a.name == name and not a.stars)
+        return next(found, None)
+
+    def _element(self, argument: _Argument) -> Element:
+        if argument.stars:
+            return Starred(argument.value, double=argument.stars == 2)
+        if self.callee is None and isinstance(self.node, ast.Dict):
+            assert argument.key is not None
+            return Item(argument.key, argument.value)
+        if argument.by_name:
+            assert argument.name is not None, "an item that no argument can be made of"
+            return Keyword(argument.name, argument.value)
+        return argument.value
 
 
-def _parts(node: ast.Call | ast.Dict) -> list[tuple[ast.expr | ast.keyword, str | None, ast.expr]]:
-    """Where each argument starts, its name and its value, in the order of the source."""
-    if isinstance(node, ast.Call):
-        found: list[tuple[ast.expr | ast.keyword, str | None, ast.expr]] = [
-            *((a, None, a) for a in node.args),
-            *((k, k.arg, k.value) for k in node.keywords),
-        ]
-        return sorted(found, key=lambda part: (part[0].lineno, part[0].col_offset))
-    return [
-        (key if key is not None else value, _string(key), value)
-        for key, value in zip(node.keys, node.values, strict=True)
-    ]
+def bind(
+    module: Module,
+    node: ast.Call | ast.Dict,
+    signature: Sequence[str] = (),
+    receiver: ast.expr | None = None,
+) -> Arguments:
+    """A view of the arguments of a call, or of the items of a dict display.
+
+    Args:
+        signature: the parameters that may be passed by position, in their order.
+        receiver: where a method is called; if through its class, as `FSDP.no_sync(model)`, the
+            receiver is none of the method's arguments.
+    """
+    if isinstance(node, ast.Dict):
+        written = [_item(key, value) for key, value in zip(node.keys, node.values, strict=True)]
+    else:
+        inside = receiver is not None and module.span(node.func).contains(module.span(receiver))
+        written = list(_passed(node, signature, None if inside else receiver))
+    return Arguments(module, node, written)
 
 
-def _string(node: ast.expr | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+def _item(key: ast.expr | None, value: ast.expr) -> _Written:
+    name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None
+    return _Written(name, value, by_name=True, stars=0 if key is not None else 2, key=key)
 
 
-def _closed(gap: str, opened: int) -> tuple[str, int]:
-    """`gap` without the parentheses that close around the value before it."""
-    while opened and gap.lstrip().startswith(")"):
-        gap, opened = gap.lstrip()[1:], opened - 1
-    return gap, opened
+def _passed(
+    node: ast.Call, signature: Sequence[str], receiver: ast.expr | None
+) -> Iterator[_Written]:
+    """The arguments of a call, in the order of the source; `receiver` is the first, if given."""
+    own = [argument for argument in node.args if argument is not receiver]
+    if receiver is not None:
+        yield _Written(None, receiver, by_name=False, is_receiver=True)
+    names = iter(signature)
+    rest: list[_Written] = []
+    for argument in own:
+        if isinstance(argument, ast.Starred):
+            names = iter(())
+            rest.append(_Written(None, argument.value, by_name=False, stars=1))
+        else:
+            rest.append(_Written(next(names, None), argument, by_name=False))
+    for keyword in node.keywords:
+        stars = 0 if keyword.arg is not None else 2
+        rest.append(_Written(keyword.arg, keyword.value, by_name=True, stars=stars))
+    yield from sorted(rest, key=lambda w: (w.value.lineno, w.value.col_offset))
+
+
+def _taken(module: Module, index: int, written: _Written) -> _Argument:
+    return _Argument(
+        written.name,
+        Kept(module.span(written.value)),
+        written.by_name,
+        written.stars,
+        Kept(module.span(written.key)) if written.key is not None else None,
+        TakenFrom(index),
+    )
+
+
+def _by_name(argument: _Argument) -> _Argument:
+    """`argument` passed by name, where its parameter is known."""
+    known = argument.name is not None and not argument.stars
+    return replace(argument, by_name=True) if known else argument

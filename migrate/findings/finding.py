@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from fsdp_migrate.findings.code import Kept, parts_of
+from fsdp_migrate.findings.code import Code, Kept, parts_of
 from fsdp_migrate.syntax.span import Span
 
 
@@ -59,6 +59,27 @@ class ReplaceExpression:
 
 
 @dataclass(frozen=True)
+class TakenFrom:
+    """Which argument of the source, counted from 0, an argument of the new call is."""
+
+    index: int
+    with_value: bool = True  # False: only its place is taken, the value is another
+
+
+@dataclass(frozen=True)
+class RewriteArguments:
+    """Make the call, or the dict display, at `span` that of `code`, which is a call or a display.
+
+    What is taken from the source keeps its lines and comments; `taken` says by argument of
+    the code where it stood, or None for a new one.  Those taken keep their order.
+    """
+
+    span: Span
+    code: Code
+    taken: tuple[TakenFrom | None, ...]
+
+
+@dataclass(frozen=True)
 class ReplaceStatement:
     """Put the statements of `code` (none, if it is `NOTHING`) in the place of the one at `span`.
 
@@ -97,7 +118,7 @@ class MoveStatement:
     below: Span
 
 
-Edit = ReplaceExpression | ReplaceStatement | InsertStatements | MoveStatement
+Edit = ReplaceExpression | RewriteArguments | ReplaceStatement | InsertStatements | MoveStatement
 
 
 def kept_by(edit: Edit) -> list[Span]:

@@ -7,14 +7,14 @@ import textwrap
 from dataclasses import replace
 
 from fsdp_migrate.findings.code import ALTERNATIVE, BODY, Code, Hole, Kept
-from fsdp_migrate.findings.finding import Edit, MoveStatement, ReplaceExpression
+from fsdp_migrate.findings.finding import Edit, MoveStatement, ReplaceExpression, RewriteArguments
 
 _HOLE = re.compile(r"\{(\d+|body)\}")
 
 
 def typed(edit: Edit) -> Edit:
     """`edit` with its text as a template."""
-    if isinstance(edit, MoveStatement) or not isinstance(edit.code, str):
+    if isinstance(edit, MoveStatement | RewriteArguments) or not isinstance(edit.code, str):
         return edit
     if edit.code == "{orelse}":
         return replace(edit, code=ALTERNATIVE)

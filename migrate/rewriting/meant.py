@@ -34,6 +34,7 @@ from fsdp_migrate.findings.finding import (
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
+    RewriteArguments,
 )
 from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.syntax.module import Module
@@ -58,7 +59,7 @@ class _Builder:
     module: Module
     edits: tuple[Edit, ...]
     spelling: Spelling
-    expressions: dict[Span, ReplaceExpression] = field(default_factory=dict)
+    expressions: dict[Span, ReplaceExpression | RewriteArguments] = field(default_factory=dict)
     statements: dict[Start, ReplaceStatement] = field(default_factory=dict)
     inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
     moves: dict[Start, MoveStatement] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class _Builder:
         for edit in self.edits:
             start = (edit.span.line, edit.span.col)
             self.lines.append((edit.span.line, edit.span.end_line))
-            if isinstance(edit, ReplaceExpression):
+            if isinstance(edit, ReplaceExpression | RewriteArguments):
                 self.expressions[edit.span] = edit
             elif isinstance(edit, ReplaceStatement):
                 self.statements[start] = edit

@@ -12,7 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Name, Part, Variable, parts_of
-from fsdp_migrate.findings.finding import Edit, Import, MoveStatement, ReplaceStatement
+from fsdp_migrate.findings.finding import (
+    Edit,
+    Import,
+    MoveStatement,
+    ReplaceStatement,
+    RewriteArguments,
+)
 from fsdp_migrate.findings.spelling import local_name, torch_path
 from fsdp_migrate.syntax.module import Module
 
@@ -67,7 +73,9 @@ def _fresh(name: str, module: Module) -> str:
 
 def _renamed(edit: Edit, others: Mapping[str, str]) -> Edit:
     """`edit` with other names in its template, keyword arguments left alone."""
-    if not others or isinstance(edit, MoveStatement) or not isinstance(edit.code, str):
+    if not others or isinstance(edit, MoveStatement | RewriteArguments):
+        return edit
+    if not isinstance(edit.code, str):
         return edit
     words = "|".join(map(re.escape, others))
     pattern = rf"(?<![\w.\"'])(?:{words})(?![\w\"'])(?!\s*=(?!=))"

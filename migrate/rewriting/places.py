@@ -15,6 +15,7 @@ from fsdp_migrate.findings.finding import (
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
+    RewriteArguments,
     kept_by,
 )
 from fsdp_migrate.syntax.span import Span
@@ -35,7 +36,7 @@ class Places:
     """
 
     edits: tuple[Edit, ...]
-    expressions: dict[Span, ReplaceExpression] = field(default_factory=dict)
+    expressions: dict[Span, ReplaceExpression | RewriteArguments] = field(default_factory=dict)
     statements: dict[Start, ReplaceStatement] = field(default_factory=dict)
     inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
     moves: dict[Start, MoveStatement] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Places:
         self.kept = frozenset(span for edit in self.edits for span in kept_by(edit))
         for edit in self.edits:
             start = (edit.span.line, edit.span.col)
-            if isinstance(edit, ReplaceExpression):
+            if isinstance(edit, ReplaceExpression | RewriteArguments):
                 if self.expressions.setdefault(edit.span, edit) != edit:
                     raise EditError(f"two edits of the expression at {edit.span}")
             elif isinstance(edit, ReplaceStatement):

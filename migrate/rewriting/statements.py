@@ -16,8 +16,10 @@ from fsdp_migrate.findings.finding import (
     InsertStatements,
     ReplaceExpression,
     ReplaceStatement,
+    RewriteArguments,
 )
 from fsdp_migrate.findings.spelling import Spelling
+from fsdp_migrate.rewriting.argument_lists import rewritten
 from fsdp_migrate.rewriting.comments import (
     Statement,
     alternative,
@@ -104,9 +106,14 @@ class _Renderer(cst.CSTTransformer):
         self.updated[span] = node
         return cast(cst.CSTNodeT, node)
 
-    def _expression(self, edit: ReplaceExpression, old: cst.BaseExpression) -> cst.BaseExpression:
+    def _expression(
+        self, edit: ReplaceExpression | RewriteArguments, old: cst.BaseExpression
+    ) -> cst.BaseExpression:
         self.made.add(edit)
-        new = self.fragments.expression(edit.code)
+        if isinstance(edit, RewriteArguments):
+            new = rewritten(edit, old, self.fragments)
+        else:
+            new = self.fragments.expression(edit.code)
         if self.quotes:
             new = requoted(new, self.quotes[-1])
         if old.lpar and not new.lpar:

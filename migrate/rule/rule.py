@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Value, Wrapped
+from fsdp_migrate.findings.arguments import Arguments, bind
+from fsdp_migrate.findings.code import Part
 from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.before_wrap import Order
@@ -78,6 +80,19 @@ class Use:
     def certain(self) -> bool:
         """Whether the receiver is an FSDP model and nothing else."""
         return bool(self.wraps) and not self.others
+
+    def arguments(self, signature: Sequence[str] = ()) -> Arguments:
+        """The arguments of the call, to ask for and to change; the receiver is none of them."""
+        assert self.call is not None
+        return bind(self.module, self.call, signature, self.receiver)
+
+    def as_function(self, callee: Part, signature: Sequence[str] = ()) -> Arguments:
+        """The call of a method as one of the function `callee`, which takes the receiver first."""
+        assert self.receiver is not None
+        arguments = self.arguments(signature)
+        arguments.callee = callee
+        arguments.receiver_first(self.receiver)
+        return arguments
 
 
 Check = Callable[[Use, "Facts"], Iterable[Finding]]

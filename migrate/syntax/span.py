@@ -17,12 +17,19 @@ class Span:
     end_line: int
     end_col: int
 
+    @property
+    def start(self) -> tuple[int, int]:
+        """Where it begins."""
+        return self.line, self.col
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """Where it ends."""
+        return self.end_line, self.end_col
+
     def contains(self, other: Span) -> bool:
         """Whether `other` lies within this range."""
-        return (self.line, self.col) <= (other.line, other.col) and (
-            other.end_line,
-            other.end_col,
-        ) <= (self.end_line, self.end_col)
+        return self.start <= other.start and other.end <= self.end
 
 
 @cache

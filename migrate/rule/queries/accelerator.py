@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.values import NONE, Result, Unknown, constants, symbols
-from fsdp_migrate.findings.arguments import Arguments
+from fsdp_migrate.findings.text_arguments import Arguments
 from fsdp_migrate.rule.rule import Facts, Use
 from fsdp_migrate.syntax.module import Module
 
