@@ -341,10 +341,10 @@ def _distance(node: ast.stmt) -> int:
     return 1
 
 
-def _sort_key(need: Import) -> tuple[str, str, str]:
+def _sort_key(need: Import) -> tuple[str, str, str, str]:
     name = need.name or ""
     order = "0" if name.isupper() else "1" if name[:1].isupper() else "2"
-    return need.module, order, name
+    return need.module, order, name, need.alias or ""
 
 
 def _lines(imports: Iterable[Import], indent: int) -> list[str]:
