@@ -47,7 +47,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         plan.comm_hook is call for plan in facts.plans.values() if plan.native and call is not None
     )
     if call is not None and _is_whole(statement, call) and (taken or (plain and plain == names)):
-        name = names.pop() if names else "the hook"
+        name = min(names) if names else "the hook"
         message = (
             f"{name} becomes MixedPrecisionPolicy(reduce_dtype=...) of the wrap"
             if taken

@@ -213,7 +213,7 @@ def _names(order: Order, early: Early, call: ast.Call) -> Iterator[tuple[str, Fr
     while frame is not None:
         statement = frame.statement
         own = isinstance(statement, ast.Assign) and statement.value is call
-        for path in binds(statement):
+        for path in sorted(binds(statement)):
             if own or any(
                 order.solver.value(node) & made
                 for node in ast.walk(frame.module.tree)
