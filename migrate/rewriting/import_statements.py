@@ -51,11 +51,11 @@ def is_about_fsdp(node: ast.stmt) -> bool:
     )
 
 
-def order(need: Import) -> tuple[str, str, str]:
+def order(need: Import) -> tuple[str, str, str, str]:
     """The key by which names are sorted: constants, classes, then the rest."""
     name = need.name or ""
     kind = "0" if name.isupper() else "1" if name[:1].isupper() else "2"
-    return need.module, kind, name
+    return need.module, kind, name, need.alias or ""
 
 
 def statements(

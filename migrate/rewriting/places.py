@@ -98,6 +98,8 @@ class Places:
             if span in self.expressions or span in self.kept:
                 self.spans[node] = span
                 self.original[span] = node
+            if isinstance(node, cst.Call) and len(node.args) == 1:
+                self._index_generator(node.args[0].value, span)
             if span in self.expressions:
                 yield self.expressions[span]
         elif isinstance(node, cst.BaseSmallStatement | cst.BaseCompoundStatement):
@@ -106,6 +108,15 @@ class Places:
                 yield from self.inserts.get(start, ())
             if start in self.statements:
                 yield self.statements[start]
+
+    def _index_generator(self, node: cst.BaseExpression, call: Span) -> None:
+        """Remember the generator in `f(x for x in y)`: to `ast` the parentheses are its own."""
+        if isinstance(node, cst.GeneratorExp) and not node.lpar:
+            for span in self.kept:
+                same_end = (span.end_line, span.end_col) == (call.end_line, call.end_col)
+                if span != call and same_end and call.contains(span):
+                    self.spans[node] = span
+                    self.original[span] = node
 
     def _note_quiet(self, node: cst.CSTNode, first: int, last: int) -> None:
         """Remember a statement (from line `first`, its decorators included) without any edit."""
