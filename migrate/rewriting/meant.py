@@ -309,15 +309,18 @@ class _Filled(ast.NodeTransformer):
 
 
 def _found(module: Module, spans: set[Span]) -> dict[Span, ast.expr]:
-    """The expressions at `spans`."""
+    """The expressions at `spans`: the outermost, where a part has the place of the whole.
+
+    Before Python 3.12 the parts of an f-string say that they are where the string is.
+    """
     lines = {span.line for span in spans}
-    return {
-        span: node
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.expr)
-        and node.lineno in lines
-        and (span := module.span(node)) in spans
-    }
+    found: dict[Span, ast.expr] = {}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.expr) and node.lineno in lines:
+            span = module.span(node)
+            if span in spans:
+                found.setdefault(span, node)
+    return found
 
 
 def _copied(node: _Node, changed: Mapping[str, object]) -> _Node:

@@ -76,6 +76,8 @@ class Places:
         found: set[Edit] = set()
         for node, place in positions.items():
             start, end = place.start, place.end
+            if isinstance(node, cst.GeneratorExp) and node.lpar:  # they are its own, to `ast`
+                start, end = positions[node.lpar[-1]].start, positions[node.rpar[0]].end
             found.update(self._index(node, Span(start.line, start.column, end.line, end.column)))
             decorators = getattr(node, "decorators", ())
             first = positions[decorators[0]].start.line if decorators else start.line
