@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fsdp_migrate.findings.code import Name, Variable
 from fsdp_migrate.findings.finding import Import
-from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.module import Module, scope_nodes
 
 
 class Spelling(Protocol):
@@ -20,40 +20,45 @@ class Spelling(Protocol):
         """The same for a builtin."""
 
 
-def local_name(module: Module, dotted: str, name: str) -> str | None:
-    """By what `module` already calls `dotted.name` at its top level, or None."""
-    for node in module.tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == dotted and not node.level:
-            for alias in node.names:
-                if alias.name == name:
-                    return alias.asname or alias.name
-    return None
+def local_names(module: Module, dotted: str, name: str) -> list[str]:
+    """What `module` calls `dotted.name` by its imports outside of functions, in their order."""
+    return [
+        alias.asname or alias.name
+        for node in scope_nodes(module.tree)
+        if isinstance(node, ast.ImportFrom) and node.module == dotted and not node.level
+        for alias in node.names
+        if alias.name == name
+    ]
 
 
-def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:
-    """How `module` spells a torch module such as `torch.distributed`, and the import to add.
+def torch_paths(module: Module, dotted: str) -> list[str]:
+    """How `module` can spell a torch module such as `torch.distributed`, the shortest way first.
 
     Takes `import torch.distributed as dist`, `from torch import nn` and plain `import torch`
     as they come, so that the result reads like the code around it.
     """
-    best: str | None = None
+    found: list[str] = []
     for node in module.tree.body:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.asname and (dotted == alias.name or dotted.startswith(alias.name + ".")):
-                    best = _longer(best, alias.asname + dotted[len(alias.name) :])
+                    found.append(alias.asname + dotted[len(alias.name) :])
                 elif alias.asname is None and alias.name.split(".")[0] == dotted.split(".")[0]:
-                    best = best or dotted
+                    found.append(dotted)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 if dotted == full or dotted.startswith(full + "."):
-                    best = _longer(best, (alias.asname or alias.name) + dotted[len(full) :])
-    if best is not None:
-        return best, None
-    return dotted, Import(dotted.split(".")[0])
+                    found.append((alias.asname or alias.name) + dotted[len(full) :])
+    return sorted(dict.fromkeys(found), key=lambda path: path.count("."))
 
 
-def _longer(old: str | None, new: str) -> str:
-    """The spelling with fewer dots: the one that the file has taken most trouble over."""
-    return new if old is None or new.count(".") < old.count(".") else old
+def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:
+    """The shortest of these, and the import to add if there is none."""
+    paths = torch_paths(module, dotted)
+    return (paths[0], None) if paths else (dotted, Import(dotted.split(".")[0]))
+
+
+def local_name(module: Module, dotted: str, name: str) -> str | None:
+    """The first of these, or None."""
+    return next(iter(local_names(module, dotted, name)), None)

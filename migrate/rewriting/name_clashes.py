@@ -1,86 +1,32 @@
-"""Names that edits bring into a file, kept apart from those that the file gives to other things.
+"""Names for what new code names, apart from those that the file gives to things of its own.
 
 `optim_state_dict = FSDP.optim_state_dict(model, optim)` must not become a variable that calls
-itself, nor may a function of the user's called `fully_shard` take the place of PyTorch's.
+itself, nor may a function of the user's called `fully_shard` take the place of PyTorch's.  What
+the user wrote keeps its names: only a `Name` or a `Variable` of new code is ever called otherwise.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Name, Part, Variable, parts_of
-from fsdp_migrate.findings.finding import (
-    Edit,
-    Import,
-    MoveStatement,
-    ReplaceStatement,
-    RewriteArguments,
+from fsdp_migrate.findings.finding import Edit, Import, MoveStatement, ReplaceStatement
+from fsdp_migrate.findings.spelling import local_names, torch_paths
+from fsdp_migrate.syntax.module import Module, scope_nodes
+from fsdp_migrate.syntax.span import Span
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_NAMED = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.ExceptHandler,
+    ast.MatchAs,
+    ast.MatchStar,
 )
-from fsdp_migrate.findings.spelling import local_name, torch_path
-from fsdp_migrate.syntax.module import Module
-
-
-def apart(
-    module: Module, edits: Iterable[Edit], needs: Iterable[Import]
-) -> tuple[list[Edit], set[Import]]:
-    """`edits` and `needs`, with other names where `module` uses one for something of its own."""
-    taken = _own_names(module)
-    present = _imported(module)
-    others: dict[str, str] = {}
-    renamed: set[Import] = set()
-    for need in needs:
-        clash = need.name is not None and need.alias is None and need.local in taken
-        if clash and (need.module, need.name) not in present:
-            others[need.local] = _fresh(need.local, module)
-            need = replace(need, alias=others[need.local])
-        renamed.add(need)
-    return [_renamed(edit, others) for edit in edits], renamed
-
-
-def _own_names(module: Module) -> set[str]:
-    """The names that anything but an import binds, in any scope that functions see."""
-    names: set[str] = set()
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            if not isinstance(module.scope(node), ast.ClassDef):
-                names.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if not isinstance(module.scope(node), ast.ClassDef):
-                names.add(node.name)
-    return names
-
-
-def _imported(module: Module) -> set[tuple[str, str]]:
-    return {
-        (node.module or "", alias.name)
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-
-
-def _fresh(name: str, module: Module) -> str:
-    name = f"fsdp_{name}"
-    while name in module.bound_names:
-        name = f"_{name}"
-    return name
-
-
-def _renamed(edit: Edit, others: Mapping[str, str]) -> Edit:
-    """`edit` with other names in its template, keyword arguments left alone."""
-    if not others or isinstance(edit, MoveStatement | RewriteArguments):
-        return edit
-    if not isinstance(edit.code, str):
-        return edit
-    words = "|".join(map(re.escape, others))
-    pattern = rf"(?<![\w.\"'])(?:{words})(?![\w\"'])(?!\s*=(?!=))"
-    template = re.sub(pattern, lambda found: others[found[0]], edit.code)
-    return replace(edit, code=template)
 
 
 @dataclass(frozen=True)
@@ -102,95 +48,184 @@ class FileSpelling:
 
 def spell(module: Module, edits: Iterable[Edit]) -> FileSpelling:
     """Names for all that the code of `edits` names, apart from those that `module` gives away."""
-    every = list(edits)
-    codes = [edit.code for edit in every if not isinstance(edit, MoveStatement)]
-    parts = [part for code in codes if not isinstance(code, str) for part in parts_of(code)]
-    taken = _own_names(module)
-    gone = _names_that_go(module, every)
-    names: dict[Name | Variable, str] = {}
-    imports: set[Import] = set()
-    for part in dict.fromkeys(parts):
-        if isinstance(part, Name):
-            names[part], needs = _spelled(module, part, taken)
-            imports |= needs
-        elif isinstance(part, Variable) and not part.in_comprehension:
-            names[part] = _free(part.names, module.bound_names - gone)
-        elif isinstance(part, Variable):
-            names[part] = _free(part.names, _read_beside(module, part, codes))
-    own = {name for part in parts if isinstance(part, Code) for name in part.parsed.builtins}
-    shadowed = {name: f"builtins.{name}" for name in own & taken}
-    imports |= {Import("builtins")} if shadowed else set()
-    return FileSpelling(names, shadowed, frozenset(imports))
+    return _Speller(module, list(edits)).spelling()
 
 
-def _spelled(module: Module, name: Name, taken: set[str]) -> tuple[str, set[Import]]:
-    if name.qualified:
-        path, need = torch_path(module, name.module)
-        return f"{path}.{name.name}", {need} - {None} if need else set()
-    local = local_name(module, name.module, name.name)
-    if local is not None and local not in taken:
-        return local, {Import(name.module, name.name, local if local != name.name else None)}
-    if name.name in taken | _imported_otherwise(module, name):
-        other = _fresh(name.name, module)
-        return other, {Import(name.module, name.name, other)}
-    return name.name, {Import(name.module, name.name)}
+class _Speller:
+    """Finds out what each name has to differ from: what is visible where it is used."""
+
+    def __init__(self, module: Module, edits: list[Edit]) -> None:
+        self.module = module
+        self.edits = edits
+        self.visible: dict[Name | Variable | str, set[str]] = {}  # by what is to be spelled
+        self.read: dict[Variable, set[str]] = {}  # beside the variable of a comprehension
+        for edit in edits:
+            if not isinstance(edit, MoveStatement):
+                self._look(edit.span, list(parts_of(edit.code)))
+
+    def _look(self, span: Span, parts: list[Part]) -> None:
+        """Note what is visible at the place of an edit, for all that its code names."""
+        taken = self._own_names_at(span)
+        for part in parts:
+            if isinstance(part, Name | Variable):
+                self.visible.setdefault(part, set()).update(taken)
+            elif isinstance(part, Code):
+                for name in part.parsed.builtins:
+                    self.visible.setdefault(name, set()).update(taken)
+            if isinstance(part, Variable) and part.in_comprehension:
+                self.read.setdefault(part, set()).update(self._read_by(parts))
+
+    def spelling(self) -> FileSpelling:
+        """Everything spelled."""
+        names: dict[Name | Variable, str] = {}
+        imports: set[Import] = set()
+        for part, taken in self.visible.items():
+            if isinstance(part, Name):
+                names[part], need = self._named(part, taken)
+                imports |= {need} if need is not None else set()
+            elif isinstance(part, Variable):
+                names[part] = _free(part.names, self.read.get(part, self._bound))
+        hidden = {n for n, taken in self.visible.items() if isinstance(n, str) and n in taken}
+        shadowed = {name: f"builtins.{name}" for name in sorted(hidden)}
+        imports |= {Import("builtins")} if hidden else set()
+        return FileSpelling(names, shadowed, frozenset(imports))
+
+    # ------------------------------------------------------------------ names of libraries
+    def _named(self, name: Name, taken: Collection[str]) -> tuple[str, Import | None]:
+        return self._qualified(name, taken) if name.qualified else self._imported(name, taken)
+
+    def _imported(self, name: Name, taken: Collection[str]) -> tuple[str, Import | None]:
+        """A name that is imported with `from`: as it is already, or so that nothing clashes."""
+        present = local_names(self.module, name.module, name.name)
+        for local in present:
+            if local not in taken or local in self._imported_outside:
+                return local, _import(name, local)
+        clashes = name.name in taken or name.name in self._bound_by_other_imports(name)
+        local = self._fresh(name.name) if clashes else name.name
+        return local, _import(name, local)
+
+    def _qualified(self, name: Name, taken: Collection[str]) -> tuple[str, Import | None]:
+        """A name that is spelled with its module in front, by a way that nothing hides."""
+        for path in torch_paths(self.module, name.module):
+            if path.partition(".")[0] not in taken:
+                return f"{path}.{name.name}", None
+        head = name.module.partition(".")[0]
+        if head not in taken:
+            return f"{name.module}.{name.name}", Import(head)
+        alias = self._fresh(name.module.rpartition(".")[2])
+        return f"{alias}.{name.name}", Import(name.module, None, alias)
+
+    def _fresh(self, name: str) -> str:
+        name = f"fsdp_{name}"
+        while name in self.module.bound_names:
+            name = f"_{name}"
+        return name
+
+    @cached_property
+    def _imported_outside(self) -> frozenset[str]:
+        """The names that imports bind outside of functions, and no function binds otherwise."""
+        inside = {
+            name
+            for node in ast.walk(self.module.tree)
+            if isinstance(node, _Function)
+            for name in _bound_in(node)
+        }
+        return (
+            frozenset(
+                alias.asname or alias.name
+                for node in scope_nodes(self.module.tree)
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            )
+            - inside
+        )
+
+    def _bound_by_other_imports(self, name: Name) -> set[str]:
+        """The names that imports of other things bind, but for those that stand in for `name`."""
+        return {
+            alias.asname or alias.name.partition(".")[0]
+            for node in ast.walk(self.module.tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+            if not (isinstance(node, ast.ImportFrom) and node.module == name.module)
+            and not any(isinstance(a, ast.ExceptHandler) for a in self.module.ancestors(node))
+        }
+
+    # ------------------------------------------------------------------ names of the file
+    def _own_names_at(self, span: Span) -> set[str]:
+        """The names that are visible at `span` and bound by anything but an import."""
+        names = set(self._outside)
+        for function, bound in self._functions:
+            if function.contains(span):
+                names |= bound
+        return names
+
+    @cached_property
+    def _outside(self) -> frozenset[str]:
+        """The names that the module binds outside of functions and classes."""
+        return frozenset(_bound_in(self.module.tree))
+
+    @cached_property
+    def _functions(self) -> list[tuple[Span, frozenset[str]]]:
+        return [
+            (self.module.span(node), frozenset(_bound_in(node)))
+            for node in ast.walk(self.module.tree)
+            if isinstance(node, _Function)
+        ]
+
+    @cached_property
+    def _bound(self) -> frozenset[str]:
+        """All names that are bound anywhere, but for those that only what is removed binds."""
+        removed = [
+            edit.span
+            for edit in self.edits
+            if isinstance(edit, ReplaceStatement) and edit.code == NOTHING
+        ]
+        if not removed:
+            return self.module.bound_names
+        bound: dict[str, bool] = {}  # whether only removed statements bind it
+        for node in ast.walk(self.module.tree):
+            for name in _bound_by(node):
+                inside = any(span.contains(self.module.span(node)) for span in removed)
+                bound[name] = bound.get(name, True) and inside
+        return self.module.bound_names - {name for name, gone in bound.items() if gone}
+
+    def _read_by(self, parts: Iterable[Part]) -> set[str]:
+        """The names that kept expressions read."""
+        kept = [part.span for part in parts if isinstance(part, Kept)]
+        return {
+            node.id
+            for node in ast.walk(self.module.tree)
+            if isinstance(node, ast.Name)
+            and any(span.contains(self.module.span(node)) for span in kept)
+        }
 
 
-def _imported_otherwise(module: Module, name: Name) -> set[str]:
-    """The names that imports of other things bind."""
-    return {
-        alias.asname or alias.name.partition(".")[0]
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-        if not (isinstance(node, ast.ImportFrom) and node.module == name.module)
-        and not _falls_back(module, node)
-    }
-
-
-def _falls_back(module: Module, node: ast.stmt) -> bool:
-    """Whether an import stands in a handler of the failure of another one."""
-    return any(isinstance(around, ast.ExceptHandler) for around in module.ancestors(node))
+def _import(name: Name, local: str) -> Import:
+    return Import(name.module, name.name, local if local != name.name else None)
 
 
 def _free(names: tuple[str, ...], taken: Collection[str]) -> str:
-    found = next((name for name in names if name not in taken), None)
-    name = found or names[0]
+    """The first of `names` that isn't taken, or the first of all with a prefix."""
+    name = next((name for name in names if name not in taken), names[0])
     while name in taken:
         name = f"fsdp_{name}"
     return name
 
 
-def _names_that_go(module: Module, edits: Iterable[Edit]) -> set[str]:
-    """The names that only statements bind which the edits remove."""
-    spans = [e.span for e in edits if isinstance(e, ReplaceStatement) and e.code in ("", NOTHING)]
-    bound: dict[str, list[bool]] = {}
-    for node in ast.walk(module.tree):
-        for name in _bound_by(node):
-            inside = any(span.contains(module.span(node)) for span in spans)
-            bound.setdefault(name, []).append(inside)
-    return {name for name, inside in bound.items() if all(inside)} if spans else set()
+def _bound_in(scope: ast.Module | _Function) -> Iterator[str]:
+    """The names that are bound in a scope itself, imports apart."""
+    if not isinstance(scope, ast.Module):
+        yield from (node.arg for node in ast.walk(scope.args) if isinstance(node, ast.arg))
+    for node in scope_nodes(scope):
+        yield from _bound_by(node)
 
 
 def _bound_by(node: ast.AST) -> Iterator[str]:
+    """The names that `node` itself binds."""
     if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
         yield node.id
     elif isinstance(node, ast.arg):
         yield node.arg
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    elif isinstance(node, _NAMED) and node.name is not None:
         yield node.name
-
-
-def _read_beside(module: Module, wanted: Variable, codes: Iterable[Part | str]) -> set[str]:
-    """The names that kept expressions read in code that has the variable of a comprehension."""
-    names: set[str] = set()
-    for code in codes:
-        if isinstance(code, str) or wanted not in list(parts_of(code)):
-            continue
-        kept = [part.span for part in parts_of(code) if isinstance(part, Kept)]
-        names |= {
-            node.id
-            for node in ast.walk(module.tree)
-            if isinstance(node, ast.Name) and any(s.contains(module.span(node)) for s in kept)
-        }
-    return names

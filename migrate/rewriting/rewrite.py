@@ -21,9 +21,9 @@ from fsdp_migrate.findings.finding import (
 from fsdp_migrate.rewriting.check import problem
 from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_elsewhere
 from fsdp_migrate.rewriting.imports import import_edits
-from fsdp_migrate.rewriting.legacy import typed
+from fsdp_migrate.rewriting.legacy import apart, typed
 from fsdp_migrate.rewriting.meant import meant
-from fsdp_migrate.rewriting.name_clashes import FileSpelling, apart, spell
+from fsdp_migrate.rewriting.name_clashes import FileSpelling, spell
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
