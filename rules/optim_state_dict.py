@@ -74,7 +74,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         return
     model = _model(use, facts)
     units = facts.units(facts.solver.wrapped(facts.value(model))) if model else frozenset()
-    if use.call is not None and facts.contexts.is_native(facts.solver.modes_at(use.call)):
+    if use.call is not None and facts.modes.is_native(facts.solver.modes_at(use.call)):
         if name == "optim_state_dict":
             edit = _native_get(use, facts)
             if edit is not None:
@@ -161,7 +161,7 @@ def _native_get(use: Use, facts: Facts) -> ReplaceExpression | None:
     given |= {k.arg: k.value for k in call.keywords if k.arg}
     if set(given) != {"model", "optim"} or len(call.args) + len(call.keywords) != 2:
         return None
-    setting = facts.contexts.setting(facts.solver.modes_at(call))
+    setting = facts.modes.setting(facts.solver.modes_at(call))
     if setting is None or not _certain(given["model"], facts):
         return None
     if not _stateful(given["optim"], facts):
@@ -278,7 +278,7 @@ def _schedules(facts: Facts) -> bool:
 def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Finding:
     module = use.module
     assert use.call is not None
-    setting = facts.contexts.setting(facts.solver.modes_at(use.call))
+    setting = facts.modes.setting(facts.solver.modes_at(use.call))
     plans = [facts.plan(w) for w in facts.solver.wrapped(facts.value(load.model))]
     flat = any(plan is None or plan.flat_parameters for plan in plans)
     # Only a full state that flat parameters have left behind shares its `step` tensors.

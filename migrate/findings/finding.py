@@ -84,6 +84,22 @@ class InsertStatements:
 
 
 @dataclass(frozen=True)
+class LeaveContext:
+    """Take the item whose context is the expression at `span` out of its `with` statement.
+
+    The statements of `before` stand above the body then, those of `after` below it, in a
+    `finally` where one item of the statement is `guarded`.  Items are taken out one by one: what
+    the rules want of one `with` statement is put together.  The body and the other items stay,
+    edits inside them included; a `with` statement without any item left is its body.
+    """
+
+    span: Span
+    before: Part | None = None
+    after: Part | None = None
+    guarded: bool = False
+
+
+@dataclass(frozen=True)
 class MoveStatement:
     """Take the statement at `span` below the one at `below`, a later one of the same block.
 
@@ -95,7 +111,14 @@ class MoveStatement:
     below: Span
 
 
-Edit = ReplaceExpression | ReplaceStatement | InsertStatements | MoveStatement
+Edit = ReplaceExpression | ReplaceStatement | InsertStatements | LeaveContext | MoveStatement
+
+
+def codes(edit: Edit) -> tuple[Part | str, ...]:
+    """The new code that an edit brings in."""
+    if isinstance(edit, LeaveContext):
+        return tuple(part for part in (edit.before, edit.after) if part is not None)
+    return () if isinstance(edit, MoveStatement) else (edit.code,)
 
 
 @dataclass(frozen=True)

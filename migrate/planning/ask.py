@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.lowering.state_dict_modes import find_contexts, settle
+from fsdp_migrate.lowering.state_dict_modes import OpenModes, find_modes, settled
 from fsdp_migrate.lowering.wrap_call import plan_wraps
 from fsdp_migrate.rule.registry import (
     all_rules,
@@ -33,11 +33,11 @@ IGNORE = re.compile(r"#\s*fsdp-migrate:\s*ignore(?:\[([^\]]*)\])?")
 def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     """Everything that the rules have to say about `project`, whole units or nothing."""
     solver = analyse(project)
-    facts = Facts(solver, options, plan_wraps(solver), find_contexts(solver))
+    facts = Facts(solver, options, plan_wraps(solver), find_modes(solver))
     facts.uses = list(find_uses(solver, frozenset(owners_of_methods()), owned_symbols()))
-    absorbed = {node for use in facts.uses for node in _absorbed(use, facts)}
-    facts.uses = [use for use in facts.uses if use.node not in absorbed]
-    _settle_contexts(facts)
+    facts.modes = settled(facts.modes, _calls_in_modes(facts))
+    replaced = {node for use in facts.uses for node in _replaced(use, facts)}
+    facts.uses = [use for use in facts.uses if use.node not in replaced]
     findings: list[Finding] = []
     for use in facts.uses:
         findings.extend(_ask(use, facts))
@@ -79,17 +79,16 @@ def _ignored(item: Finding, facts: Facts) -> bool:
     return codes is None or item.code in {code.strip() for code in codes.split(",")}
 
 
-def _absorbed(use: Use, facts: Facts) -> Iterable[ast.AST]:
+def _replaced(use: Use, facts: Facts) -> Iterable[ast.AST]:
     """What the fix of a library's name will take the place of."""
     if use.receiver is None:
         for rule in owners_of_symbol(use.name):
-            if rule.absorbs is not None:
-                yield from rule.absorbs(use, facts)
+            if rule.replaces is not None:
+                yield from rule.replaces(use, facts)
 
 
-def _settle_contexts(facts: Facts) -> None:
-    """Decide which state-dict contexts go; the calls inside them say whether they can."""
-    calls = []
+def _calls_in_modes(facts: Facts) -> Iterator[tuple[OpenModes, bool]]:
+    """The calls that depend on a state-dict mode, and whether they can do without."""
     for use in facts.uses:
         rules = (
             [owners_of_methods()[use.name]]
@@ -98,9 +97,7 @@ def _settle_contexts(facts: Facts) -> None:
         )
         for rule in rules:
             if rule.lowerable is not None and use.call is not None:
-                open_modes = facts.solver.modes_at(use.call)
-                calls.append((open_modes, rule.lowerable(use, facts)))
-    settle(facts.contexts, calls)
+                yield facts.solver.modes_at(use.call), rule.lowerable(use, facts)
 
 
 def _ask(use: Use, facts: Facts) -> Iterable[Finding]:

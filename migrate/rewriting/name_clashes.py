@@ -12,7 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Name, Part, Variable, parts_of
-from fsdp_migrate.findings.finding import Edit, Import, MoveStatement, ReplaceStatement
+from fsdp_migrate.findings.finding import (
+    Edit,
+    Import,
+    LeaveContext,
+    MoveStatement,
+    ReplaceStatement,
+    codes,
+)
 from fsdp_migrate.findings.spelling import local_name, torch_path
 from fsdp_migrate.syntax.module import Module
 
@@ -67,7 +74,9 @@ def _fresh(name: str, module: Module) -> str:
 
 def _renamed(edit: Edit, others: Mapping[str, str]) -> Edit:
     """`edit` with other names in its template, keyword arguments left alone."""
-    if not others or isinstance(edit, MoveStatement) or not isinstance(edit.code, str):
+    if not others or isinstance(edit, MoveStatement | LeaveContext):
+        return edit
+    if not isinstance(edit.code, str):
         return edit
     words = "|".join(map(re.escape, others))
     pattern = rf"(?<![\w.\"'])(?:{words})(?![\w\"'])(?!\s*=(?!=))"
@@ -95,8 +104,8 @@ class FileSpelling:
 def spell(module: Module, edits: Iterable[Edit]) -> FileSpelling:
     """Names for all that the code of `edits` names, apart from those that `module` gives away."""
     every = list(edits)
-    codes = [edit.code for edit in every if not isinstance(edit, MoveStatement)]
-    parts = [part for code in codes if not isinstance(code, str) for part in parts_of(code)]
+    new = [code for edit in every for code in codes(edit)]
+    parts = [part for code in new if not isinstance(code, str) for part in parts_of(code)]
     taken = _own_names(module)
     gone = _names_that_go(module, every)
     names: dict[Name | Variable, str] = {}
@@ -108,7 +117,7 @@ def spell(module: Module, edits: Iterable[Edit]) -> FileSpelling:
         elif isinstance(part, Variable) and not part.in_comprehension:
             names[part] = _free(part.names, module.bound_names - gone)
         elif isinstance(part, Variable):
-            names[part] = _free(part.names, _read_beside(module, part, codes))
+            names[part] = _free(part.names, _read_beside(module, part, new))
     own = {name for part in parts if isinstance(part, Code) for name in part.parsed.builtins}
     shadowed = {name: f"builtins.{name}" for name in own & taken}
     imports |= {Import("builtins")} if shadowed else set()
@@ -173,10 +182,10 @@ def _bound_by(node: ast.AST) -> Iterator[str]:
         yield node.name
 
 
-def _read_beside(module: Module, wanted: Variable, codes: Iterable[Part | str]) -> set[str]:
+def _read_beside(module: Module, wanted: Variable, new: Iterable[Part | str]) -> set[str]:
     """The names that kept expressions read in code that has the variable of a comprehension."""
     names: set[str] = set()
-    for code in codes:
+    for code in new:
         if isinstance(code, str) or wanted not in list(parts_of(code)):
             continue
         kept = [part.span for part in parts_of(code) if isinstance(part, Kept)]

@@ -14,9 +14,10 @@ from fsdp_migrate.findings.finding import (
     Edit,
     Finding,
     Import,
-    MoveStatement,
+    LeaveContext,
     ReplaceStatement,
     Tier,
+    codes,
 )
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, apart, spell
 from fsdp_migrate.rule.rule import RUNTIME, Facts
@@ -117,11 +118,9 @@ def _edited(module: Module, edits: list[Edit], spelling: FileSpelling) -> str:
 
 def kept_by(edit: Edit) -> Iterable[Span]:
     """The places that an edit's code keeps expressions of."""
-    if isinstance(edit, MoveStatement):
-        return ()
-    if isinstance(edit.code, str):
-        return edit.holes
-    return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]
+    new = [code for code in codes(edit) if not isinstance(code, str)]
+    kept = [part.span for code in new for part in parts_of(code) if isinstance(part, Kept)]
+    return [*getattr(edit, "holes", ()), *kept]
 
 
 def _outermost(edits: Iterable[Edit]) -> list[Edit]:
@@ -135,7 +134,7 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
             if other is not edit
             and other.span.contains(edit.span)
             and other.span != edit.span
-            and isinstance(other, ReplaceStatement)
+            and isinstance(other, ReplaceStatement | LeaveContext)
             and not _keeps_body(other)
             and not any(hole.contains(edit.span) for hole in kept_by(other))
         ]
@@ -144,7 +143,9 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
     return result
 
 
-def _keeps_body(edit: ReplaceStatement) -> bool:
+def _keeps_body(edit: ReplaceStatement | LeaveContext) -> bool:
+    if isinstance(edit, LeaveContext):
+        return False  # its place is the context alone
     if isinstance(edit.code, str):
         return "{body}" in edit.code
     return BODY in parts_of(edit.code)

@@ -12,16 +12,19 @@ from typing import cast
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Kept, parts_of
+from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Kept, Part, parts_of
 from fsdp_migrate.findings.finding import (
     Edit,
     InsertStatements,
+    LeaveContext,
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
+    codes,
 )
 from fsdp_migrate.rewriting.fragments import Fragments, Spelling
 from fsdp_migrate.rewriting.line_breaks import Layout
+from fsdp_migrate.rewriting.with_items import guarded, suite, without
 from fsdp_migrate.syntax.source import line_length
 from fsdp_migrate.syntax.span import Span
 
@@ -86,6 +89,8 @@ class _Renderer(cst.CSTTransformer):
         self.statements: dict[tuple[int, int], ReplaceStatement] = {}
         self.inserts: dict[tuple[int, int], list[InsertStatements]] = defaultdict(list)
         self.holes = {hole for edit in edits for hole in _kept_by(edit)}
+        self.leaves: dict[Span, LeaveContext] = {}
+        self.left: dict[cst.CSTNode, LeaveContext] = {}  # by the context expression
         self.fragments = Fragments(self.config, cast(Spelling, spelling), self._kept)
         self.unedited: dict[Span, cst.BaseExpression] = {}  # where an edit keeps its own place
         self.original: dict[Span, cst.BaseExpression] = {}
@@ -112,6 +117,10 @@ class _Renderer(cst.CSTTransformer):
                 if self.statements.get(start, edit) != edit:
                     raise EditError(f"two edits of the statement at {edit.span}")
                 self.statements[start] = edit
+            elif isinstance(edit, LeaveContext):
+                if self.leaves.get(edit.span, edit) != edit:
+                    raise EditError(f"two edits of the context at {edit.span}")
+                self.leaves[edit.span] = edit
             elif isinstance(edit, MoveStatement):
                 if self.moves.get(start, edit) != edit:
                     raise EditError(f"two places for the statement at {edit.span}")
@@ -131,15 +140,18 @@ class _Renderer(cst.CSTTransformer):
             self.lines[node] = start
             if start in self.moves:
                 self.found.add(self.moves[start])
-        if isinstance(node, cst.SimpleStatementLine):
+        if isinstance(node, cst.SimpleStatementLine | cst.With):
             self.columns[node] = span.col
         elif isinstance(node, cst.BaseExpression):
+            if span in self.leaves:
+                self.left[node] = self.leaves[span]
+                self.found.add(self.leaves[span])
             if span in self.expressions or span in self.holes:
                 self.spans[node] = span
                 self.original[span] = node
                 if span in self.expressions:
                     self.found.add(self.expressions[span])
-        elif isinstance(node, cst.BaseSmallStatement | cst.BaseCompoundStatement) and (
+        if isinstance(node, cst.BaseSmallStatement | cst.BaseCompoundStatement) and (
             start in self.statements or start in self.inserts
         ):
             self.starts[node] = start
@@ -318,23 +330,50 @@ class _Renderer(cst.CSTTransformer):
             if not any(small in self.starts for small in original.body):
                 return [self._fitted(original, updated)], []
             return self._split(original, cast(cst.SimpleStatementLine, updated)), []
-        start = self.starts.get(original)
-        if start is None:
+        start = self.starts.get(original, _NOWHERE)
+        left = self._left(original)
+        if start is _NOWHERE and not left:
             return [updated], []
         lines = cast(Statement, updated).leading_lines
         trailing: list[cst.EmptyLine] = []
         middle: list[cst.BaseStatement] = [updated]
         edit = self.statements.get(start)
-        if edit is not None and edit.code in (ORELSE, ALTERNATIVE):
+        if edit is None and left:
+            middle, trailing = self._without_items(original, updated, left)
+        elif edit is not None and edit.code in (ORELSE, ALTERNATIVE):
             self.made.add(edit)
             middle, trailing = _alternative(updated)
         elif edit is not None:
-            body, trailing = _suite(getattr(updated, "body", None))
+            body, trailing = suite(getattr(updated, "body", None))
             middle = self._statements(edit, body)
         pieces = [*self._inserted(start, after=False), *middle, *self._inserted(start, after=True)]
         if pieces:
             pieces = self._led_apart(pieces, updated, lines)
         return pieces, trailing
+
+    def _left(self, original: cst.BaseStatement) -> dict[int, LeaveContext]:
+        """The items that go, by their place among the items of a `with` statement."""
+        items = original.items if isinstance(original, cst.With) else ()
+        edits = [(index, self.left.get(item.item)) for index, item in enumerate(items)]
+        return {index: edit for index, edit in edits if edit is not None}
+
+    def _without_items(
+        self, original: cst.BaseStatement, updated: cst.BaseStatement, left: dict[int, LeaveContext]
+    ) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+        """What a `with` statement becomes when the contexts of `left` are left out."""
+        self.made |= set(left.values())
+        column = self.columns[original]
+
+        def made(parts: Iterable[Part | None]) -> list[cst.BaseStatement]:
+            new = (s for p in parts if p is not None for s in self.fragments.statements(p))
+            return [self._laid_out(statement, column) for statement in new]
+
+        body, trailing = without(cast(cst.With, updated), set(left))
+        above = made(edit.before for edit in left.values())
+        below = made(edit.after for edit in left.values())
+        if below and any(edit.guarded for edit in left.values()):
+            return [*above, guarded(body, trailing, below)], []
+        return [*above, *body, *below], trailing
 
     def _fitted(
         self, original: cst.SimpleStatementLine, updated: cst.BaseStatement
@@ -463,11 +502,10 @@ class _Renderer(cst.CSTTransformer):
 
 def _kept_by(edit: Edit) -> Iterator[Span]:
     """The places that an edit's code keeps expressions of."""
-    if isinstance(edit, MoveStatement):
-        return
-    yield from edit.holes
-    if not isinstance(edit.code, str):
-        yield from (part.span for part in parts_of(edit.code) if isinstance(part, Kept))
+    yield from getattr(edit, "holes", ())
+    for code in codes(edit):
+        if not isinstance(code, str):
+            yield from (part.span for part in parts_of(code) if isinstance(part, Kept))
 
 
 class _Requote(cst.CSTTransformer):
@@ -589,22 +627,6 @@ def _tight(node: cst.BaseExpression) -> cst.BaseExpression:
     return node
 
 
-def _suite(body: object) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
-    """The statements of a suite, and the comment lines at its end."""
-    if isinstance(body, cst.IndentedBlock):
-        statements = list(body.body)
-        comment = body.header.comment
-        if comment is not None and statements:
-            first = cast(Statement, statements[0])
-            lines = [cst.EmptyLine(comment=comment), *first.leading_lines]
-            statements[0] = first.with_changes(leading_lines=lines)
-        return statements, list(body.footer)
-    if isinstance(body, cst.SimpleStatementSuite):
-        line = cst.SimpleStatementLine(body.body, trailing_whitespace=body.trailing_whitespace)
-        return [line], []
-    return [], []
-
-
 def _alternative(
     statement: cst.BaseStatement,
 ) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
@@ -612,7 +634,7 @@ def _alternative(
     orelse = getattr(statement, "orelse", None)
     if isinstance(orelse, cst.If):
         return [orelse], []
-    return _suite(getattr(orelse, "body", None))
+    return suite(getattr(orelse, "body", None))
 
 
 def _bare(piece: cst.BaseStatement) -> cst.BaseStatement:

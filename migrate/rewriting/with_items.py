@@ -1,0 +1,58 @@
+"""`with` statements that some of their items are taken out of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import cast
+
+import libcst as cst
+
+Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
+
+
+def without(
+    statement: cst.With, left: Collection[int]
+) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+    """`statement` without the items at the places `left`, and the comment lines below it."""
+    kept = [item for index, item in enumerate(statement.items) if index not in left]
+    if not kept:
+        return suite(statement.body)
+    last = kept[-1]
+    if len(kept) == 1 or not isinstance(statement.lpar, cst.LeftParen):
+        kept = [item.with_changes(comma=cst.MaybeSentinel.DEFAULT) for item in kept]
+    elif last is not statement.items[-1]:
+        kept[-1] = last.with_changes(comma=statement.items[-1].comma)
+    if len(kept) == 1:  # the parentheses were around several
+        statement = statement.with_changes(
+            lpar=cst.MaybeSentinel.DEFAULT,
+            rpar=cst.MaybeSentinel.DEFAULT,
+            whitespace_after_with=cst.SimpleWhitespace(" "),
+        )
+    return [statement.with_changes(items=kept, leading_lines=[])], []
+
+
+def guarded(
+    body: Sequence[cst.BaseStatement],
+    trailing: Sequence[cst.EmptyLine],
+    after: Sequence[cst.BaseStatement],
+) -> cst.Try:
+    """`body` with `after` running behind it, however it ends."""
+    return cst.Try(
+        cst.IndentedBlock(body, footer=trailing), finalbody=cst.Finally(cst.IndentedBlock(after))
+    )
+
+
+def suite(body: object) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+    """The statements of a suite, and the comment lines at its end."""
+    if isinstance(body, cst.IndentedBlock):
+        statements = list(body.body)
+        comment = body.header.comment
+        if comment is not None and statements:
+            first = cast(Statement, statements[0])
+            lines = [cst.EmptyLine(comment=comment), *first.leading_lines]
+            statements[0] = first.with_changes(leading_lines=lines)
+        return statements, list(body.footer)
+    if isinstance(body, cst.SimpleStatementSuite):
+        line = cst.SimpleStatementLine(body.body, trailing_whitespace=body.trailing_whitespace)
+        return [line], []
+    return [], []
