@@ -71,7 +71,6 @@ STILL = frozenset(
         "rules.lightning_strategy",
         "rules.local_values",
         "rules.module_attribute",
-        "rules.no_sync",
         "rules.optim_state_dict",
         "rules.optimizer_after_forward",
         "rules.optimizer_kinds",
