@@ -24,6 +24,7 @@ from fsdp_migrate.findings.finding import (
 )
 from fsdp_migrate.rewriting.fragments import Fragments, Spelling
 from fsdp_migrate.rewriting.line_breaks import Layout
+from fsdp_migrate.rewriting.parentheses import held_together
 from fsdp_migrate.rewriting.with_items import guarded, suite, without
 from fsdp_migrate.syntax.source import line_length
 from fsdp_migrate.syntax.span import Span
@@ -195,6 +196,8 @@ class _Renderer(cst.CSTTransformer):
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         result = super().on_leave(original_node, updated_node)
+        if isinstance(result, cst.CSTNode):  # what is new in it stays what it is
+            result = cast(cst.CSTNodeT, held_together(result, self.generated.__contains__))
         span = self.spans.get(original_node)
         if span is None:
             return result

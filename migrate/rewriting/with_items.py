@@ -7,6 +7,9 @@ from typing import cast
 
 import libcst as cst
 
+from fsdp_migrate.rewriting.fragments import goes_on
+from fsdp_migrate.rewriting.parentheses import parenthesized
+
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 
@@ -18,17 +21,24 @@ def without(
     if not kept:
         return suite(statement.body)
     last = kept[-1]
-    if len(kept) == 1 or not isinstance(statement.lpar, cst.LeftParen):
-        kept = [item.with_changes(comma=cst.MaybeSentinel.DEFAULT) for item in kept]
-    elif last is not statement.items[-1]:
-        kept[-1] = last.with_changes(comma=statement.items[-1].comma)
-    if len(kept) == 1:  # the parentheses were around several
-        statement = statement.with_changes(
-            lpar=cst.MaybeSentinel.DEFAULT,
-            rpar=cst.MaybeSentinel.DEFAULT,
-            whitespace_after_with=cst.SimpleWhitespace(" "),
-        )
-    return [statement.with_changes(items=kept, leading_lines=[])], []
+    if len(kept) > 1 and isinstance(statement.lpar, cst.LeftParen):
+        if last is not statement.items[-1]:
+            kept[-1] = last.with_changes(comma=statement.items[-1].comma)
+        return [statement.with_changes(items=kept, leading_lines=[])], []
+    bare = statement.with_changes(
+        items=[_alone(item) for item in kept],
+        leading_lines=[],
+        lpar=cst.MaybeSentinel.DEFAULT,  # they were around several items
+        rpar=cst.MaybeSentinel.DEFAULT,
+        whitespace_after_with=cst.SimpleWhitespace(" "),
+    )
+    return [bare], []
+
+
+def _alone(item: cst.WithItem) -> cst.WithItem:
+    """`item` as it stands between no parentheses but its own."""
+    context = parenthesized(item.item) if goes_on(item.item) else item.item
+    return item.with_changes(item=context, comma=cst.MaybeSentinel.DEFAULT)
 
 
 def guarded(

@@ -27,6 +27,14 @@ def elements(module: Module, node: ast.Call, *without: ast.expr | None) -> tuple
     return tuple(found)
 
 
+def values(use: Use) -> list[ast.expr]:
+    """The values that the method is given besides the model."""
+    if use.call is None:
+        return []
+    named = [keyword.value for keyword in use.call.keywords]
+    return [node for node in [*use.call.args, *named] if node is not use.receiver]
+
+
 def given(use: Use) -> tuple[Element, ...]:
     """The arguments of the method, without the model that `FSDP.method(model)` is given."""
     return elements(use.module, use.call, use.receiver) if use.call is not None else ()
