@@ -75,7 +75,6 @@ STILL = frozenset(
         "rules.parameter_data",
         "rules.private_api",
         "rules.rank_guard",
-        "rules.repaired",
         "rules.unsupported",
         "rules.wrapped_names",
         "syntax.module",
