@@ -24,7 +24,7 @@ from fsdp_migrate.findings.code import (
 )
 from fsdp_migrate.findings.finding import Edit, Finding, LeaveContext, ReplaceStatement, Tier
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
-from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.no_sync_contexts import (
     Choice,
     StackEntry,
@@ -52,7 +52,9 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Replace every use of the method: whether a flag is set again depends on all windows."""
     windows = find_windows(facts)
     for use in facts.uses:
-        if use.name == "no_sync" and use.receiver is not None:
+        if use.name != "no_sync" or use.receiver is None:
+            continue
+        if use.certain or not given(use):  # a method of the same name that takes something
             yield _replaced(use, facts, windows)
     yield from asked_by_name(RULE, facts, "no_sync")
 

@@ -135,27 +135,39 @@ def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
     and whether it can be written with its options.
     """
     every = list(calls)
-    outside = any(None in open_modes for open_modes, _ in every)
-    setters = modes.setters()
-    held_setters = modes.default is None and (
-        outside or len({plan.setting for plan in setters.values()}) > 1
-    )  # a mode for good that calls elsewhere may depend on
-    native = {
-        site
-        for site, plan in modes.plans.items()
-        if plan.setting is not None and plan.statement is not None
-        if not (plan.is_for_good and held_setters)
-    }
+    native = _candidates(modes, outside=any(None in open_modes for open_modes, _ in every))
     while True:
         result = modes.with_native(native)
-        held: set[Site] = set()
-        for open_modes, lowerable in every:
-            if not lowerable or not result.is_native(open_modes):
-                held |= {site for site in open_modes if site is not None}
-                held |= setters.keys() if None in open_modes else set()
+        held = set().union(
+            *(
+                _held_by(modes, open_modes)
+                for open_modes, lowerable in every
+                if not lowerable or not result.is_native(open_modes)
+            )
+        )
         if not native & held:
             return result
         native -= held
+
+
+def _candidates(modes: Modes, outside: bool) -> set[Site]:
+    """The modes that can go if no call needs them; `outside`: some calls run in none of them."""
+    known = {
+        site: plan
+        for site, plan in modes.plans.items()
+        if plan.setting is not None and plan.statement is not None
+    }
+    several = len({plan.setting for plan in modes.setters().values()}) > 1
+    if modes.default is None and (outside or several):
+        # which of the modes for good holds where, only the run knows
+        return {site for site, plan in known.items() if not plan.is_for_good}
+    return set(known)
+
+
+def _held_by(modes: Modes, open_modes: OpenModes) -> set[Site]:
+    """The modes that a call in `open_modes` depends on."""
+    held = {site for site in open_modes if site is not None}
+    return held | modes.setters().keys() if None in open_modes else held
 
 
 # ---------------------------------------------------------------------- finding modes

@@ -141,23 +141,28 @@ def _entries(
     if more or not isinstance(target, ast.Name):
         return
     scope = module.function(stored) or module.tree
-    mentions = {n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id}
-    mentions -= {n for n in ast.walk(stored) if isinstance(n, ast.Name)}
+    mentions = _named(scope, target.id) - _named(stored, target.id)
     block = module.block(stored)
-    found: list[tuple[ast.With, ast.withitem]] = []
-    for statement in block[block.index(stored) + 1 :]:
-        for item in statement.items if isinstance(statement, ast.With) else ():
-            entered = item.context_expr
-            if called:
-                if not isinstance(entered, ast.Call) or entered.args or entered.keywords:
-                    continue
-                entered = entered.func
-            if entered in mentions and item.optional_vars is None:
-                assert isinstance(statement, ast.With)
-                found.append((statement, item))
-                mentions -= {entered}
-    if not mentions:
+    below = [s for s in block[block.index(stored) + 1 :] if isinstance(s, ast.With)]
+    every = [(statement, item) for statement in below for item in statement.items]
+    found = [(s, item) for s, item in every if _variable(item, called) in mentions]
+    if {_variable(item, called) for _, item in found} == mentions:
         yield from found
+
+
+def _named(node: ast.AST, name: str) -> set[ast.expr]:
+    return {n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id == name}
+
+
+def _variable(item: ast.withitem, called: bool) -> ast.expr | None:
+    """What is entered as it is, or `called` without arguments before it is entered."""
+    entered = item.context_expr
+    if item.optional_vars is not None:
+        return None
+    if not called:
+        return entered
+    plain = isinstance(entered, ast.Call) and not entered.args and not entered.keywords
+    return entered.func if isinstance(entered, ast.Call) and plain else None
 
 
 # ---------------------------------------------------------------------- entered on a stack

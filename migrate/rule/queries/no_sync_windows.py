@@ -46,19 +46,31 @@ class Windows:
 
 def find_windows(facts: Facts) -> Windows:
     """The windows of the program."""
-    found = [find_window(use, facts) for use in facts.uses if use.name == "no_sync"]
-    entered = [window for window in found if window is not None]
+    entered = list(_entered(facts))
     marked = [replace(window, idle=_is_idle(window, entered)) for window in entered]
     # A window inside of another one would put back what that one has set.
     apart = [w for w in marked if w.idle or not may_be_nested(w.use, facts)]
-    statements = [(w.use.module, statement) for w in apart for statement in w.statements]
     windows = Windows(
         {window.use: window for window in apart},
         frozenset(_staying(facts, apart)),
-        frozenset(s for m, s in statements if ends_early(s) or is_caught(facts, m, s)),
+        frozenset(_guarded(facts, apart)),
     )
     simple = {use: w for use, w in windows.by_use.items() if _is_simple(windows, w)}
     return replace(windows, by_use=simple)
+
+
+def _entered(facts: Facts) -> Iterator[Window]:
+    for use in facts.uses:
+        window = find_window(use, facts) if use.name == "no_sync" else None
+        if window is not None:
+            yield window
+
+
+def _guarded(facts: Facts, windows: Iterable[Window]) -> Iterator[ast.With]:
+    for window in windows:
+        for statement in window.statements:
+            if ends_early(statement) or is_caught(facts, window.use.module, statement):
+                yield statement
 
 
 def may_be_nested(use: Use, facts: Facts) -> bool:

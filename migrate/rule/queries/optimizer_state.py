@@ -74,13 +74,12 @@ def find_save(use: Use, facts: Facts) -> Save | None:
     call = use.call
     if call is None:
         return None
-    given: dict[str, ast.expr] = dict(zip(("model", "optim"), call.args, strict=False))
-    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    if set(given) != {"model", "optim"} or len(call.args) + len(call.keywords) != 2:
-        return None
-    model, optim = given["model"], given["optim"]
+    arguments = _save_arguments(call)
     setting = setting_at(facts, call)
-    if setting is None or not _is_model(model, facts) or not is_stateful(optim, facts):
+    if arguments is None or setting is None:
+        return None
+    model, optim = arguments
+    if not _is_model(model, facts) or not is_stateful(optim, facts):
         return None
     if setting.kind == "FULL" and setting.optim_offload != setting.optim_rank0:
         return None
@@ -89,6 +88,15 @@ def find_save(use: Use, facts: Facts) -> Save | None:
     if not before and any(plan is None or plan.keeps_unsharded is not False for plan in plans):
         return None  # every unit may be unsharded, not only the root
     return Save(model, optim, setting, before)
+
+
+def _save_arguments(call: ast.Call) -> tuple[ast.expr, ast.expr] | None:
+    """The model and the optimizer, where nothing else is given."""
+    given: dict[str, ast.expr] = dict(zip(("model", "optim"), call.args, strict=False))
+    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    if set(given) != {"model", "optim"} or len(call.args) + len(call.keywords) != 2:
+        return None
+    return given["model"], given["optim"]
 
 
 def _model_saved_before(use: Use, model: ast.expr, facts: Facts) -> bool:

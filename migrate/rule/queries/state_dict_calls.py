@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.finding import Edit
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
+from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.rule.rule import Facts, Use
@@ -16,36 +18,36 @@ from fsdp_migrate.rule.rule import Facts, Use
 
 def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
     """The call with the options that its mode stands for; None where they can't be written."""
-    call = use.call
-    if call is None or use.receiver is None or not use.certain:
+    if use.call is None or use.receiver is None or not use.certain:
         return None
-    setting = setting_at(facts, call)
-    if setting is None or any(keyword.arg is None for keyword in call.keywords):
+    setting = setting_at(facts, use.call)
+    if setting is None:
         return None
-    given = [argument for argument in call.args if argument is not use.receiver]
-    named = {keyword.arg: keyword.value for keyword in call.keywords}
-    if use.name == "state_dict":
-        plans = [facts.plan(wrapped) for wrapped in use.wraps]
-        casts = any(plan is not None and plan.casts_buffers for plan in plans)
-        # DCP has no full state dict for the first rank alone that stays on the GPU
-        other = setting.kind == "FULL" and setting.rank0 and not setting.offload
-        plain = not (given or named or casts or other)
-        return StateDictCall(use.module, call, use.receiver, setting) if plain else None
-    strict = named.pop("strict", None)
-    states = [*given, *named.values()]
-    if len(states) != 1 or not named.keys() <= {"state_dict"}:
+    found = StateDictCall(use.module, use.call, use.receiver, setting)
+    if use.name == "load_state_dict":
+        return _load(use, facts, found)
+    # DCP has no full state dict that the first rank alone has, and has on its GPU.
+    on_first_gpu = setting.kind == "FULL" and setting.rank0 and not setting.offload
+    return None if values(use) or on_first_gpu or _casts_buffers(use, facts) else found
+
+
+def _casts_buffers(use: Use, facts: Facts) -> bool:
+    """Whether FSDP1 may save buffers in another dtype than the model has them in."""
+    plans = [facts.plan(wrapped) for wrapped in use.wraps]
+    return any(plan is not None and plan.casts_buffers for plan in plans)
+
+
+def _load(use: Use, facts: Facts, found: StateDictCall) -> StateDictCall | None:
+    """`found` with the state that is loaded."""
+    named = {keyword.arg: keyword.value for keyword in found.node.keywords}
+    strict = named.get("strict")
+    states = [value for value in values(use) if value is not strict]
+    if len(states) != 1 or not named.keys() <= {"state_dict", "strict"}:
         return None
-    if strict is not None and not isinstance(use.module.parents[call], ast.Expr):
+    if strict is not None and not isinstance(use.module.parents[found.node], ast.Expr):
         return None  # DCP's function fills in absent keys, and doesn't report them
-    return StateDictCall(
-        use.module,
-        call,
-        use.receiver,
-        setting,
-        states[0],
-        strict,
-        only_reader=_is_fresh(use, states[0], facts),
-    )
+    only_reader = _is_fresh(use, states[0], facts)
+    return replace(found, state=states[0], strict=strict, only_reader=only_reader)
 
 
 def written(found: StateDictCall, facts: Facts) -> tuple[Name | None, tuple[Edit, ...]]:
