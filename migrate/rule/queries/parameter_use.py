@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.values import (
     Func,
     Instance,
     Method,
+    Partial,
     Result,
     Symbol,
     Unknown,
@@ -41,7 +42,7 @@ def may_use_parameters(facts: Facts, function: ast.expr) -> bool:
             site = atom.func.site if isinstance(atom, Bound) else atom.site
             if facts.order.effects.mentions(facts.solver.functions[site].node, TOUCHING):
                 return True
-        elif isinstance(atom, Method | Unknown):
+        elif isinstance(atom, Method | Partial | Result | Unknown):
             return True
     return not value
 
