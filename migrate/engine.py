@@ -10,9 +10,9 @@ from pathlib import Path
 from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.lowering.state_dict_modes import find_contexts
+from fsdp_migrate.lowering.state_dict_modes import find_modes, settled
 from fsdp_migrate.lowering.wrap_call import plan_wraps
-from fsdp_migrate.planning.ask import ask, find_questions, settle_contexts
+from fsdp_migrate.planning.ask import ask, calls_in_modes, every_use, outermost_uses
 from fsdp_migrate.planning.hold_back import hold_back
 from fsdp_migrate.planning.suppressions import ignores_file
 from fsdp_migrate.rewriting.rewrite import rewrite
@@ -56,7 +56,7 @@ def migrate(
 
 def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> Migration:
     registry = load_rules()
-    facts = _known(project, options, registry)
+    facts = facts_of(project, options, registry)
     findings = hold_back(ask(facts, registry), facts)
     findings, changes, broken = rewrite(facts, findings)
     if options.runtime == "vendor":
@@ -70,12 +70,13 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
     )
 
 
-def _known(project: Project, options: Options, registry: Registry) -> Facts:
+def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     """What the analysis finds out, and what becomes of each model and each state-dict context."""
     solver = analyse(project)
-    facts = Facts(solver, options, plan_wraps(solver), find_contexts(solver))
-    facts.uses = find_questions(facts, registry)
-    settle_contexts(facts, registry)
+    facts = Facts(solver, options, plan_wraps(solver), find_modes(solver))
+    facts.uses = every_use(facts, registry)
+    facts.modes = settled(facts.modes, calls_in_modes(facts, registry))
+    facts.uses = outermost_uses(facts, registry)
     return facts
 
 

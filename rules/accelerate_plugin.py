@@ -511,7 +511,7 @@ RULE = Rule(
     check=check,
     symbols=PLUGIN,
     survey=survey,
-    absorbs=absorbs,
+    replaces=absorbs,
     references=("https://huggingface.co/docs/accelerate/concept_guides/fsdp1_vs_fsdp2",),
     examples=(
         Example(

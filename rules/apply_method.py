@@ -9,36 +9,32 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.values import Bound, Func, Method, Symbol, Unknown
+from fsdp_migrate.findings.code import Kept, Name, code
 from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.method_calls import values
+from fsdp_migrate.rule.queries.parameter_use import may_use_parameters
 from fsdp_migrate.rule.queries.parameters import is_summoned
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
+from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
 
-TOUCHING = frozenset(
-    {
-        "bias", "data", "fill_", "init", "kaiming_normal_", "kaiming_uniform_", "named_parameters",
-        "normal_", "orthogonal_", "parameters", "reset_parameters", "trunc_normal_", "uniform_",
-        "weight", "xavier_normal_", "xavier_uniform_", "zero_", "_init_weights", "init_weights",
-    }
-)  # fmt: skip
+SUMMON = Name(RUNTIME, "summon_full_params")
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Gather the parameters for one call, if its function can have to do with them."""
-    call = use.call
-    if call is None or not use.wraps or len(use.args) + len(use.keywords) != 1:
+    passed = values(use)
+    if use.call is None or use.receiver is None or not use.wraps or len(passed) != 1:
         return
-    function = use.args[0] if use.args else use.keywords[0].value
-    if not _touches(facts, function) or is_summoned(facts, use.module, use.node):
+    (function,) = passed
+    if not may_use_parameters(facts, function) or is_summoned(facts, use.module, use.node):
         return
-    assert use.receiver is not None
+    statement = use.module.parents[use.call]
     span = use.module.span
-    statement = use.module.parents[call]
-    holes = (span(use.receiver), span(function))
-    target = ""
+    model = Kept(span(use.receiver))
+    apply = code("{model}.apply({function})", model=model, function=Kept(span(function)))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = f"{use.module.text(statement.targets[0])} = "
-    elif not isinstance(statement, ast.Expr):
+        target = Kept(span(statement.targets[0]))
+        apply = code("{target} = {applied}", target=target, applied=apply)
+    elif not isinstance(statement, ast.Expr) or isinstance(function, ast.Starred):
         yield finding(
             RULE,
             use,
@@ -49,32 +45,15 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             units=facts.units(use.wraps),
         )
         return
-    template = f"with summon_full_params({{0}}):\n    {target}{{0}}.apply({{1}})"
+    new = code("with {summon}({model}):\n    {apply}", summon=SUMMON, model=model, apply=apply)
     yield finding(
         RULE,
         use,
         "apply is given whole parameters by the shim, as FSDP1 did",
         tier=Tier.SHIM,
-        edits=[ReplaceStatement(span(statement), template, holes)],
-        imports=[runtime("summon_full_params")],
+        edits=[ReplaceStatement(span(statement), new)],
         units=facts.units(use.wraps),
     )
-
-
-def _touches(facts: Facts, function: ast.expr) -> bool:
-    """Whether a function that is applied to modules may look at their parameters."""
-    value = facts.value(function)
-    for atom in value:
-        if isinstance(atom, Symbol):
-            if atom.name.startswith(("torch.nn.init.", "builtins.")):
-                return True
-        elif isinstance(atom, Func | Bound):
-            site = atom.func.site if isinstance(atom, Bound) else atom.site
-            if facts.order.effects.mentions(facts.solver.functions[site].node, TOUCHING):
-                return True
-        elif isinstance(atom, Method | Unknown):
-            return True
-    return not value
 
 
 RULE = Rule(

@@ -11,162 +11,131 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS
-from fsdp_migrate.analysis.values import Bound, Instance, Symbol, Wrapped
+from fsdp_migrate.findings.code import Kept, Literal, Name, Part, call
 from fsdp_migrate.findings.finding import (
     Finding,
-    Import,
     InsertStatements,
     ReplaceExpression,
     Safety,
     Tier,
 )
-from fsdp_migrate.rule.queries.parameters import is_summoned
-from fsdp_migrate.rule.rule import (
-    Example,
-    Facts,
-    Rule,
-    Surface,
-    Use,
-    call_parts,
-    finding,
-    finding_at,
-)
+from fsdp_migrate.rule.queries.method_calls import given
+from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
+from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
+from fsdp_migrate.rule.queries.values import models
+from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
-from fsdp_migrate.syntax.span import Site, Span
+
+REGISTER = Name(ROOT, "register_fsdp_forward_method")
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one `model.forward`."""
     assert use.receiver is not None
-    units = facts.units(use.wraps)
     if not use.wraps:
         return
+    units = facts.units(use.wraps)
     if use.call is None:
-        parent = use.module.parents[use.node]
-        if isinstance(parent, ast.Call) and _asks_signature(facts, parent):
-            return
-        yield finding(
-            RULE,
-            use,
-            "forward is taken as a value; FSDP2 gathers parameters when the model is called: "
-            'use the model itself, or register_fsdp_forward_method(model, "forward")',
-            tier=Tier.MANUAL,
-            units=units,
-        )
+        if not _asks_signature(use, facts):
+            yield finding(
+                RULE,
+                use,
+                "forward is taken as a value; FSDP2 gathers parameters when the model is called: "
+                'use the model itself, or register_fsdp_forward_method(model, "forward")',
+                tier=Tier.MANUAL,
+                units=units,
+            )
         return
-    span, text = use.module.span(use.node), "{0}"
-    holes: tuple[Span, ...] = (use.module.span(use.receiver),)
-    if use.unbound:
-        given, holes = call_parts(use.module, use, use.receiver)  # FSDP.forward(model, ...)
-        span, text = use.module.span(use.call), f"{{0}}({given})"
+    model: Part = Kept(use.module.span(use.receiver))
+    edit = ReplaceExpression(use.module.span(use.node), model)
+    if not isinstance(use.node, ast.Attribute) or use.node.value is not use.receiver:
+        # FSDP.forward(model, ...)
+        edit = ReplaceExpression(use.module.span(use.call), call(model, *given(use)))
     yield finding(
         RULE,
         use,
         "model.forward(...) becomes model(...), which gathers the parameters",
         tier=Tier.NATIVE,
-        edits=[ReplaceExpression(span, text, holes)],
+        edits=[edit],
         units=units,
     )
 
 
-def _asks_signature(facts: Facts, call: ast.Call) -> bool:
-    return any(
-        isinstance(a, Symbol) and a.name.startswith(("inspect.", "builtins."))
-        for a in facts.value(call.func)
+def _asks_signature(use: Use, facts: Facts) -> bool:
+    """Whether `model.forward` is given to a function that only looks at its signature."""
+    parent = use.module.parents[use.node]
+    return isinstance(parent, ast.Call) and any(
+        name.startswith(("inspect.", "builtins.")) for name in called(facts, parent)
     )
 
 
 def survey(facts: Facts) -> Iterator[Finding]:
     """Calls of methods of the wrapped class that use its parameters or submodules."""
-    if not facts.solver.wraps:
-        return
-    for site, call in facts.solver.call_nodes.items():
-        module = facts.solver.project.modules[site.module]
-        func = call.func
-        if not module.rewrite or not isinstance(func, ast.Attribute):
+    for module, method_call in calls(facts):
+        func = method_call.func
+        if not isinstance(func, ast.Attribute) or not models(facts.value(func.value)):
             continue
-        wraps = facts.solver.wrapped(facts.value(func.value))
-        if not wraps or func.attr in FSDP_METHODS or func.attr.startswith("__"):
-            continue
-        methods = {
-            atom.func.site
-            for atom in facts.value(func)
-            if isinstance(atom, Bound) and isinstance(atom.receiver, Instance)
-        }
-        if not any(_runs_model(facts, method) for method in methods):
-            continue
-        if is_summoned(facts, module, call):
-            continue
-        place = _after_wrap(facts, wraps)
-        if place is not None:
-            home, statement, model = place
-            register = f'register_fsdp_forward_method({model}, "{func.attr}")'
-            made = finding_at(
-                RULE,
-                home,
-                call,
-                f"{func.attr} uses the model's parameters without calling the model, which "
-                f"NO_SHARD allowed: {register}; gradients that come through it are reduced now",
-                tier=Tier.NATIVE,
-                safety=Safety.UNSAFE,
-                edits=[InsertStatements(home.span(statement), register, after=True)],
-                imports=[Import(ROOT, "register_fsdp_forward_method")],
-                units=facts.units(wraps),
-            )
-            span = module.span(call)
-            yield replace(made, path=module.path, line=span.line, col=span.col + 1)
-            continue
-        yield finding_at(
+        if runs_beside_forward(facts, func) and not is_summoned(facts, module, method_call):
+            yield _beside_forward(facts, module, method_call, func)
+
+
+def _beside_forward(facts: Facts, module: Module, node: ast.Call, func: ast.Attribute) -> Finding:
+    method = func.attr
+    units = facts.units(models(facts.value(func.value)))
+    wrap = _wrap_statement(facts, func.value)
+    if wrap is None:
+        return finding_at(
             RULE,
             module,
-            call,
-            f"{func.attr} uses the model's parameters without calling the model: FSDP1 gathered "
+            node,
+            f"{method} uses the model's parameters without calling the model: FSDP1 gathered "
             "none for it.  If it is to work under FSDP2, call "
-            f'register_fsdp_forward_method(model, "{func.attr}") after fully_shard(model)',
+            f'register_fsdp_forward_method(model, "{method}") after fully_shard(model)',
             tier=Tier.NOTE,
-            units=facts.units(wraps),
+            units=units,
         )
+    model = Kept(wrap.module.span(wrap.model))
+    register = call(REGISTER, model, Literal(method))
+    made = finding_at(
+        RULE,
+        wrap.module,
+        node,
+        f"{method} uses the model's parameters without calling the model, which NO_SHARD allowed: "
+        f'register_fsdp_forward_method({path_of(wrap.model)}, "{method}"); gradients that come '
+        "through it are reduced now",
+        tier=Tier.NATIVE,
+        safety=Safety.UNSAFE,
+        edits=[InsertStatements(wrap.module.span(wrap.statement), register, after=True)],
+        units=units,
+    )
+    span = module.span(node)
+    return replace(made, path=module.path, line=span.line, col=span.col + 1)
 
 
-def _after_wrap(facts: Facts, wraps: set[Wrapped]) -> tuple[Module, ast.stmt, str] | None:
-    """Where to register methods of an unsharded model, and what it is called there."""
-    if len(wraps) != 1:
-        return None
-    plan = facts.plan(next(iter(wraps)))
+@dataclass(frozen=True)
+class WrapStatement:
+    """`model = FSDP(...)`."""
+
+    module: Module
+    statement: ast.Assign
+    model: ast.expr
+
+
+def _wrap_statement(facts: Facts, model: ast.expr) -> WrapStatement | None:
+    """Where an unsharded model is wrapped, and what it is called there."""
+    wraps = models(facts.value(model))
+    plan = facts.plan(next(iter(wraps))) if len(wraps) == 1 else None
     if plan is None or plan.members != {"NO_SHARD"} or plan.shape != "assign":
         return None
     module = plan.fact.module
     statement = module.statement(plan.fact.node)
     if not module.rewrite or not isinstance(statement, ast.Assign):
         return None
-    return module, statement, path_of(statement.targets[0]) or ""
-
-
-def _runs_model(facts: Facts, method: Site) -> bool:
-    """Whether a method calls submodules or reads parameters of its own object."""
-    info = facts.solver.functions[method]
-    names = [*info.node.args.posonlyargs, *info.node.args.args]
-    if not names or isinstance(info.node, ast.Lambda) or "staticmethod" in info.decorators:
-        return False
-    for node in ast.walk(info.node):
-        if not isinstance(node, ast.Attribute) or path_of(node.value) != names[0].arg:
-            continue
-        parent = info.module.parents[node]
-        called = isinstance(parent, ast.Call) and parent.func is node
-        for atom in facts.value(node):
-            is_part = isinstance(atom, Instance | Wrapped) and (
-                isinstance(atom, Wrapped) or facts.solver.is_module(atom)
-            )
-            library = getattr(atom, "symbol", "")
-            is_part = is_part or library.startswith("torch.nn.")
-            if is_part and (called or library == "torch.nn.Parameter"):
-                return True
-    return False
+    return WrapStatement(module, statement, statement.targets[0])
 
 
 RULE = Rule(

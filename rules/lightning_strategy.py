@@ -176,7 +176,7 @@ RULE = Rule(
     fix_safety="There is no fix: see the finding for the code to write.",
     check=check,
     symbols=(*STRATEGIES, *PRECISIONS, *MAKERS),
-    absorbs=absorbs,
+    replaces=absorbs,
     references=(
         "https://lightning.ai/docs/pytorch/stable/advanced/model_parallel/tp_fsdp.html",
         "https://lightning.ai/docs/fabric/stable/advanced/model_parallel/tp_fsdp.html",

@@ -9,188 +9,122 @@ its gradients.  A context that isn't entered where it is made goes through the s
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable
-from textwrap import indent
+from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Result, Value
-from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, ReplaceStatement, Tier
-from fsdp_migrate.rule.queries.duck_typing import asked_by_name
-from fsdp_migrate.rule.queries.no_sync_windows import (
-    Window,
-    Windows,
-    condition_of,
-    is_null,
-    is_repeatable,
-    keeps_unsharded,
-    may_be_nested,
-    windows,
+from fsdp_migrate.findings.code import (
+    NOTHING,
+    Code,
+    Kept,
+    Literal,
+    Name,
+    Part,
+    attribute,
+    block,
+    call,
 )
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
-from fsdp_migrate.syntax.span import Span
+from fsdp_migrate.findings.finding import Edit, Finding, LeaveContext, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.duck_typing import asked_by_name
+from fsdp_migrate.rule.queries.method_calls import as_function, given
+from fsdp_migrate.rule.queries.no_sync_contexts import (
+    Choice,
+    StackEntry,
+    Window,
+    find_stack_entry,
+)
+from fsdp_migrate.rule.queries.no_sync_windows import Windows, find_windows, may_be_nested
+from fsdp_migrate.rule.rule import (
+    RUNTIME,
+    Example,
+    Facts,
+    Rule,
+    Surface,
+    Use,
+    finding,
+    no_uses,
+)
+
+SYNC = "set_requires_gradient_sync"
+RESHARD = "set_reshard_after_backward"  # beside it where weights stay gathered
+SHIM = Name(RUNTIME, "no_sync")
 
 
-def check(use: Use, facts: Facts) -> Iterable[Finding]:
-    """Replace one use of the method."""
-    units = facts.units(use.wraps)
-    assert use.receiver is not None
-    found = windows(facts)
-    window = found.by_use.get(use)
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Replace every use of the method: whether a flag is set again depends on all windows."""
+    windows = find_windows(facts)
+    for use in facts.uses:
+        if use.name != "no_sync" or use.receiver is None:
+            continue
+        if use.certain or not given(use):  # a method of the same name that takes something
+            yield _replaced(use, facts, windows)
+    yield from asked_by_name(RULE, facts, "no_sync")
+
+
+def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
+    window = windows.by_use.get(use)
+    entry = find_stack_entry(use, facts) if window is None else None
+    edits: list[Edit] = []
     if window is not None:
-        yield finding(
+        edits = list(_without(window, windows))
+    elif entry is not None and not may_be_nested(use, facts):
+        edits = [_on_stack(entry)]
+    if edits:
+        return finding(
             RULE,
             use,
             "no_sync becomes set_requires_gradient_sync",
             tier=Tier.NATIVE,
-            edits=[
-                *(_entered(found, statement) for statement in window.statements),
-                *_stored(window),
-            ],
-            units=units,
+            edits=edits,
+            units=facts.units(use.wraps),
         )
-        return
-    stacked = _on_stack(use, facts)
-    if stacked is not None:
-        yield finding(
-            RULE,
-            use,
-            "no_sync becomes set_requires_gradient_sync",
-            tier=Tier.NATIVE,
-            edits=[stacked],
-            units=units,
-        )
-        return
-    hole = (use.module.span(use.receiver),)
-    plans = [facts.plan(w) for w in use.wraps]
+    plans = [facts.plan(wrapped) for wrapped in use.wraps]
     keeps = {plan.keeps_unsharded if plan is not None else None for plan in plans}
-    more = ", reshard_after_backward=False" if use.certain and keeps == {True} else ""
-    imports = [runtime("no_sync")]
-    if use.call is not None:
-        edit = ReplaceExpression(use.module.span(use.call), f"no_sync({{0}}{more})", hole)
-    else:
-        edit = ReplaceExpression(use.module.span(use.node), f"partial(no_sync, {{0}}{more})", hole)
-        imports.append(Import("functools", "partial"))
-    yield finding(
+    more = {"reshard_after_backward": Literal(False)} if use.certain and keeps == {True} else {}
+    return finding(
         RULE,
         use,
         "no_sync goes through the shim's context manager",
         tier=Tier.SHIM,
-        edits=[edit],
-        imports=imports,
-        units=units,
+        edits=[as_function(use, SHIM, **more)],
+        units=facts.units(use.wraps),
     )
 
 
-def _entered(found: Windows, statement: ast.With) -> ReplaceStatement:
-    """What becomes of a `with`, for all the windows that it opens."""
-    own = found.in_statement(statement)
-    module = own[0].use.module
-    holes: list[Span] = []
-    before: list[str] = []
-    after: list[str] = []
-    for window in own:
-        if not window.idle and _sets_where_entered(window):
-            lines, more = _set(window, len(holes))
-            before += lines
-            holes += more
-        if not window.idle and not found.stays(window):
-            assert window.use.receiver is not None
-            after.append(f"{{{len(holes)}}}.set_requires_gradient_sync(True)")
-            if window.keeps_unsharded:
-                after.append(f"{{{len(holes)}}}.set_reshard_after_backward(True)")
-            holes.append(module.span(window.use.receiver))
-    gone = {item for window in own for item in window.items}
-    kept = [item for item in statement.items if item not in gone]
-    body = "{body}"
-    if kept:
-        parts = []
-        for item in kept:
-            name = f" as {module.text(item.optional_vars)}" if item.optional_vars else ""
-            parts.append(f"{{{len(holes)}}}{name}")
-            holes.append(module.span(item.context_expr))
-        body = f"with {', '.join(parts)}:\n    {{body}}"
-    if after and found.guarded(statement):
-        lines = ["try:", indent(body, "    "), "finally:", indent("\n".join(after), "    ")]
-    else:
-        lines = [body, *after]
-    return ReplaceStatement(module.span(statement), "\n".join([*before, *lines]), tuple(holes))
+def _without(window: Window, windows: Windows) -> Iterator[Edit]:
+    """The edits that put the flag in the place of a context."""
+    module, choice = window.use.module, window.choice
+    to = _flags(choice, choice.condition)
+    for statement, item in window.entries:
+        yield LeaveContext(
+            module.span(item.context_expr),
+            before=to if window.is_set_where_entered and not window.idle else None,
+            after=None if window.idle or windows.stays(window) else _flags(choice, Literal(True)),
+            guarded=statement in windows.guarded,
+        )
+    if window.stored is not None:
+        here = not window.idle and not window.is_set_where_entered
+        yield ReplaceStatement(module.span(window.stored), to if here else NOTHING)
 
 
-def _sets_where_entered(window: Window) -> bool:
-    """Whether the flag is set at the `with`, and not where the context was stored."""
-    if window.stored is None:
-        return True
-    block = window.use.module.block(window.stored)
-    above = block.index(window.statements[0]) - 1
-    return len(window.statements) == 1 and block[above] is window.stored
-
-
-def _stored(window: Window) -> list[ReplaceStatement]:
-    """What becomes of the statement that stored the context."""
-    if window.stored is None:
-        return []
-    span = window.use.module.span(window.stored)
-    if window.idle or _sets_where_entered(window):
-        return [ReplaceStatement(span, "")]
-    lines, holes = _set(window, 0)
-    return [ReplaceStatement(span, "\n".join(lines), tuple(holes))]
-
-
-def _set(window: Window, first: int) -> tuple[list[str], list[Span]]:
-    """The lines that set the flags, with holes from `first` on, and the places of the holes."""
-    assert window.use.receiver is not None
-    condition = window.condition
-    for index in range(len(window.holes), 0, -1):
-        condition = condition.replace(f"{{{index}}}", f"{{{index + first}}}")
-    lines = [f"{{{first}}}.set_requires_gradient_sync({condition})"]
-    if window.keeps_unsharded:
-        lines.append(f"{{{first}}}.set_reshard_after_backward({condition})")
-    return lines, [window.use.module.span(window.use.receiver), *window.holes]
-
-
-def _on_stack(use: Use, facts: Facts) -> ReplaceStatement | None:
+def _on_stack(entry: StackEntry) -> ReplaceStatement:
     """An exit stack switches the sync on again when it unwinds."""
-    call, module = use.call, use.module
-    assert use.receiver is not None
-    keeps = keeps_unsharded(use, facts)
-    if not use.certain or call is None or use.args or use.keywords or keeps is None:
-        return None
-    if not is_repeatable(use.receiver) or may_be_nested(use, facts):
-        return None
-    context: ast.expr = call
-    condition = "False"
-    holes: tuple[Span, ...] = ()
-    parent = module.parents[context]
-    if isinstance(parent, ast.IfExp) and parent.test is not context:
-        other = parent.orelse if parent.body is context else parent.body
-        if not is_null(other, facts, called=True) or (keeps and not is_repeatable(parent.test)):
-            return None
-        condition, holes = condition_of(use, parent.test, negated=parent.body is context)
-        context, parent = parent, module.parents[parent]
-    if not isinstance(parent, ast.Call) or parent.args != [context] or parent.keywords:
-        return None
-    statement, func = module.parents[parent], parent.func
-    if not isinstance(statement, ast.Expr) or not isinstance(func, ast.Attribute):
-        return None
-    if func.attr != "enter_context" or not _is_exit_stack(facts.value(func.value)):
-        return None
-    stack = module.text(func.value)
-    setters = ["set_requires_gradient_sync", *["set_reshard_after_backward"][: int(keeps)]]
-    lines = [f"{{0}}.{setter}({condition})" for setter in setters]
-    lines += [f"{stack}.callback({{0}}.{setter}, True)" for setter in setters]
-    places = (module.span(use.receiver), *holes)
-    return ReplaceStatement(module.span(statement), "\n".join(lines), places)
+    module, choice = entry.choice.use.module, entry.choice
+    stack = Kept(module.span(entry.stack))
+    undone = [
+        call(attribute(stack, "callback"), setter, Literal(True)) for setter in _setters(choice)
+    ]
+    new = block(_flags(choice, choice.condition), *undone)
+    return ReplaceStatement(module.span(entry.statement), new)
 
 
-def _is_exit_stack(value: Value) -> bool:
-    return bool(value) and all(
-        isinstance(atom, Result) and atom.symbol == "contextlib.ExitStack" for atom in value
-    )
+def _flags(choice: Choice, value: Part) -> Code:
+    """The lines that set the flags of the model to `value`."""
+    return block(*(call(setter, value) for setter in _setters(choice)))
 
 
-def survey(facts: Facts) -> Iterable[Finding]:
-    """Look at code that asks objects for the method by its name."""
-    return asked_by_name(RULE, facts, "no_sync")
+def _setters(choice: Choice) -> list[Code]:
+    model = Kept(choice.use.module.span(choice.receiver))
+    names = [SYNC, RESHARD] if choice.keeps_unsharded else [SYNC]
+    return [attribute(model, name) for name in names]
 
 
 RULE = Rule(
@@ -203,7 +137,7 @@ RULE = Rule(
         "With bf16 parameters and float32 reduction FSDP2 accumulates in float32 where FSDP1 "
         "did in bf16 (losses 2e-4 apart after three steps), which is the better sum."
     ),
-    check=check,
+    check=no_uses,
     survey=survey,
     methods=("no_sync",),
     surfaces=(

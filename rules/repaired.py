@@ -11,98 +11,89 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Result, Wrapped
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.findings.code import Kept, Name, call, code
+from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.rule.queries.method_calls import elements
+from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import called, calls, dtypes, is_certain, owners
-from fsdp_migrate.rule.rule import Example, Facts, Rule, call_parts, finding_at, no_uses, runtime
+from fsdp_migrate.rule.queries.values import may_come_from
+from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
 CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad.clip_grad_norm_"})
 SCALERS = frozenset({"torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.GradScaler"})
+SHIM = Name(RUNTIME, "clip_grad_norm_")
 CHANGE = (
-    "FSDP1 clipped by each rank's own norm (14.1 on one rank and 31.4 on the other, in one "
-    "measured step); FSDP2 clips by the norm of the whole"
+    "FSDP1 clipped by each rank's own norm, so that ranks scaled their gradients apart; FSDP2 "
+    "clips by the norm of the whole"
 )
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every call."""
-    for module, call in calls(facts):
-        if called(facts, call) & CLIP and call.args:
-            models = owners(facts, call.args[0])
-            if models:
-                yield _clip(facts, module, call, models)
-        elif isinstance(call.func, ast.Attribute) and call.func.attr == "step" and call.args:
-            yield from _scaler(facts, module, call)
+    for module, found in calls(facts):
+        if called(facts, found) & CLIP and found.args:
+            if owners(facts, found.args[0]):
+                yield _clipped(facts, module, found)
+        elif isinstance(found.func, ast.Attribute) and found.func.attr == "step" and found.args:
+            yield from _scaled(facts, module, found, found.func.value)
 
 
 # ---------------------------------------------------------------------- clipping
-def _clip(facts: Facts, module: Module, call: ast.Call, models: frozenset[Wrapped]) -> Finding:
-    plans = [facts.plan(wrapped) for wrapped in models]
-    mixed = any(plan is None or plan.has_ignored for plan in plans)
-    read = not isinstance(module.parents[call], ast.Expr)
-    parameters = call.args[0]
-    text, holes = call_parts(module, call, call.func)
-    units = facts.units(models)
-    if mixed and isinstance(parameters, ast.Call) and isinstance(parameters.func, ast.Attribute):
+def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
+    models = owners(facts, clip.args[0])
+    model = _of_which(clip.args[0])
+    edits: list[Edit] = []
+    if model is not None and any(p is None or p.has_ignored for p in map(facts.plan, models)):
+        tier = Tier.SHIM
+        message = f"clipping goes through the shim: parameters may be plain tensors too; {CHANGE}"
+        rest = elements(module, clip, clip.args[0])
+        new = call(SHIM, Kept(module.span(model)), *rest)
+        edits = [ReplaceExpression(module.span(clip), new)]
+    elif not isinstance(module.parents[clip], ast.Expr) and is_certain(facts, clip.args[0]):
+        tier = Tier.NATIVE
+        message = f"the norm that comes back is a DTensor and gets full_tensor(); {CHANGE}"
+        full = code("{norm}.full_tensor()", norm=Kept(module.span(clip)))
+        edits = [ReplaceExpression(module.span(clip), full)]
+    else:
+        tier, message = Tier.NOTE, CHANGE
+    return finding_at(
+        RULE,
+        module,
+        clip,
+        message,
+        tier=tier,
+        safety=Safety.UNSAFE,
+        edits=edits,
+        units=facts.units(models),
+    )
+
+
+def _of_which(parameters: ast.expr) -> ast.expr | None:
+    """The model in `model.parameters()`."""
+    if isinstance(parameters, ast.Call) and isinstance(parameters.func, ast.Attribute):
         if parameters.func.attr == "parameters":
-            model = module.span(parameters.func.value)
-            return finding_at(
-                RULE,
-                module,
-                call,
-                f"clipping goes through the shim: parameters may be plain tensors too; {CHANGE}",
-                tier=Tier.SHIM,
-                safety=Safety.UNSAFE,
-                edits=[
-                    ReplaceExpression(
-                        module.span(call),
-                        f"clip_grad_norm_({text})",
-                        (holes[0], model, *holes[2:]),
-                    )
-                ],
-                imports=[runtime("clip_grad_norm_")],
-                units=units,
-            )
-    if read and is_certain(facts, parameters):
-        return finding_at(
-            RULE,
-            module,
-            call,
-            f"the norm that comes back is a DTensor and gets full_tensor(); {CHANGE}",
-            tier=Tier.NATIVE,
-            safety=Safety.UNSAFE,
-            edits=[ReplaceExpression(module.span(call), f"{{0}}({text}).full_tensor()", holes)],
-            units=units,
-        )
-    return finding_at(RULE, module, call, CHANGE, tier=Tier.NOTE, safety=Safety.UNSAFE, units=units)
+            return parameters.func.value
+    return None
 
 
 # ---------------------------------------------------------------------- scaling
-def _scaler(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
+def _scaled(facts: Facts, module: Module, step: ast.Call, scaler: ast.expr) -> Iterator[Finding]:
     """`scaler.step(optimizer)` of a plain scaler, for a model in float16."""
-    assert isinstance(call.func, ast.Attribute)
-    scalers = {atom.symbol for atom in facts.value(call.func.value) if isinstance(atom, Result)}
-    if not scalers & SCALERS:
+    if not may_come_from(facts.value(scaler), SCALERS):
         return
-    models: set[Wrapped] = set()
-    for atom in facts.value(call.args[0]):
-        made = facts.solver.call_nodes.get(atom.site) if isinstance(atom, Result) else None
-        if made is not None:
-            for argument in made.args[:1]:
-                models |= owners(facts, argument)
     half = {
-        wrapped
-        for wrapped in models
-        if any(param in {"float16", "half"} for param, _ in dtypes(facts, wrapped))
+        model
+        for model in models_optimized_by(facts, step.args[0])
+        if any(param in {"float16", "half"} for param, _ in dtypes(facts, model))
     }
     if half:
         yield finding_at(
             RULE,
             module,
-            call,
+            step,
             "the plain GradScaler saw each rank's own shards under FSDP1: ranks skipped steps, and "
-            "scaled, apart from each other (8 on one rank, 4 on the other).  With FSDP2 they agree",
+            "scaled, apart from each other.  With FSDP2 they agree",
             tier=Tier.NOTE,
             safety=Safety.UNSAFE,
             units=facts.units(half),

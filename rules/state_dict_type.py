@@ -2,8 +2,8 @@
 
 https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
 
-A context whose kind only the run knows, or that holds calls which can't be rewritten natively,
-becomes the shim's, which keeps the mode for the shim's state-dict functions.
+A mode that only the run knows, or that calls depend on which can't be rewritten natively, becomes
+the shim's, which keeps it for the shim's state-dict functions.
 """
 
 from __future__ import annotations
@@ -11,32 +11,38 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.findings.code import NOTHING, Name
+from fsdp_migrate.findings.finding import (
+    Edit,
+    Finding,
+    LeaveContext,
+    ReplaceExpression,
+    ReplaceStatement,
+    Tier,
+)
 from fsdp_migrate.rule.dead_code import removals
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, runtime
+from fsdp_migrate.rule.queries.state_dict_modes import mode_set_by
+from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
-from fsdp_migrate.syntax.span import Span
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
-    """Drop one context, or hand it to the shim."""
+    """Drop one mode, or hand it to the shim."""
     name = short(use.name)
-    site = use.module.site(use.call) if use.call is not None else None
-    plan = facts.contexts.plans.get(site) if site is not None else None
+    plan = mode_set_by(use, facts)
     units = facts.units(facts.solver.wrapped(facts.value(_model(use))))
     if plan is not None and plan.native and plan.statement is not None:
-        statement = plan.statement
-        gone = ReplaceStatement(use.module.span(statement), "")
-        edit = _dissolve(use, statement) if isinstance(statement, ast.With) else gone
-        edits = [edit, *removals(facts, use.module, plan.absorbed)]
+        gone: Edit = LeaveContext(use.module.span(plan.call))
+        if plan.is_for_good:
+            gone = ReplaceStatement(use.module.span(plan.statement), NOTHING)
         yield finding(
             RULE,
             use,
             f"{name} goes; the state-dict calls inside it state their options",
             tier=Tier.NATIVE,
-            edits=edits,
+            edits=[gone, *removals(facts, use.module, plan.absorbed)],
             units=units,
         )
         return
@@ -45,8 +51,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         use,
         f"{name} goes through the shim",
         tier=Tier.SHIM,
-        edits=[ReplaceExpression(use.module.span(use.node), name)],
-        imports=[runtime(name)],
+        edits=[ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))],
         units=units,
     )
 
@@ -55,24 +60,8 @@ def _model(use: Use) -> ast.expr | None:
     call = use.call
     if call is None:
         return use.receiver
-    named = [k.value for k in call.keywords if k.arg == "module"]
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "module"]
     return call.args[0] if call.args else named[0] if named else None
-
-
-def _dissolve(use: Use, statement: ast.With) -> ReplaceStatement:
-    span = use.module.span(statement)
-    kept = [item for item in statement.items if item.context_expr is not use.call]
-    if not kept:
-        return ReplaceStatement(span, "{body}")
-    parts: list[str] = []
-    holes: list[Span] = []
-    for item in kept:
-        text = f"{{{len(holes)}}}"
-        holes.append(use.module.span(item.context_expr))
-        if item.optional_vars is not None:
-            text += f" as {use.module.text(item.optional_vars)}"
-        parts.append(text)
-    return ReplaceStatement(span, f"with {', '.join(parts)}:\n    {{body}}", tuple(holes))
 
 
 RULE = Rule(

@@ -31,7 +31,6 @@ STILL: Mapping[str, frozenset[str]] = {
             "lowering.wrap_call",
             "rewriting.imports",
             "rewriting.statements",
-            "rule.queries.no_sync_windows",
             "rules.accelerate_plugin",
             "rules.constructor",
             "rules.hf_training_arguments",

@@ -219,6 +219,12 @@ def either(*tests: Part) -> Code:
     return code(" or ".join(f"{{{name}}}" for name in named), **named)
 
 
+def both(*tests: Part) -> Code:
+    """`one and other and ...`."""
+    named = {f"test{index}": test for index, test in enumerate(tests)}
+    return code(" and ".join(f"{{{name}}}" for name in named), **named)
+
+
 def parts_of(part: Part) -> Iterator[Part]:
     """`part` and all parts inside of it."""
     return part.walk() if isinstance(part, Code) else iter((part,))

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from fsdp_migrate.findings.code import Code, Kept, parts_of
+from fsdp_migrate.findings.code import Code, Kept, Part, parts_of
 from fsdp_migrate.syntax.span import Span
 
 
@@ -107,6 +107,22 @@ class InsertStatements:
 
 
 @dataclass(frozen=True)
+class LeaveContext:
+    """Take the item whose context is the expression at `span` out of its `with` statement.
+
+    The statements of `before` stand above the body then, those of `after` below it, in a
+    `finally` where one item of the statement is `guarded`.  Items are taken out one by one: what
+    the rules want of one `with` statement is put together.  The body and the other items stay,
+    edits inside them included; a `with` statement without any item left is its body.
+    """
+
+    span: Span
+    before: Part | None = None
+    after: Part | None = None
+    guarded: bool = False
+
+
+@dataclass(frozen=True)
 class MoveStatement:
     """Take the statement at `span` below the one at `below`, a later one of the same block.
 
@@ -118,14 +134,26 @@ class MoveStatement:
     below: Span
 
 
-Edit = ReplaceExpression | RewriteArguments | ReplaceStatement | InsertStatements | MoveStatement
+Edit = (
+    ReplaceExpression
+    | RewriteArguments
+    | ReplaceStatement
+    | InsertStatements
+    | LeaveContext
+    | MoveStatement
+)
+
+
+def codes(edit: Edit) -> tuple[Part, ...]:
+    """The new code that an edit brings in."""
+    if isinstance(edit, LeaveContext):
+        return tuple(part for part in (edit.before, edit.after) if part is not None)
+    return () if isinstance(edit, MoveStatement) else (edit.code,)
 
 
 def kept_by(edit: Edit) -> list[Span]:
     """The places that the code of an edit keeps expressions of."""
-    if isinstance(edit, MoveStatement):
-        return []
-    return [part.span for part in parts_of(edit.code) if isinstance(part, Kept)]
+    return [p.span for code in codes(edit) for p in parts_of(code) if isinstance(p, Kept)]
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,24 @@
-"""Which kind of state dict each call means: `state_dict_type` contexts, resolved.
+"""Which kind of state dict each call means: FSDP1's state-dict modes, resolved.
 
-Under FSDP1 `model.state_dict()` depends on a mode that a context manager sets around it, in
-this function or in a caller.  FSDP2 has no mode: the options stand at the call.  A context can
-go when every call that runs inside it is known and has its options written out.
+Under FSDP1 `model.state_dict()` depends on a mode that `state_dict_type` sets around it, in this
+function or in a caller, or that `set_state_dict_type` has set for good.  FSDP2 has no mode: the
+options stand at the call.  A mode can go when every call that depends on it is known and has its
+options written out.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, definition
-from fsdp_migrate.analysis.values import NONE, NOTHING, Const, Result, Symbol, Value
-from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
+from fsdp_migrate.analysis.values import NONE, Const, Method, Result, Symbol, Value
+from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 CONTEXT = f"{FSDP1}.state_dict_type"
@@ -25,11 +28,25 @@ KINDS = {
     f"{ROOT}.StateDictType.SHARDED_STATE_DICT": "SHARDED",
 }
 PARAMETERS = ("module", "state_dict_type", "state_dict_config", "optim_state_dict_config")
+FLAGS = ("offload_to_cpu", "rank0_only")
+CONFIGS = frozenset(
+    f"{ROOT}.{name}"
+    for name in (
+        "FullOptimStateDictConfig", "FullStateDictConfig", "OptimStateDictConfig",
+        "ShardedOptimStateDictConfig", "ShardedStateDictConfig", "StateDictConfig",
+    )
+)  # fmt: skip
+SHARDED_CONFIGS = frozenset(
+    {f"{ROOT}.ShardedStateDictConfig", f"{ROOT}.ShardedOptimStateDictConfig"}
+)
+
+# The modes that can be open where a call runs, by the calls that set them; None for none.
+OpenModes = frozenset[Site | None]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A mode of FSDP1's state dicts, its flags included.
+    """What a mode says of state dicts, the flags of its configurations included.
 
     The optimizer's defaults are FSDP1's: on the CPU, on all ranks.  `optim_given` tells a flag
     that the program states from a default that it may not even know of.
@@ -43,108 +60,150 @@ class Setting:
     optim_given: bool = False
 
 
-@dataclass
-class ContextPlan:
-    """One `state_dict_type(...)` call."""
+@dataclass(frozen=True)
+class ModePlan:
+    """One call that sets a mode, and whether it goes."""
 
     module: Module
     call: ast.Call
-    setting: Setting | None
+    setting: Setting | None  # None if only the run knows it
     statement: ast.With | ast.Expr | None  # the `with` that the call is an item of, or the call
     native: bool = False
-    absorbed: list[Definition] = field(default_factory=list)
+    absorbed: tuple[Definition, ...] = ()  # what it reads, which may go with it
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether the mode outlasts the statement."""
+        return isinstance(self.statement, ast.Expr)
 
 
-@dataclass
-class Contexts:
-    """All contexts of a program."""
+@dataclass(frozen=True)
+class Modes:
+    """All modes of a program."""
 
-    plans: Mapping[Site, ContextPlan]
+    plans: Mapping[Site, ModePlan]
     has_setter: bool
-    default: Setting | None = Setting()  # outside all contexts; None if only the run knows
+    default: Setting | None = Setting()  # where no mode is open; None if only the run knows
 
-    def setting(self, ambient: frozenset[Site | None]) -> Setting | None:
-        """The one setting that holds in all of `ambient`, or None if only the run knows."""
-        found = {self.plans[s].setting if s is not None else self.default for s in ambient}
+    def setting(self, open_modes: OpenModes) -> Setting | None:
+        """The one setting that holds in all of `open_modes`, or None if only the run knows."""
+        found = {self._setting(site) for site in open_modes}
         return found.pop() if len(found) == 1 else None
 
-    def setters(self) -> list[ContextPlan]:
-        """The calls that set the mode for good."""
-        return [plan for plan in self.plans.values() if isinstance(plan.statement, ast.Expr)]
+    def _setting(self, site: Site | None) -> Setting | None:
+        if site is None:
+            return self.default
+        return self.plans[site].setting if site in self.plans else None
 
-    def is_native(self, ambient: frozenset[Site | None]) -> bool:
-        """Whether calls made in `ambient` have their options written out."""
-        if self.has_setter and None in ambient:
-            if self.default is None or not all(plan.native for plan in self.setters()):
+    def setters(self) -> Mapping[Site, ModePlan]:
+        """The calls that set a mode for good."""
+        return {site: plan for site, plan in self.plans.items() if plan.is_for_good}
+
+    def is_native(self, open_modes: OpenModes) -> bool:
+        """Whether calls made in `open_modes` have their options written out."""
+        if self.has_setter and None in open_modes:
+            if self.default is None or not all(p.native for p in self.setters().values()):
                 return False
-        return all(site is None or self.plans[site].native for site in ambient)
+        return all(
+            site is None or (site in self.plans and self.plans[site].native) for site in open_modes
+        )
+
+    def with_native(self, sites: set[Site]) -> Modes:
+        """The same modes, of which those set at `sites` go."""
+        plans = {s: replace(plan, native=s in sites) for s, plan in self.plans.items()}
+        return replace(self, plans=plans)
 
 
-def find_contexts(solver: Analysis) -> Contexts:
-    """The contexts of the program, not planned yet."""
-    plans: dict[Site, ContextPlan] = {}
+def find_modes(analysis: Analysis) -> Modes:
+    """The modes of the program; which of them go is not decided yet."""
+    plans: dict[Site, ModePlan] = {}
     has_setter = False
-    for site, call in solver.call_nodes.items():
-        callee = {short_context(a) for a in solver.value(call.func)}
-        if callee & {CONTEXT, SETTER}:
-            has_setter = has_setter or SETTER in callee
-            module = solver.project.modules[site.module]
-            plan = ContextPlan(module, call, None, _statement_of(module, call))
-            plan.setting = _setting(solver, plan)
-            plans[site] = plan
-    contexts = Contexts(plans, has_setter)
-    if has_setter:
-        contexts.default = _set_at_once(solver, contexts)
-    return contexts
+    for site, call in analysis.call_nodes.items():
+        callees = {_function(atom) for atom in analysis.value(call.func)}
+        if callees & {CONTEXT, SETTER}:
+            has_setter = has_setter or SETTER in callees
+            plans[site] = _plan(analysis, analysis.project.modules[site.module], call)
+    if not has_setter:
+        return Modes(plans, has_setter)
+    return Modes(plans, has_setter, _set_at_once(analysis, plans.values()))
 
 
-def _set_at_once(solver: Analysis, contexts: Contexts) -> Setting | None:
-    """The mode that every model gets right where it is wrapped, or None."""
-    setters = contexts.setters()
-    found = {plan.setting for plan in setters}
-    for fact in solver.wraps.values():
-        statement = fact.module.statement(fact.node)
-        block = fact.module.block(statement)
-        below = block[block.index(statement) + 1 :] if statement in block else []
-        name = ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
-        if not any(
-            plan.statement in below and ast.unparse(plan.call.args[0]) == name
-            for plan in setters
-            if plan.module is fact.module and plan.call.args
-        ):
-            return None
-    return found.pop() if len(found) == 1 else None
+def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
+    """`modes`, of which those go that nothing needs any more.
+
+    `calls` are all calls that depend on a mode: the modes that can be open around each of them,
+    and whether it can be written with its options.
+    """
+    every = list(calls)
+    native = _candidates(modes, outside=any(None in open_modes for open_modes, _ in every))
+    while True:
+        result = modes.with_native(native)
+        held = set().union(
+            *(
+                _held_by(modes, open_modes)
+                for open_modes, lowerable in every
+                if not lowerable or not result.is_native(open_modes)
+            )
+        )
+        if not native & held:
+            return result
+        native -= held
 
 
-def short_context(atom: object) -> str:
-    """The canonical name of a symbol, or of the static method that a model forwards."""
+def _candidates(modes: Modes, outside: bool) -> set[Site]:
+    """The modes that can go if no call needs them; `outside`: some calls run in none of them."""
+    known = {
+        site: plan
+        for site, plan in modes.plans.items()
+        if plan.setting is not None and plan.statement is not None
+    }
+    several = len({plan.setting for plan in modes.setters().values()}) > 1
+    if modes.default is None and (outside or several):
+        # which of the modes for good holds where, only the run knows
+        return {site for site, plan in known.items() if not plan.is_for_good}
+    return set(known)
+
+
+def _held_by(modes: Modes, open_modes: OpenModes) -> set[Site]:
+    """The modes that a call in `open_modes` depends on."""
+    held = {site for site in open_modes if site is not None}
+    return held | modes.setters().keys() if None in open_modes else held
+
+
+# ---------------------------------------------------------------------- finding modes
+def _function(atom: object) -> str:
+    """The canonical name of a function, or of the static method that a model forwards."""
     if isinstance(atom, Symbol):
         return atom.name
-    name = getattr(atom, "name", "")
-    return f"{FSDP1}.{name}" if type(atom).__name__ == "Method" else ""
+    return f"{FSDP1}.{atom.name}" if isinstance(atom, Method) else ""
 
 
-def settle(contexts: Contexts, uses: Iterable[tuple[frozenset[Site | None], bool]]) -> None:
-    """Decide which contexts can go, given the ambient and nativeness of every call in them."""
-    calls = list(uses)
-    outside = any(None in ambient for ambient, _ in calls)
-    setters = {p.setting for p in contexts.plans.values() if isinstance(p.statement, ast.Expr)}
-    for plan in contexts.plans.values():
-        plan.native = plan.setting is not None and plan.statement is not None
-        if isinstance(plan.statement, ast.Expr) and contexts.default is None:
-            if outside or len(setters) > 1:
-                plan.native = False  # a mode that calls elsewhere may depend on
-    changed = True
-    while changed:
-        changed = False
-        for ambient, lowerable in calls:
-            if lowerable and contexts.is_native(ambient):
-                continue
-            held = [contexts.plans[site] for site in ambient if site is not None]
-            held += contexts.setters() if None in ambient else []
-            for plan in held:
-                changed = changed or plan.native
-                plan.native = False
+def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
+    given = given_to_mode(call)
+    statement = _statement_of(module, call)
+    if given is None:
+        return ModePlan(module, call, None, statement)
+    absorbed = [
+        definition(module, node)
+        for name, node in given.items()
+        if name != "module" and isinstance(node, ast.Name)
+    ]
+    return ModePlan(
+        module,
+        call,
+        _setting(analysis, given),
+        statement,
+        absorbed=tuple(found for found in absorbed if found is not None),
+    )
+
+
+def given_to_mode(call: ast.Call) -> dict[str, ast.expr] | None:
+    """The arguments of a call that sets a mode, by name; None if they can't be told apart."""
+    starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+    if starred or any(keyword.arg is None for keyword in call.keywords):
+        return None
+    given = dict(zip(PARAMETERS, call.args, strict=False))
+    return given | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
 
 
 def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
@@ -158,25 +217,36 @@ def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
     return None
 
 
-def _setting(solver: Analysis, plan: ContextPlan) -> Setting | None:
-    call = plan.call
-    if any(isinstance(a, ast.Starred) for a in call.args) or any(
-        k.arg is None for k in call.keywords
-    ):
+def _set_at_once(analysis: Analysis, plans: Iterable[ModePlan]) -> Setting | None:
+    """The mode that every model gets right where it is wrapped, or None."""
+    setters = [plan for plan in plans if plan.is_for_good]
+    if not all(any(_sets(plan, fact) for plan in setters) for fact in analysis.wraps.values()):
         return None
-    given: dict[str, ast.expr] = dict(zip(PARAMETERS, call.args, strict=False))
-    given |= {k.arg: k.value for k in call.keywords if k.arg}
-    kind = _kind(solver.value(given.get("state_dict_type")))
-    if kind is None:
-        return None
-    for node in given.values():
-        if isinstance(node, ast.Name) and node is not given.get("module"):
-            found = definition(plan.module, node)
-            if found is not None:
-                plan.absorbed.append(found)
-    model = _config(solver, given.get("state_dict_config"))
-    optim = _config(solver, given.get("optim_state_dict_config"))
-    if model is None or optim is None:
+    found = {plan.setting for plan in setters}
+    return found.pop() if len(found) == 1 else None
+
+
+def _sets(plan: ModePlan, fact: WrapFact) -> bool:
+    """Whether `plan` is about the model of `fact`, and stands below the wrap in its block."""
+    statement = fact.module.statement(fact.node)
+    if plan.module is not fact.module or not isinstance(statement, ast.Assign):
+        return False
+    block = fact.module.block(statement)
+    model = (given_to_mode(plan.call) or {}).get("module")
+    path = path_of(model) if model is not None else None
+    return (
+        plan.statement in block[block.index(statement) + 1 :]
+        and path is not None
+        and path == path_of(statement.targets[0])
+    )
+
+
+# ---------------------------------------------------------------------- what a mode says
+def _setting(analysis: Analysis, given: Mapping[str, ast.expr]) -> Setting | None:
+    kind = _kind(analysis.value(given.get("state_dict_type")))
+    model = _config(analysis, given.get("state_dict_config"))
+    optim = _config(analysis, given.get("optim_state_dict_config"))
+    if kind is None or model is None or optim is None:
         return None
     return Setting(
         kind,
@@ -184,7 +254,7 @@ def _setting(solver: Analysis, plan: ContextPlan) -> Setting | None:
         model.get("rank0_only", False),
         optim.get("offload_to_cpu", True),
         optim.get("rank0_only", False),
-        bool(optim) or "optim_state_dict_config" in given,
+        "optim_state_dict_config" in given,
     )
 
 
@@ -193,26 +263,24 @@ def _kind(value: Value) -> str | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def _config(solver: Analysis, node: ast.expr | None) -> dict[str, bool] | None:
+def _config(analysis: Analysis, node: ast.expr | None) -> dict[str, bool] | None:
     """The flags of a configuration object; None if they can't be known."""
-    value = solver.value(node)
+    value = analysis.value(node)
     if node is None or value == NONE:
         return {}
     if len(value) != 1:
         return None
     (atom,) = value
-    if not isinstance(atom, Result) or not short(atom.symbol).endswith("StateDictConfig"):
+    if not isinstance(atom, Result) or atom.symbol not in CONFIGS:
         return None
-    args, kwargs = solver.calls[atom.site]
-    named = dict(zip(("offload_to_cpu", "rank0_only"), args, strict=False)) | kwargs
-    if short(atom.symbol).startswith("Sharded"):
+    args, kwargs = analysis.calls[atom.site]
+    named = dict(zip(FLAGS, args, strict=False)) | kwargs
+    if atom.symbol in SHARDED_CONFIGS:
         named.pop("_use_dtensor", None)
     flags: dict[str, bool] = {}
     for name, flag in named.items():
-        if name not in ("offload_to_cpu", "rank0_only") or len(flag) != 1:
-            return None
-        (known,) = flag or NOTHING
-        if not isinstance(known, Const) or not isinstance(known.value, bool):
+        known = next(iter(flag)) if len(flag) == 1 else None
+        if name not in FLAGS or not isinstance(known, Const) or not isinstance(known.value, bool):
             return None
         flags[name] = known.value
     return flags

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.lowering.state_dict_modes import settle
+from fsdp_migrate.lowering.state_dict_modes import OpenModes
 from fsdp_migrate.rule.registry import Registry
 from fsdp_migrate.rule.rule import Facts, Rule, Use
 from fsdp_migrate.rule.uses import find_uses
@@ -28,23 +28,24 @@ def ask(facts: Facts, registry: Registry) -> list[Finding]:
     return _unique(findings)
 
 
-def find_questions(facts: Facts, registry: Registry) -> list[Use]:
-    """The uses to ask about: all of them but those inside what a rule takes the place of."""
+def every_use(facts: Facts, registry: Registry) -> list[Use]:
+    """Every place that is FSDP1's business, or that of a library that rules speak of."""
     methods, symbols = frozenset(registry.by_method), frozenset(registry.by_symbol)
-    uses = list(find_uses(facts.solver, methods, symbols))
-    absorbed = {node for use in uses for node in _absorbed(use, facts, registry)}
-    return [use for use in uses if use.node not in absorbed]
+    return list(find_uses(facts.solver, methods, symbols))
 
 
-def settle_contexts(facts: Facts, registry: Registry) -> None:
-    """Decide which state-dict contexts go; the calls inside them say whether they can."""
-    calls = []
+def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes, bool]]:
+    """The calls that depend on a state-dict mode, and whether they can do without."""
     for use in facts.uses:
         for rule in _owners(use, registry):
             if rule.lowerable is not None and use.call is not None:
-                open_modes = facts.solver.modes_at(use.call)
-                calls.append((open_modes, rule.lowerable(use, facts)))
-    settle(facts.contexts, calls)
+                yield facts.solver.modes_at(use.call), rule.lowerable(use, facts)
+
+
+def outermost_uses(facts: Facts, registry: Registry) -> list[Use]:
+    """The uses to ask about: all of them but those inside what a rule takes the place of."""
+    replaced = {node for use in facts.uses for node in _replaced(use, facts, registry)}
+    return [use for use in facts.uses if use.node not in replaced]
 
 
 def _owners(use: Use, registry: Registry) -> tuple[Rule, ...]:
@@ -54,12 +55,12 @@ def _owners(use: Use, registry: Registry) -> tuple[Rule, ...]:
     return registry.owners(use.name)
 
 
-def _absorbed(use: Use, facts: Facts, registry: Registry) -> Iterable[ast.AST]:
+def _replaced(use: Use, facts: Facts, registry: Registry) -> Iterable[ast.AST]:
     """What the fix of a library's name will take the place of."""
     if use.receiver is None:
         for rule in registry.owners(use.name):
-            if rule.absorbs is not None:
-                yield from rule.absorbs(use, facts)
+            if rule.replaces is not None:
+                yield from rule.replaces(use, facts)
 
 
 def _ask_owners(use: Use, facts: Facts, registry: Registry) -> Iterable[Finding]:

@@ -12,6 +12,7 @@ from fsdp_migrate.findings.code import ALTERNATIVE, BODY, Code, Hole, Kept
 from fsdp_migrate.findings.finding import (
     Edit,
     Import,
+    LeaveContext,
     MoveStatement,
     ReplaceExpression,
     RewriteArguments,
@@ -23,7 +24,9 @@ _HOLE = re.compile(r"\{(\d+|body)\}")
 
 def typed(edit: Edit) -> Edit:
     """`edit` with its text as a template."""
-    if isinstance(edit, MoveStatement | RewriteArguments) or not isinstance(edit.code, str):
+    if isinstance(edit, MoveStatement | RewriteArguments | LeaveContext) or not isinstance(
+        edit.code, str
+    ):
         return edit
     if edit.code == "{orelse}":
         return replace(edit, code=ALTERNATIVE)
@@ -100,7 +103,7 @@ def _fresh(name: str, module: Module) -> str:
 
 def _renamed(edit: Edit, others: Mapping[str, str]) -> Edit:
     """`edit` with other names in its template, keyword arguments left alone."""
-    if not others or isinstance(edit, MoveStatement | RewriteArguments):
+    if not others or isinstance(edit, MoveStatement | RewriteArguments | LeaveContext):
         return edit
     if not isinstance(edit.code, str):
         return edit

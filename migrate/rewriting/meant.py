@@ -26,15 +26,16 @@ from fsdp_migrate.findings.code import (
     Literal,
     Part,
     Starred,
-    parts_of,
 )
 from fsdp_migrate.findings.finding import (
     Edit,
     InsertStatements,
+    LeaveContext,
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
     RewriteArguments,
+    kept_by,
 )
 from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.syntax.module import Module
@@ -63,6 +64,7 @@ class _Builder:
     statements: dict[Start, ReplaceStatement] = field(default_factory=dict)
     inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
     moves: dict[Start, MoveStatement] = field(default_factory=dict)
+    leaves: dict[Span, LeaveContext] = field(default_factory=dict)
     lines: list[tuple[int, int]] = field(default_factory=list)
     inside: list[Span] = field(default_factory=list)  # edits that are being made
     body: list[ast.stmt] = field(default_factory=list)  # of the statement that is replaced
@@ -79,15 +81,11 @@ class _Builder:
             elif isinstance(edit, MoveStatement):
                 self.moves[start] = edit
                 self.lines.append((edit.below.line, edit.below.end_line))
+            elif isinstance(edit, LeaveContext):
+                self.leaves[edit.span] = edit
             elif edit not in self.inserts[start]:
                 self.inserts[start].append(edit)
-        wanted = {
-            part.span
-            for edit in self.edits
-            if not isinstance(edit, MoveStatement)
-            for part in parts_of(cast(Part, edit.code))
-            if isinstance(part, Kept)
-        }
+        wanted = {span for edit in self.edits for span in kept_by(edit)}
         self.kept: Mapping[Span, ast.expr] = _found(self.module, wanted)
 
     def tree(self) -> ast.Module:
@@ -156,7 +154,7 @@ class _Builder:
         edit = self.statements.get(start)
         made: list[ast.stmt]
         if edit is None:
-            made = [self.of(statement)]
+            made = self._without_items(statement)
         elif self._is_elif(statement) and edit.code in (NOTHING, ALTERNATIVE):
             made = self._block(statement.orelse) if statement.orelse else []  # type: ignore[attr-defined]
         else:
@@ -170,6 +168,23 @@ class _Builder:
         before = [s for i in inserts if not i.after for s in self.block(cast(Part, i.code))]
         after = [s for i in inserts if i.after for s in self.block(cast(Part, i.code))]
         return [*before, *made, *after]
+
+    def _without_items(self, statement: ast.stmt) -> list[ast.stmt]:
+        """A statement of which nothing goes but items of a `with`."""
+        new = self.of(statement)
+        if not isinstance(statement, ast.With) or not isinstance(new, ast.With):
+            return [new]
+        left = [self.leaves.get(self.module.span(item.context_expr)) for item in statement.items]
+        edits = [edit for edit in left if edit is not None]
+        if not edits:
+            return [new]
+        kept = [item for item, edit in zip(new.items, left, strict=True) if edit is None]
+        body: list[ast.stmt] = [_copied(new, {"items": kept})] if kept else new.body
+        above = [s for e in edits if e.before is not None for s in self.block(e.before)]
+        below = [s for e in edits if e.after is not None for s in self.block(e.after)]
+        if below and any(edit.guarded for edit in edits):
+            return [*above, ast.Try(body, [], [], below)]
+        return [*above, *body, *below]
 
     def _is_elif(self, statement: ast.stmt) -> bool:
         parent = self.module.parents.get(statement)
@@ -220,7 +235,7 @@ class _Filled(ast.NodeTransformer):
         return node if id(node) in self.made else cast(ast.AST, super().visit(node))
 
     def _expression(self, part: Part) -> ast.expr:
-        made = self.builder.expression(part)
+        made = _in_context(self.builder.expression(part), ast.Load())
         self.made[id(made)] = made
         return made
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Name, Part, Variable, parts_of
-from fsdp_migrate.findings.finding import Edit, Import, MoveStatement, ReplaceStatement
+from fsdp_migrate.findings.finding import Edit, Import, ReplaceStatement, codes
 from fsdp_migrate.findings.spelling import local_names, torch_paths
 from fsdp_migrate.syntax.module import Module, scope_nodes
 from fsdp_migrate.syntax.span import Span
@@ -60,8 +60,7 @@ class _Speller:
         self.visible: dict[Name | Variable | str, set[str]] = {}  # by what is to be spelled
         self.read: dict[Variable, set[str]] = {}  # beside the variable of a comprehension
         for edit in edits:
-            if not isinstance(edit, MoveStatement):
-                self._look(edit.span, list(parts_of(edit.code)))
+            self._look(edit.span, [part for code in codes(edit) for part in parts_of(code)])
 
     def _look(self, span: Span, parts: list[Part]) -> None:
         """Note what is visible at the place of an edit, for all that its code names."""

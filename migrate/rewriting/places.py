@@ -12,6 +12,7 @@ from libcst.metadata import CodeRange
 from fsdp_migrate.findings.finding import (
     Edit,
     InsertStatements,
+    LeaveContext,
     MoveStatement,
     ReplaceExpression,
     ReplaceStatement,
@@ -41,11 +42,13 @@ class Places:
     inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
     moves: dict[Start, MoveStatement] = field(default_factory=dict)
     landings: set[Start] = field(default_factory=set)  # where moved statements go
+    leaves: dict[Span, LeaveContext] = field(default_factory=dict)  # by the context
     kept: frozenset[Span] = frozenset()
     # nodes
     spans: dict[cst.CSTNode, Span] = field(default_factory=dict)  # replaced or kept expressions
     original: dict[Span, cst.BaseExpression] = field(default_factory=dict)
     starts: dict[cst.CSTNode, Start] = field(default_factory=dict)  # edited statements
+    left: dict[cst.CSTNode, LeaveContext] = field(default_factory=dict)  # contexts
     lines: dict[cst.CSTNode, Start] = field(default_factory=dict)  # moved, or landed behind
     columns: dict[cst.CSTNode, int] = field(default_factory=dict)  # of statements' lines
     quiet: set[cst.CSTNode] = field(default_factory=set)  # statements that nothing changes in
@@ -64,6 +67,9 @@ class Places:
                 if self.moves.setdefault(start, edit) != edit:
                     raise EditError(f"two places for the statement at {edit.span}")
                 self.landings.add((edit.below.line, edit.below.col))
+            elif isinstance(edit, LeaveContext):
+                if self.leaves.setdefault(edit.span, edit) != edit:
+                    raise EditError(f"two edits of the context at {edit.span}")
             else:
                 self.inserts[start].append(edit)
 
@@ -94,9 +100,12 @@ class Places:
                 self.lines[node] = start
             if start in self.moves:
                 yield self.moves[start]
-        if isinstance(node, cst.SimpleStatementLine):
+        if isinstance(node, cst.SimpleStatementLine | cst.With):
             self.columns[node] = span.col
-        elif isinstance(node, cst.BaseExpression):
+        if isinstance(node, cst.BaseExpression):
+            if span in self.leaves:
+                self.left[node] = self.leaves[span]
+                yield self.leaves[span]
             if span in self.expressions or span in self.kept:
                 self.spans[node] = span
                 self.original[span] = node
@@ -132,6 +141,12 @@ class Places:
         """What takes the place of a statement, if it is replaced."""
         start = self.starts.get(node)
         return self.statements.get(start) if start is not None else None
+
+    def items_left(self, statement: cst.BaseStatement) -> dict[int, LeaveContext]:
+        """The items that go, by their place among the items of a `with` statement."""
+        items = statement.items if isinstance(statement, cst.With) else ()
+        edits = [(index, self.left.get(item.item)) for index, item in enumerate(items)]
+        return {index: edit for index, edit in edits if edit is not None}
 
     def dropped_comments(self, *statements: cst.CSTNode) -> frozenset[str]:
         """The comments of statements that edits say go with them."""

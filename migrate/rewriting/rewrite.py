@@ -13,6 +13,7 @@ from fsdp_migrate.findings.finding import (
     Edit,
     Finding,
     Import,
+    LeaveContext,
     ReplaceExpression,
     ReplaceStatement,
     Tier,
@@ -120,7 +121,8 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
     removing = [
         edit
         for edit in every
-        if isinstance(edit, ReplaceStatement) and BODY not in parts_of(edit.code)
+        if isinstance(edit, LeaveContext)
+        or (isinstance(edit, ReplaceStatement) and BODY not in parts_of(edit.code))
     ]
     return [
         edit

@@ -10,10 +10,11 @@ from typing import cast
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, parts_of
+from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Part, parts_of
 from fsdp_migrate.findings.finding import (
     Edit,
     InsertStatements,
+    LeaveContext,
     ReplaceExpression,
     ReplaceStatement,
     RewriteArguments,
@@ -36,6 +37,7 @@ from fsdp_migrate.rewriting.fragments import Fragments, requoted
 from fsdp_migrate.rewriting.line_breaks import Layout
 from fsdp_migrate.rewriting.parentheses import held_together
 from fsdp_migrate.rewriting.places import EditError, Places, Start
+from fsdp_migrate.rewriting.with_items import guarded, without_items
 from fsdp_migrate.syntax.source import line_length
 from fsdp_migrate.syntax.span import Span
 
@@ -233,8 +235,9 @@ class _Renderer(cst.CSTTransformer):
             if not any(small in self.places.starts for small in original.body):
                 return [self._fitted(original, updated)], []
             return self._split(original, cast(cst.SimpleStatementLine, updated)), []
-        start = self.places.starts.get(original)
-        if start is None:
+        start = self.places.starts.get(original, _NOWHERE)
+        left = self.places.items_left(original)
+        if start is _NOWHERE and not left:
             return [updated], []
         lines = cast(Statement, updated).leading_lines
         trailing: list[cst.EmptyLine] = []
@@ -242,6 +245,9 @@ class _Renderer(cst.CSTTransformer):
         edit = self.places.statements.get(start)
         if edit is not None:
             middle, trailing = self._replaced(edit, updated)
+        elif left:
+            column = self.places.columns[original]
+            middle, trailing = self._without_items(cast(cst.With, updated), left, column)
         pieces = [*self._inserted(start, after=False), *middle, *self._inserted(start, after=True)]
         if pieces:
             pieces = self._led_apart(pieces, updated, lines)
@@ -256,6 +262,23 @@ class _Renderer(cst.CSTTransformer):
         else:
             body, trailing = suite(getattr(updated, "body", None))
         return self._statements(edit, body), trailing
+
+    def _without_items(
+        self, updated: cst.With, left: dict[int, LeaveContext], column: int
+    ) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+        """What a `with` statement becomes when the contexts of `left` are left out."""
+        self.made |= set(left.values())
+
+        def made(parts: Iterable[Part | None]) -> list[cst.BaseStatement]:
+            new = (s for part in parts if part for s in self.fragments.statements(part))
+            return [self._laid_out(statement, column) for statement in new]
+
+        body, trailing = without_items(updated, set(left))
+        above = made(edit.before for edit in left.values())
+        below = made(edit.after for edit in left.values())
+        if below and any(edit.guarded for edit in left.values()):
+            return [*above, guarded(body, trailing, below)], []
+        return [*above, *body, *below], trailing
 
     def _split(
         self, original: cst.SimpleStatementLine, updated: cst.SimpleStatementLine

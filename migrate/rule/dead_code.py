@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from fsdp_migrate.analysis.definitions import Definition, removable
 from fsdp_migrate.findings.finding import ReplaceStatement
@@ -11,7 +12,7 @@ from fsdp_migrate.syntax.module import Module
 
 
 def removed_nodes(facts: Facts, module: Module) -> set[ast.AST]:
-    """The nodes of `module` that go with native wraps and contexts, and with what they read."""
+    """The nodes of `module` that go with native wraps and modes, and with what they read."""
     if module.name not in facts.removed:
         facts.removed[module.name] = _removed(facts, module)
     return facts.removed[module.name]
@@ -33,10 +34,10 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
             )
             if argument is not kept and not carried:
                 removed |= set(ast.walk(argument))
-    for context in facts.contexts.plans.values():
-        if context.native and context.module is module:
-            absorbed += context.absorbed
-            removed |= set(ast.walk(context.call))
+    for mode in facts.modes.plans.values():
+        if mode.native and mode.module is module:
+            absorbed += mode.absorbed
+            removed |= set(ast.walk(mode.call))
     while more := [
         content
         for statement in absorbed
@@ -47,7 +48,9 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
     return removed
 
 
-def removals(facts: Facts, module: Module, absorbed: list[Definition]) -> list[ReplaceStatement]:
+def removals(
+    facts: Facts, module: Module, absorbed: Iterable[Definition]
+) -> list[ReplaceStatement]:
     """Edits that drop those of the `absorbed` assignments that nothing reads any more."""
     removed = removed_nodes(facts, module)
     return [

@@ -15,7 +15,7 @@ from fsdp_migrate.findings.code import Part
 from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.before_wrap import Order
-from fsdp_migrate.lowering.state_dict_modes import Contexts
+from fsdp_migrate.lowering.state_dict_modes import Modes
 from fsdp_migrate.lowering.wrap_call import WrapPlan
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site, Span
@@ -110,9 +110,9 @@ class Rule:
 
     `symbols` are the canonical names that the rule owns (a prefix owns what is below it);
     `methods` are the methods and attributes of an FSDP1 model that it owns.  A rule whose uses
-    depend on a state-dict context says by `lowerable` which of them can do without.  `survey` is
+    depend on a state-dict mode says by `lowerable` which of them can do without.  `survey` is
     asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
-    optimizer that is built before the wrap, a test of `p.ndim`.  `absorbs` gives the nodes that a
+    optimizer that is built before the wrap, a test of `p.ndim`.  `replaces` gives the nodes that a
     use's fix takes the place of: what refers to FSDP1 in them goes with it.  `surfaces` are the
     public names that it answers for in the coverage table.
     """
@@ -127,7 +127,7 @@ class Rule:
     methods: tuple[str, ...] = ()
     lowerable: Callable[[Use, Facts], bool] | None = None
     survey: Survey | None = None
-    absorbs: Callable[[Use, Facts], Iterable[ast.AST]] | None = None
+    replaces: Callable[[Use, Facts], Iterable[ast.AST]] | None = None
     surfaces: tuple[Surface, ...] = ()
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
@@ -140,7 +140,7 @@ class Facts:
     solver: Analysis
     options: Options
     plans: Mapping[Site, WrapPlan]
-    contexts: Contexts
+    modes: Modes
     uses: list[Use] = field(default_factory=list)
     removed: dict[str, set[ast.AST]] = field(default_factory=dict)
     carried: dict[str, list[Use]] = field(default_factory=dict)

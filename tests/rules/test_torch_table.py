@@ -23,7 +23,7 @@ from fsdp_migrate.analysis.library import fsdp1 as library  # noqa: E402
 from fsdp_migrate.analysis.values import Symbol  # noqa: E402
 from fsdp_migrate.cli.explain import coverage  # noqa: E402
 from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402
-from fsdp_migrate.lowering import state_dict_modes as contexts  # noqa: E402
+from fsdp_migrate.lowering import state_dict_modes  # noqa: E402
 from fsdp_migrate.lowering import wrap_call as wraps  # noqa: E402
 from fsdp_migrate.rewriting import import_plan as rewrite  # noqa: E402
 from fsdp_migrate.rule.registry import load_rules  # noqa: E402
@@ -121,7 +121,7 @@ def test_members_of_enums() -> None:
     assert set(fsdp.BackwardPrefetch.__members__) == {"BACKWARD_PRE", "BACKWARD_POST"}
     assert set(fsdp.OptimStateKeyType.__members__) == {"PARAM_NAME", "PARAM_ID"}
     assert set(STRATEGIES) >= wraps.HYBRID | wraps.KEEP_UNSHARDED
-    known = {names.short(kind) for kind in contexts.KINDS}
+    known = {names.short(kind) for kind in state_dict_modes.KINDS}
     assert known == set(STATE_DICT_TYPES) - {"LOCAL_STATE_DICT"}
 
 

@@ -21,7 +21,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Safety, Tier
+from fsdp_migrate.findings.finding import Finding, LeaveContext, ReplaceStatement, Safety, Tier
 from support.programs import FOLDER, Files, Run, migrate
 
 SHIM = "fsdp_migrate.runtime"
@@ -112,7 +112,7 @@ def _edited_lines(text: str, findings: Iterable[Finding]) -> set[int]:
         for edit in (edit for edits in item.fix.edits.values() for edit in edits):
             around = [n for n in statements if edit.span.line in _extent(n)]
             inner = max(around, key=lambda n: (n.lineno, n.col_offset))
-            if isinstance(edit, ReplaceStatement) or not hasattr(inner, "body"):
+            if isinstance(edit, ReplaceStatement | LeaveContext) or not hasattr(inner, "body"):
                 lines |= _extent(inner)
             lines |= set(range(edit.span.line, edit.span.end_line + 1))
     return lines

@@ -9,59 +9,73 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from fsdp_migrate.analysis.values import Method, Unknown, constant
-from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.rule.queries.parameters import called, modules
-from fsdp_migrate.rule.rule import Facts, Rule, finding_at, runtime
+from fsdp_migrate.analysis.values import Method, Unknown
+from fsdp_migrate.findings.code import Kept, Name, Part, call, code, either
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.rule.queries.method_calls import PARTIAL
+from fsdp_migrate.rule.queries.parameters import calls
+from fsdp_migrate.rule.queries.values import library_name, literals
+from fsdp_migrate.rule.rule import RUNTIME, Facts, Rule, finding_at
 from fsdp_migrate.rule.uses import others_with, split
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 
 HASATTR = "builtins.hasattr"
 GETATTR = "builtins.getattr"
+FSDP_MODULE = Name(ROOT, "FSDPModule")
 
 
 def asked_by_name(rule: Rule, facts: Facts, method: str) -> Iterator[Finding]:
     """What becomes of the places that ask objects for `method`, which is also the shim's name."""
-    for module in modules(facts, f'"{method}"', f"'{method}'"):
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and len(node.args) >= 2 and not node.keywords:
-                name = constant(facts.value(node.args[1]))
-                if name is not None and name.value == method:
-                    yield from _settle(rule, facts, module, node, method)
+    for module, asking in calls(facts):
+        if len(asking.args) < 2 or asking.keywords:
+            continue
+        if library_name(facts.value(asking.func)) not in {HASATTR, GETATTR}:
+            continue
+        if literals(facts.value(asking.args[1])) == [method]:
+            yield from _asked(rule, facts, module, asking, Name(RUNTIME, method))
 
 
-def _settle(
-    rule: Rule, facts: Facts, module: Module, node: ast.Call, method: str
+def _asked(
+    rule: Rule, facts: Facts, module: Module, asking: ast.Call, method: Name
 ) -> Iterator[Finding]:
-    asked = called(facts, node) & {HASATTR, GETATTR}
-    value = facts.value(node.args[0])
+    value = facts.value(asking.args[0])
     wraps, others = split(facts.solver, value)
-    if len(asked) != 1 or not (wraps or any(isinstance(a, Unknown | Method) for a in value)):
+    if not wraps and not any(isinstance(atom, Unknown | Method) for atom in value):
         return
-    certain = bool(wraps) and not others_with(facts.solver, others, method)
-    template = "isinstance({0}, FSDPModule)"
-    imports = {Import(ROOT, "FSDPModule")}
-    tier = Tier.NATIVE
-    if asked == {GETATTR}:
-        tier = Tier.SHIM
-        imports |= {runtime(method), Import("functools", "partial")}
-        given = ", ".join(f"{{{i}}}" for i in range(len(node.args)))
-        wanted = f"partial({method}, {{0}})"
-        template = wanted if certain else f"{wanted} if {template} else getattr({given})"
-        if certain:
-            imports.discard(Import(ROOT, "FSDPModule"))
-    elif not certain:
-        template = f"{template} or hasattr({{0}}, {{1}})"
-    if not certain and not isinstance(module.parents[node], ast.stmt | ast.IfExp):
-        template = f"({template})"
+    certain = bool(wraps) and not others_with(facts.solver, others, method.name)
+    takes = library_name(facts.value(asking.func)) == GETATTR
+    arguments = tuple(Kept(module.span(argument)) for argument in asking.args)
+    new = _taken(arguments, method, certain) if takes else _tested(arguments, certain)
     yield finding_at(
         rule,
         module,
-        node,
-        f"FSDP2's models have no {method}: they are known by their class",
-        tier=tier,
-        edits=[ReplaceExpression(module.span(node), template, tuple(map(module.span, node.args)))],
-        imports=imports,
+        asking,
+        f"FSDP2's models have no {method.name}: they are known by their class",
+        tier=Tier.SHIM if takes else Tier.NATIVE,
+        edits=[ReplaceExpression(module.span(asking), new)],
         units=facts.units(wraps),
     )
+
+
+def _tested(arguments: tuple[Part, ...], certain: bool) -> Part:
+    """`hasattr(model, "no_sync")` as a test of the class, or of both where it may be another."""
+    is_fsdp = _is_fsdp(arguments[0])
+    return is_fsdp if certain else either(is_fsdp, code("hasattr({all})", all=arguments))
+
+
+def _taken(arguments: tuple[Part, ...], method: Name, certain: bool) -> Part:
+    """`getattr(model, "no_sync")` as the shim's function, bound to the model."""
+    bound = call(PARTIAL, method, arguments[0])
+    if certain:
+        return bound
+    return code(
+        "{bound} if {is_fsdp} else getattr({all})",
+        bound=bound,
+        is_fsdp=_is_fsdp(arguments[0]),
+        all=arguments,
+    )
+
+
+def _is_fsdp(model: Part) -> Part:
+    return code("isinstance({model}, {fsdp})", model=model, fsdp=FSDP_MODULE)

@@ -17,6 +17,11 @@ def results(value: Value) -> frozenset[str] | None:
     return frozenset(names) if value and all(isinstance(a, Result) for a in value) else None
 
 
+def may_come_from(value: Value, names: frozenset[str]) -> bool:
+    """Whether `value` can be made by one of the functions or classes of libraries in `names`."""
+    return any(isinstance(atom, Result) and atom.symbol in names for atom in value)
+
+
 def models(value: Value) -> frozenset[Wrapped]:
     """The FSDP1 models that `value` can be."""
     return frozenset(atom for atom in value if isinstance(atom, Wrapped))

@@ -4,63 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, call_parts, finding, runtime
+from fsdp_migrate.findings.code import Kept, Name, code, loop_variable
+from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one reference."""
     name = short(use.name)
-    span = use.module.span(use.node)
     call = use.call
     if name == "fsdp_modules" and call is not None and len(call.args) == 1 and not call.keywords:
-        hole = (use.module.span(call.args[0]),)
-        text = "[unit for unit in {0}.modules() if isinstance(unit, FSDPModule)]"
+        units = code(
+            "[{unit} for {unit} in {model}.modules() if isinstance({unit}, {fsdp})]",
+            unit=loop_variable("unit"),
+            model=Kept(use.module.span(call.args[0])),
+            fsdp=Name(ROOT, "FSDPModule"),
+        )
         yield finding(
             RULE,
             use,
             "FSDP.fsdp_modules becomes a look at the submodules",
             tier=Tier.NATIVE,
-            edits=[ReplaceExpression(use.module.span(call), text, hole)],
-            imports=[Import(ROOT, "FSDPModule")],
+            edits=[ReplaceExpression(use.module.span(call), units)],
         )
         return
-    if use.receiver is not None:
-        hole = (use.module.span(use.receiver),)
-        if use.call is not None and use.call.args:  # a static method: the model is passed too
-            edit, extra = ReplaceExpression(span, name), []
-        elif use.call is None:
-            text, extra = f"partial({name}, {{0}})", [Import("functools", "partial")]
-            edit = ReplaceExpression(span, text, hole)
-        else:
-            edit, extra = _call(use, name), []
-        yield finding(
-            RULE,
-            use,
-            f"{name} goes through the shim",
-            tier=Tier.SHIM,
-            edits=[edit],
-            imports=[runtime(name), *extra],
-            units=facts.units(use.wraps),
-        )
-        return
+    shim = Name(RUNTIME, name)
+    # Static methods: called through a model, they are passed the model all the same.
+    is_static = use.receiver is None or (call is not None and bool(call.args))
+    edit = ReplaceExpression(use.module.span(use.node), shim)
+    spoken = f"FSDP.{name}" if use.receiver is None else name
     yield finding(
         RULE,
         use,
-        f"FSDP.{name} goes through the shim",
+        f"{spoken} goes through the shim",
         tier=Tier.SHIM,
-        edits=[ReplaceExpression(span, name)],
-        imports=[runtime(name)],
+        edits=[edit if is_static else as_function(use, shim)],
+        units=facts.units(use.wraps),
     )
-
-
-def _call(use: Use, name: str) -> ReplaceExpression:
-    assert use.call is not None
-    assert use.receiver is not None
-    given, holes = call_parts(use.module, use, use.receiver)
-    text = f"{name}({', '.join(filter(None, ['{0}', given]))})"
-    return ReplaceExpression(use.module.span(use.call), text, holes)
 
 
 RULE = Rule(

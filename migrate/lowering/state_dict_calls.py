@@ -1,0 +1,73 @@
+"""`model.state_dict()` and `model.load_state_dict(state)` by DCP's state-dict functions.
+
+https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from fsdp_migrate.findings.code import Kept, Keyword, Literal, Name, call, code, loop_variable
+from fsdp_migrate.findings.finding import Edit, ReplaceExpression
+from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.syntax.module import Module
+
+DSD = "torch.distributed.checkpoint.state_dict"
+GET = Name(DSD, "get_model_state_dict")
+SET = Name(DSD, "set_model_state_dict")
+OPTIONS = Name(DSD, "StateDictOptions")
+FULL = Keyword("full_state_dict", Literal(True))
+ON_CPU = Keyword("cpu_offload", Literal(True))
+
+
+@dataclass(frozen=True)
+class StateDictCall:
+    """A call that takes the state of a model (`state` is None), or loads one."""
+
+    module: Module
+    node: ast.Call
+    model: ast.expr
+    setting: Setting  # what its mode says
+    state: ast.expr | None = None
+    strict: ast.expr | None = None
+    only_reader: bool = True  # nothing else looks at `state` afterwards
+
+    def kept(self, node: ast.expr) -> Kept:
+        """A part of the call, as it is written."""
+        return Kept(self.module.span(node))
+
+
+def by_dcp(found: StateDictCall) -> tuple[Name, Edit]:
+    """The function that takes the place of the method, and the edit."""
+    return (GET, _get(found)) if found.state is None else (SET, _set(found, found.state))
+
+
+def _get(found: StateDictCall) -> Edit:
+    setting, model = found.setting, found.kept(found.model)
+    is_full = setting.kind == "FULL"
+    flags = [FULL] if is_full else []
+    if setting.offload and (setting.rank0 or not is_full):
+        flags.append(ON_CPU)
+    state = call(GET, model, options=call(OPTIONS, *flags)) if flags else call(GET, model)
+    if is_full and setting.offload and not setting.rank0:  # DCP gives it to the first rank only
+        state = code(
+            "{{{key}: {value}.cpu() for {key}, {value} in {state}.items()}}",
+            key=loop_variable("key"),
+            value=loop_variable("value"),
+            state=state,
+        )
+    return ReplaceExpression(found.module.span(found.node), state)
+
+
+def _set(found: StateDictCall, state: ast.expr) -> Edit:
+    is_full = found.setting.kind == "FULL"
+    flags = [FULL] if is_full else []
+    if found.strict is not None:
+        flags.append(Keyword("strict", found.kept(found.strict)))
+    given = found.kept(state)
+    # DCP's function puts DTensors into the dict that it is given, in the place of full tensors.
+    own = given if not is_full or found.only_reader else code("dict({state})", state=given)
+    options = [Keyword("options", call(OPTIONS, *flags))] if flags else []
+    new = call(SET, found.kept(found.model), own, *options)
+    return ReplaceExpression(found.module.span(found.node), new)

@@ -1,0 +1,113 @@
+"""`model.state_dict()` and `model.load_state_dict(...)` become DCP's state-dict functions.
+
+https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
+
+Under FSDP2 the plain methods give and take sharded tensors: what rank 0 saves is its shard only.
+With `--state-dict dtensor` they stay, and the tensors are gathered and distributed around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fsdp_migrate.findings.code import Name
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.queries.state_dict_calls import without_mode, written
+from fsdp_migrate.rule.queries.state_dict_modes import mode_goes
+from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+
+SHIMS = {
+    "state_dict": Name(RUNTIME, "model_state_dict"),
+    "load_state_dict": Name(RUNTIME, "load_model_state_dict"),
+}
+
+
+def lowerable(use: Use, facts: Facts) -> bool:
+    """Whether the call can be written with its options, were its mode to go."""
+    return without_mode(use, facts) is not None
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace one call."""
+    units = facts.units(use.wraps)
+    if use.call is None:
+        yield finding(
+            RULE,
+            use,
+            f"{use.name} is taken as a value; under FSDP2 it is about shards, "
+            "use torch.distributed.checkpoint.state_dict",
+            tier=Tier.MANUAL,
+            units=units,
+        )
+        return
+    found = without_mode(use, facts)
+    if found is None or not mode_goes(facts, use.call):
+        yield finding(
+            RULE,
+            use,
+            f"model.{use.name} goes through the shim",
+            tier=Tier.SHIM,
+            edits=[as_function(use, SHIMS[use.name])],
+            units=units,
+        )
+        return
+    function, edits = written(found, facts)
+    becomes = "says how its tensors are sharded"
+    if function is not None:
+        becomes = f"becomes {function.name}"
+    yield finding(
+        RULE, use, f"model.{use.name} {becomes}", tier=Tier.NATIVE, edits=edits, units=units
+    )
+
+
+RULE = Rule(
+    code="FSDP302",
+    name="model-state-dict",
+    summary="`model.state_dict()` and `load_state_dict` become DCP's state-dict functions",
+    why="The plain methods of an FSDP2 model handle shards, and say nothing about it.",
+    fix_safety="Safe: the same keys in the same order, the same tensors on the same ranks.",
+    check=check,
+    lowerable=lowerable,
+    methods=("state_dict", "load_state_dict"),
+    surfaces=(
+        Surface(
+            "FullyShardedDataParallel.state_dict",
+            "`get_model_state_dict`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+        Surface(
+            "FullyShardedDataParallel.load_state_dict",
+            "`set_model_state_dict`",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
+    ),
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def resume(net, path):
+    model = FSDP(net)
+    model.load_state_dict(torch.load(path))
+    return model
+""",
+            after="""\
+import torch
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    set_model_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
+
+def resume(net, path):
+    model = fully_shard(net)
+    set_model_state_dict(
+        model, torch.load(path), options=StateDictOptions(full_state_dict=True)
+    )
+    return model
+""",
+        ),
+    ),
+)
