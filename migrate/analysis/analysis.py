@@ -39,7 +39,8 @@ class Analysis:
     @classmethod
     def of(cls, solver: Solver) -> Analysis:
         """What `solver`, which is at rest, has found."""
-        record = solver.record
+        record, heap = solver.record, solver.heap.at_rest()
+        hierarchy = Classes(solver.program, heap)
         return cls(
             project=solver.project,
             functions=MappingProxyType(solver.program.functions),
@@ -49,10 +50,10 @@ class Analysis:
             calls=MappingProxyType(record.calls),
             call_nodes=MappingProxyType(record.call_nodes),
             open_modes=MappingProxyType(record.open_modes),
-            heap=solver.heap,
-            hierarchy=solver.classes,
+            heap=heap,
+            hierarchy=hierarchy,
             call_graph=CallGraph.of(
-                solver.project, record.call_nodes, record.value, solver.classes.method
+                solver.project, record.call_nodes, record.value, hierarchy.method
             ),
         )
 

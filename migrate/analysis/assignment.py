@@ -12,6 +12,7 @@ import ast
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import item, store_item
+from fsdp_migrate.analysis.library.fsdp1 import inner_of
 from fsdp_migrate.analysis.machine import COMPUTED, Machine
 from fsdp_migrate.analysis.scopes import bind, expose, forget, variable
 from fsdp_migrate.analysis.values import (
@@ -75,8 +76,7 @@ def store_attribute(machine: Machine, base: Value, attr: str, value: Value) -> N
         elif isinstance(atom, ModuleRef):
             heap.write(value, "name", atom.module, attr)
         elif isinstance(atom, Wrapped) and atom.site in machine.record.wraps:
-            inner = machine.record.wraps[atom.site].inner
-            store_attribute(machine, inner - {atom}, attr, value)
+            store_attribute(machine, inner_of(machine, atom), attr, value)
         elif isinstance(atom, Result):
             heap.write(value, "result", atom.site, attr)
 

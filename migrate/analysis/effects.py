@@ -6,7 +6,9 @@ import ast
 from functools import cache, cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.call_graph import called_function
 from fsdp_migrate.analysis.values import (
+    Atom,
     Bound,
     Cls,
     Container,
@@ -16,6 +18,7 @@ from fsdp_migrate.analysis.values import (
     Super,
     Symbol,
     Unknown,
+    symbols,
 )
 from fsdp_migrate.syntax.paths import own_nodes, path_of
 from fsdp_migrate.syntax.span import Site
@@ -28,6 +31,7 @@ QUIET = (
 LOUD_BUILTINS = frozenset(
     {"compile", "delattr", "eval", "exec", "input", "next", "open", "setattr", "__import__"}
 )
+STORES_ANY = frozenset({"builtins.setattr", "builtins.vars"})
 OUTPUT = frozenset({"builtins.print", "logging.info", "logging.debug", "logging.warning"})
 OUTPUT_METHODS = frozenset({"debug", "info", "print", "warning"})
 # Methods of strings, lists, dicts, parameters and modules that change nothing outside.
@@ -45,23 +49,24 @@ OPTIMIZERS = ("optim", "adam", "sgd", "lamb", "lion", "adafactor", "muon", "sche
 class Effects:
     """What calls do, as far as the program says."""
 
-    def __init__(self, solver: Analysis) -> None:
-        self.solver = solver
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
         self._quiet = cache(self._quiet_function)
 
     @cached_property
     def stored(self) -> frozenset[str]:
         """The attributes that the program stores somewhere; "*" for computed names."""
         found: set[str] = set()
-        for module in self.solver.project.modules.values():
+        for module in self._analysis.project.modules.values():
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Attribute):
                     if not isinstance(node.ctx, ast.Load):
                         found.add(node.attr)
                     elif node.attr in {"__dict__", "__setattr__"}:
                         found.add("*")
-                elif isinstance(node, ast.Call) and path_of(node.func) in {"setattr", "vars"}:
-                    found.add("*")
+                elif isinstance(node, ast.Call):
+                    if symbols(self._analysis.value(node.func)) & STORES_ANY:
+                        found.add("*")
         return frozenset(found)
 
     def quiet(self, node: ast.AST) -> bool:
@@ -90,10 +95,10 @@ class Effects:
                 return True
             if not isinstance(item, ast.Call):
                 continue
-            for atom in self.solver.value(item.func):
+            for atom in self._analysis.value(item.func):
                 site = self._function(atom)
                 if site is not None and site not in seen:
-                    body = self.solver.functions[site].node
+                    body = self._analysis.functions[site].node
                     if self._mentions(body, words, seen | {site}):
                         return True
         return False
@@ -101,57 +106,51 @@ class Effects:
     def _may_print(self, item: ast.AST, depth: int) -> bool:
         if not isinstance(item, ast.Call):
             return False
-        for atom in self.solver.value(item.func):
+        for atom in self._analysis.value(item.func):
             if isinstance(atom, Symbol) and atom.name in OUTPUT:
                 return True
             site = self._function(atom)
             if site is not None:
-                body = self.solver.functions[site].node
+                body = self._analysis.functions[site].node
                 if depth > 3 or any(self._may_print(n, depth + 1) for n in ast.walk(body)):
                     return True
         return isinstance(item.func, ast.Attribute) and item.func.attr in OUTPUT_METHODS
 
     def _quiet_call(self, call: ast.Call, stack: tuple[Site, ...]) -> bool:
-        value = self.solver.value(call.func)
+        value = self._analysis.value(call.func)
         attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        for atom in value:
-            if isinstance(atom, Symbol):
-                if not _quiet_symbol(atom.name):
-                    return False
-            elif isinstance(atom, Func | Bound | Cls):
-                if not self._quiet_callee(atom, stack):
-                    return False
-            elif isinstance(atom, Method) and isinstance(atom.receiver, Super):
-                continue
-            elif isinstance(atom, Method) and isinstance(atom.receiver, Params | Container):
-                if attr not in QUIET_METHODS | {"pop", "setdefault"}:
-                    return False
-            elif isinstance(atom, Method | Unknown):
-                if attr not in QUIET_METHODS | OUTPUT_METHODS:
-                    return False
-            elif "optim" not in getattr(atom, "symbol", ""):
-                return False
-        return bool(value) or attr in QUIET_METHODS | OUTPUT_METHODS
+        if not value:
+            return attr in QUIET_METHODS | OUTPUT_METHODS
+        return all(self._quiet_atom(atom, attr, stack) for atom in value)
 
-    def _function(self, atom: object) -> Site | None:
-        if isinstance(atom, Bound):
-            return atom.func.site
-        if isinstance(atom, Func):
-            return atom.site
-        if isinstance(atom, Cls):
-            return self.solver.method(atom.site, "__init__")
-        return None
+    def _quiet_atom(self, atom: Atom, attr: str, stack: tuple[Site, ...]) -> bool:
+        """Whether calling `atom`, as the method `attr` if it is one, changes nothing outside."""
+        match atom:
+            case Symbol():
+                return _quiet_symbol(atom.name)
+            case Func() | Bound() | Cls():
+                return self._quiet_callee(atom, stack)
+            case Method(receiver=Super()):
+                return True
+            case Method(receiver=Params() | Container()):
+                return attr in QUIET_METHODS | {"pop", "setdefault"}
+            case Method() | Unknown():
+                return attr in QUIET_METHODS | OUTPUT_METHODS
+            case _:
+                return "optim" in getattr(atom, "symbol", "")
+
+    def _function(self, atom: Atom) -> Site | None:
+        return called_function(atom, self._analysis.method)
 
     def _quiet_callee(self, atom: Func | Bound | Cls, stack: tuple[Site, ...]) -> bool:
         site = self._function(atom)
         if site is None:
-            return isinstance(atom, Cls) and self.solver.classes[atom.site].is_dataclass
+            return isinstance(atom, Cls) and self._analysis.classes[atom.site].is_dataclass
         return site in stack or self._quiet(site, (*stack, site))
 
     def _quiet_function(self, site: Site, stack: tuple[Site, ...]) -> bool:
-        info = self.solver.functions[site]
-        first = next(iter([*info.node.args.posonlyargs, *info.node.args.args]), None)
-        making = getattr(info.node, "name", "") == "__init__" and first is not None
+        info = self._analysis.functions[site]
+        own = info.positional[0].arg if info.name == "__init__" and info.positional else None
         body = [info.node.body] if isinstance(info.node, ast.Lambda) else info.node.body
         for item in (n for statement in body for n in own_nodes(statement)):
             if isinstance(item, ast.Await | ast.Yield | ast.YieldFrom | ast.Global | ast.Nonlocal):
@@ -159,9 +158,8 @@ class Effects:
             if isinstance(item, ast.Call) and not self._quiet_call(item, stack):
                 return False
             if isinstance(item, ast.Attribute) and not isinstance(item.ctx, ast.Load):
-                own = making and first is not None and path_of(item.value) == first.arg
-                if not own:
-                    return False
+                if own is None or path_of(item.value) != own:
+                    return False  # it stores something on an object that it doesn't make
         return True
 
 

@@ -41,9 +41,9 @@ class Task:
 class Heap:
     """The places and their values, to be read."""
 
-    def __init__(self) -> None:
-        self._cells: dict[Place, Value] = {}
-        self._keys: dict[Site, dict[Hashable, None]] = defaultdict(dict)
+    def __init__(self, cells: dict[Place, Value], keys: dict[Site, dict[Hashable, None]]) -> None:
+        self._cells = cells
+        self._keys = keys
 
     def read(self, *place: Hashable) -> Value:
         """The value at `place`."""
@@ -72,7 +72,7 @@ class GrowingHeap(Heap):
     """The heap while the analysis runs: tasks that have read a place are woken when it grows."""
 
     def __init__(self, enqueue: Callable[[Task], None]) -> None:
-        super().__init__()
+        super().__init__({}, defaultdict(dict))
         self.reader: Task | None = None  # the task that is running
         self._enqueue = enqueue
         self._readers: dict[Place, dict[Task, None]] = defaultdict(dict)
@@ -99,6 +99,10 @@ class GrowingHeap(Heap):
         self._cells[place] = new
         self.wake(*place)
         return True
+
+    def at_rest(self) -> Heap:
+        """The heap to be read by what comes after the analysis."""
+        return Heap(self._cells, self._keys)
 
     def wake(self, *place: Hashable) -> None:
         """Have all run again that have read `place`."""

@@ -18,6 +18,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
     constant,
+    is_symbol,
     join,
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
@@ -34,10 +35,12 @@ def narrow(machine: Machine, test: ast.expr, truth: bool) -> None:
             if isinstance(test.op, ast.And) == truth:
                 for part in test.values:
                     narrow(machine, part, truth)
-        case ast.Call(func=ast.Name(id="isinstance"), args=[node, classes]):
-            _narrow_class(machine, node, classes, truth)
-        case ast.Call(func=ast.Name(id="hasattr"), args=[node, name]):
-            _narrow_attribute(machine, node, name, truth)
+        case ast.Call(func=func, args=[node, asked]):
+            asks = machine.record.value(func)
+            if is_symbol(asks, "builtins.isinstance"):
+                _narrow_class(machine, node, asked, truth)
+            elif is_symbol(asks, "builtins.hasattr"):
+                _narrow_attribute(machine, node, asked, truth)
         case ast.Compare(ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]):
             if isinstance(op, ast.Is) != truth:
                 _drop_none(machine, test.left)

@@ -17,7 +17,9 @@ from fsdp_migrate.analysis.values import (
     join,
     unknown,
 )
-from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
+
+UNIONS = frozenset({"Optional", "Union"})
 
 
 def left_out(name: str) -> Value:
@@ -36,7 +38,7 @@ def bind_parameters(machine: Machine, info: FunctionInfo) -> None:
             stated = _annotated(machine, arg.annotation)
             if arg.arg in defaults:
                 value = join(value, machine.record.value(defaults[arg.arg]))
-                missing = missing if _may_be_given(missing) else NOTHING
+                missing = missing if missing - left_out(arg.arg) else NOTHING
             value = join(value, stated or missing)
         if value and all(isinstance(atom, Unknown) for atom in value):
             value = _annotated(machine, arg.annotation) or value
@@ -53,11 +55,6 @@ def _defaults(info: FunctionInfo) -> dict[str, ast.expr]:
     defaults = {a.arg: node for a, node in zip(named, args.defaults, strict=True)}
     keyword_only = zip(args.kwonlyargs, args.kw_defaults, strict=True)
     return defaults | {a.arg: node for a, node in keyword_only if node is not None}
-
-
-def _may_be_given(missing: Value) -> bool:
-    """Whether a parameter with a default may get something else that isn't known."""
-    return any(isinstance(atom, Unknown) and "is left out" not in atom.reason for atom in missing)
 
 
 def _annotated(machine: Machine, annotation: ast.expr | None) -> Value:
@@ -84,7 +81,7 @@ def _classes(machine: Machine, node: ast.expr | None) -> Value:
         return join(_classes(machine, node.left), _classes(machine, node.right))
     if isinstance(node, ast.Subscript):
         outer = machine.evaluate(node.value)
-        if any(isinstance(a, Symbol) and a.name.endswith(("Optional", "Union")) for a in outer):
+        if any(isinstance(a, Symbol) and short(a.name) in UNIONS for a in outer):
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             return join(*(_classes(machine, item) for item in items))
         return NOTHING

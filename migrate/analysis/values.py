@@ -225,18 +225,30 @@ def join(*values: Value) -> Value:
     if len(some) < 2:
         return some[0] if some else NOTHING
     result = frozenset().union(*some)
-    if len(result) == len(max(some, key=len)):
-        return max(some, key=len)
+    widest = max(some, key=len)
+    if len(result) == len(widest):
+        return widest
     if TOO_MANY in result:
         return _bounded(result)
-    reasons = sorted(a.reason for a in result if isinstance(a, Unknown) and a != MANY)
-    if len(reasons) > 1:  # one reason will do
-        kept = {a for a in result if not isinstance(a, Unknown) or a == MANY}
-        result = frozenset(kept) | unknown(reasons[0])
-    literals = frozenset(a for a in result if isinstance(a, Const) and a.value is not None)
-    if len(literals) > LITERALS or (literals and MANY in result):
-        result = (result - literals) | {MANY}
+    result = _few_literals(_one_reason(result))
     return _bounded(result) if len(result) > WIDTH else result
+
+
+def _one_reason(value: Value) -> Value:
+    """`value` with one reason why it isn't known, where it has several."""
+    reasons = [a for a in value if isinstance(a, Unknown) and a != MANY]
+    if len(reasons) < 2:
+        return value
+    kept = min(reasons, key=lambda atom: atom.reason)
+    return (value - frozenset(reasons)) | {kept}
+
+
+def _few_literals(value: Value) -> Value:
+    """`value` with `MANY` for its literals, where there are many."""
+    literals = frozenset(a for a in value if isinstance(a, Const) and a.value is not None)
+    if len(literals) > LITERALS or (literals and MANY in value):
+        return (value - literals) | {MANY}
+    return value
 
 
 def ordered(value: Value) -> Iterable[Atom]:

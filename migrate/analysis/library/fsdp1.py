@@ -80,13 +80,15 @@ def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) ->
             arguments[name] = Argument(nodes.get(name) if direct else None, value)
     direct = known.direct if known is not None else direct
     wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque)
+    machine.heap.write(wraps[site].inner, "inner", site)
     return frozenset({Wrapped(site)})
 
 
 def inner_of(machine: Machine, model: Wrapped) -> Value:
     """What a model wraps, as far as it has been seen."""
-    fact = machine.record.wraps.get(model.site) if model.site is not None else None
-    return fact.inner - {model} if fact is not None else NOTHING
+    if model.site is None:
+        return NOTHING
+    return machine.heap.read("inner", model.site) - {model}
 
 
 def entered(modes: Modes, context: Value) -> Modes:

@@ -1,0 +1,94 @@
+"""What conditions say about a variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsdp_migrate.analysis.values import (
+    Const,
+    Result,
+    Wrapped,
+)
+from support.values import analyse, check_model, probed
+
+# Programs in which `probe` is an FSDP model.
+MODELS = {
+    "isinstance": "def f(x):\n    if isinstance(x, FSDP):\n        probe = x\n        probe",
+    "isinstance negated": """
+        def f(x):
+            if not isinstance(x, FSDP):
+                return
+            probe = x
+            probe
+        """,
+}
+
+
+@pytest.mark.parametrize("shape", MODELS)
+def test_a_model_gets_there(shape: str) -> None:
+    check_model(MODELS[shape])
+
+
+def test_isinstance_takes_the_others_away() -> None:
+    analysis = analyse(
+        """
+        model = FSDP(Net()) if torch.cuda.is_available() else DDP(Net())
+        if isinstance(model, FSDP):
+            model.one
+        else:
+            model.two
+        """
+    )
+    nodes = list(analysis.nodes("model"))
+    tested, one, two = (analysis.solver.value(node) for node in nodes[-3:])
+    assert len(tested) == 2
+    assert {type(atom) for atom in one} == {Wrapped}
+    assert {type(atom) for atom in two} == {Result}
+
+
+def test_a_tuple_of_classes_by_its_name() -> None:
+    text = """
+        KINDS = (FSDP, DDP)
+        def f(x):
+            if isinstance(x, KINDS):
+                probe = x
+                probe
+        f(FSDP(Net()))
+        f(1)
+        """
+    assert any(isinstance(atom, Wrapped) for atom in probed(text))
+
+
+def test_a_function_of_the_users_called_isinstance_says_nothing() -> None:
+    text = """
+        def isinstance(one, other):
+            return True
+        def f(x):
+            if isinstance(x, FSDP):
+                probe = x
+                probe
+        f(input())
+        """
+    assert not any(isinstance(atom, Wrapped) for atom in probed(text))
+
+
+def test_none_is_gone_where_a_variable_is_true_or_is_not_none() -> None:
+    for test in ("x", "x is not None", "not x is None", "x and input()"):
+        text = f"x = 1 if input() else None\nif {test}:\n    probe = x\n    probe"
+        assert probed(text) == {Const.of(1)}, test
+
+
+def test_hasattr_of_a_method_that_only_fsdp_models_have() -> None:
+    text = """
+        model = FSDP(Net()) if input() else Net()
+        if hasattr(model, "clip_grad_norm_"):
+            probe = model
+            probe
+        """
+    assert {type(atom) for atom in probed(text)} == {Wrapped}
+
+
+def test_an_unknown_object_that_is_asked_for_ddp_is_ddp() -> None:
+    (atom,) = probed("def f(x):\n    if isinstance(x, DDP):\n        probe = x\n        probe")
+    assert isinstance(atom, Result)
+    assert atom.symbol == "torch.nn.parallel.DistributedDataParallel"
