@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.values import Const, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.rule.queries.parameters import calls
+from fsdp_migrate.rule.queries.collectives import is_rank
+from fsdp_migrate.rule.queries.optimizers import forwards
+from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import path_of
 
 METHODS = frozenset({"state_dict", "clip_grad_norm_", "summon_full_params"})
 STATIC = frozenset(
@@ -23,8 +23,6 @@ STATIC = frozenset(
         )
     }
 )  # fmt: skip
-RANK = "torch.distributed.get_rank"
-NAMES = frozenset({"rank", "local_rank", "global_rank"})
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -34,10 +32,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for use in facts.uses:
         if use.call is not None and _is_collective(use, facts):
             yield from _guarded(facts, use.module, use.call, facts.units(use.wraps))
-    for module, call in calls(facts):
-        value = facts.value(call.func)
-        if value and all(isinstance(a, Wrapped) for a in value):
-            yield from _guarded(facts, module, call, frozenset())
+    for module, call, _ in forwards(facts):
+        yield from _guarded(facts, module, call, frozenset())
 
 
 def _is_collective(use: Use, facts: Facts) -> bool:
@@ -77,7 +73,7 @@ def _guard(facts: Facts, module: Module, call: ast.Call) -> ast.expr | None:
         if isinstance(parent, ast.If | ast.IfExp):
             body = parent.body if isinstance(parent.body, list) else [parent.body]
             orelse = parent.orelse if isinstance(parent.orelse, list) else [parent.orelse]
-            on_one = _tests_rank(facts, parent.test)
+            on_one = _tests_rank(facts, module, parent.test)
             if (child in body and on_one is True) or (child in orelse and on_one is False):
                 return parent.test
         if isinstance(child, ast.stmt):
@@ -86,7 +82,7 @@ def _guard(facts: Facts, module: Module, call: ast.Call) -> ast.expr | None:
                 if not isinstance(before, ast.If) or before.orelse:
                     continue
                 if isinstance(before.body[-1], ast.Return):
-                    if _tests_rank(facts, before.test) is False:
+                    if _tests_rank(facts, module, before.test) is False:
                         return before.test
         if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             return None
@@ -94,32 +90,24 @@ def _guard(facts: Facts, module: Module, call: ast.Call) -> ast.expr | None:
     return None
 
 
-def _tests_rank(facts: Facts, test: ast.expr) -> bool | None:
+def _tests_rank(facts: Facts, module: Module, test: ast.expr) -> bool | None:
     """True if `test` holds on one rank only, False on all others, None if it is no such test."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = _tests_rank(facts, test.operand)
-        if inner is None and _is_rank(facts, test.operand):
+        inner = _tests_rank(facts, module, test.operand)
+        if inner is None and is_rank(facts, module, test.operand):
             return True
         return None if inner is None else not inner
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return True if any(_tests_rank(facts, part) is True for part in test.values) else None
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and _is_rank(facts, test.left):
-        if facts.value(test.comparators[0]) != {Const.of(0)}:
+        parts = [_tests_rank(facts, module, part) for part in test.values]
+        return True if True in parts else None
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and is_rank(facts, module, test.left):
+        if literals(facts.value(test.comparators[0])) != [0]:
             return None
         if isinstance(test.ops[0], ast.Eq | ast.LtE):
             return True
         if isinstance(test.ops[0], ast.NotEq | ast.Gt):
             return False
     return None
-
-
-def _is_rank(facts: Facts, node: ast.expr) -> bool:
-    if any(isinstance(a, Result) and a.symbol == RANK for a in facts.value(node)):
-        return True
-    if any(isinstance(a, Const) for a in facts.value(node)):
-        return False
-    path = path_of(node)
-    return path is not None and path.rpartition(".")[2] in NAMES
 
 
 RULE = Rule(

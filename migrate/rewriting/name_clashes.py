@@ -122,10 +122,21 @@ def _spelled(module: Module, name: Name, taken: set[str]) -> tuple[str, set[Impo
     local = local_name(module, name.module, name.name)
     if local is not None and local not in taken:
         return local, {Import(name.module, name.name, local if local != name.name else None)}
-    if name.name in taken | _imported_otherwise(module, name):
+    clashes = name.name in taken | _imported_otherwise(module, name)
+    if clashes and not _is_imported(module, name):
         other = _fresh(name.name, module)
         return other, {Import(name.module, name.name, other)}
     return name.name, {Import(name.module, name.name)}
+
+
+def _is_imported(module: Module, name: Name) -> bool:
+    """Whether the file has the name already, by itself: in a `try` that ends in None, perhaps."""
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == name.module
+        and any(alias.name == name.name and alias.asname is None for alias in node.names)
+        for node in module.parents
+    )
 
 
 def _imported_otherwise(module: Module, name: Name) -> set[str]:

@@ -23,7 +23,7 @@ GETATTR = "builtins.getattr"
 
 def asked_by_name(rule: Rule, facts: Facts, method: str) -> Iterator[Finding]:
     """What becomes of the places that ask objects for `method`, which is also the shim's name."""
-    for module in modules(facts, f'"{method}"', f"'{method}'"):
+    for module in modules(facts):
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and len(node.args) >= 2 and not node.keywords:
                 name = constant(facts.value(node.args[1]))
