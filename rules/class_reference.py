@@ -19,7 +19,7 @@ from fsdp_migrate.rule.queries.class_tests import (
     place_of,
 )
 from fsdp_migrate.rule.queries.parameters import rewritable
-from fsdp_migrate.rule.queries.quoted_annotations import Range, quoted_annotations
+from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
 from fsdp_migrate.rule.queries.unwrapped import without_class
 from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Use, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
@@ -107,8 +107,10 @@ def survey(facts: Facts) -> Iterable[Finding]:
                 tier=Tier.NATIVE if test is not None else Tier.MANUAL,
                 edits=[ReplaceExpression(module.span(node), test)] if test is not None else [],
             )
-        for quoted, ranges in quoted_annotations(facts, module):
-            edit = ReplaceExpression(module.span(quoted), _annotation(module, quoted, ranges))
+        for quoted, around in quoted_annotations(facts, module):
+            pieces = tuple(piece for text in around for piece in (text, MODULE))[:-1]
+            quote = "'" if module.segment(quoted).endswith("'") else '"'
+            edit = ReplaceExpression(module.span(quoted), Quoted(pieces, quote))
             message = "FSDP as an annotation becomes FSDPModule"
             yield finding_at(RULE, module, quoted, message, tier=Tier.NATIVE, edits=[edit])
 
@@ -143,16 +145,6 @@ def _without_name(
         else "{sharded} and {asked} not in ({others},)"
     )
     return code(template, sharded=sharded, asked=asked, others=others)
-
-
-def _annotation(module: Module, node: ast.Constant, ranges: list[Range]) -> Quoted:
-    """The string with FSDP2's class in the place of FSDP1's."""
-    text, pieces, at = str(node.value), list[str | Name](), 0
-    for start, end in ranges:
-        pieces += [text[at:start], MODULE]
-        at = end
-    quote = "'" if module.segment(node).endswith("'") else '"'
-    return Quoted((*pieces, text[at:]), quote)
 
 
 RULE = Rule(

@@ -16,9 +16,9 @@ from fsdp_migrate.rule.queries.collectives import collective
 from fsdp_migrate.rule.queries.parameters import is_certain, is_summoned, modules
 from fsdp_migrate.rule.queries.sharded_values import (
     computed_from,
+    goes_into_plain,
     method_or_function,
     parameter_of,
-    plain_tensors,
     reads_any,
     reduced,
     sharded_models,
@@ -72,7 +72,7 @@ def _alone(
     facts: Facts, module: Module, scope: ast.AST, seeds: list[ast.Call], tensors: set[str]
 ) -> Finding:
     """Numbers that no rank tells the others."""
-    into_plain = _into_plain(facts, scope, set(seeds), tensors)
+    into_plain = goes_into_plain(facts, scope, set(seeds), tensors, TO_PYTHON)
     return finding_at(
         RULE,
         module,
@@ -107,18 +107,6 @@ def _message(module: Module, seed: ast.Call) -> str:
             "`.full_tensor().item()` gives the whole"
         )
     return "this was one rank's number under FSDP1; DTensors give that of the whole"
-
-
-def _into_plain(facts: Facts, scope: ast.AST, seeds: set[ast.Call], tensors: set[str]) -> bool:
-    """Whether the numbers are added into a plain tensor, which takes no DTensors."""
-    plain = plain_tensors(facts, scope)
-    return any(
-        isinstance(node, ast.AugAssign)
-        and isinstance(node.target, ast.Name)
-        and node.target.id in plain
-        and reads_any(node.value, seeds, tensors - plain, TO_PYTHON)
-        for node in own_nodes(scope)
-    )
 
 
 def _over_ranks(facts: Facts, module: Module, call: ast.Call, seeds: list[ast.Call]) -> Finding:

@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.rule.queries.collectives import is_rank
 from fsdp_migrate.rule.queries.optimizers import forwards
-from fsdp_migrate.rule.queries.values import literals
+from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
@@ -51,7 +50,7 @@ def _is_collective(use: Use, facts: Facts) -> bool:
 def _guarded(
     facts: Facts, module: Module, call: ast.Call, units: frozenset[str]
 ) -> Iterable[Finding]:
-    guard = _guard(facts, module, call)
+    guard = rank_test(facts, module, call)
     if guard is not None:
         yield finding_at(
             RULE,
@@ -64,50 +63,6 @@ def _guarded(
             units=units,
             blocking=False,
         )
-
-
-def _guard(facts: Facts, module: Module, call: ast.Call) -> ast.expr | None:
-    """The test of the rank that `call` depends on, in its own function."""
-    child: ast.AST = call
-    for parent in module.ancestors(call):
-        if isinstance(parent, ast.If | ast.IfExp):
-            body = parent.body if isinstance(parent.body, list) else [parent.body]
-            orelse = parent.orelse if isinstance(parent.orelse, list) else [parent.orelse]
-            on_one = _tests_rank(facts, module, parent.test)
-            if (child in body and on_one is True) or (child in orelse and on_one is False):
-                return parent.test
-        if isinstance(child, ast.stmt):
-            block = module.block(child)
-            for before in block[: block.index(child)]:
-                if not isinstance(before, ast.If) or before.orelse:
-                    continue
-                if isinstance(before.body[-1], ast.Return):
-                    if _tests_rank(facts, module, before.test) is False:
-                        return before.test
-        if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            return None
-        child = parent
-    return None
-
-
-def _tests_rank(facts: Facts, module: Module, test: ast.expr) -> bool | None:
-    """True if `test` holds on one rank only, False on all others, None if it is no such test."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = _tests_rank(facts, module, test.operand)
-        if inner is None and is_rank(facts, module, test.operand):
-            return True
-        return None if inner is None else not inner
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        parts = [_tests_rank(facts, module, part) for part in test.values]
-        return True if True in parts else None
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and is_rank(facts, module, test.left):
-        if literals(facts.value(test.comparators[0])) != [0]:
-            return None
-        if isinstance(test.ops[0], ast.Eq | ast.LtE):
-            return True
-        if isinstance(test.ops[0], ast.NotEq | ast.Gt):
-            return False
-    return None
 
 
 RULE = Rule(

@@ -138,14 +138,18 @@ def keeps_model(analysis: Analysis, statement: ast.stmt, path: str) -> bool:
         return not _leads(head, path) and all(keeps_model(analysis, s, path) for s in binding)
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         return False
-    value = statement.value
-    if path_of(statement.targets[0]) != path or not isinstance(value, ast.Call):
-        return False
-    receiver = value.func.value if isinstance(value.func, ast.Attribute) else None
+    called = statement.value if isinstance(statement.value, ast.Call) else None
+    is_target = path_of(statement.targets[0]) == path
+    return is_target and called is not None and _gives_back(analysis, called, path)
+
+
+def _gives_back(analysis: Analysis, call: ast.Call, path: str) -> bool:
+    """Whether `call` gives the model at `path`: by a method of it, or compiled."""
+    receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
     if receiver is not None and path_of(receiver) == path:
-        return bool(analysis.value(value) & analysis.value(receiver))
-    compiled = Symbol("torch.compile") in analysis.value(value.func)
-    return compiled and bool(value.args) and path_of(value.args[0]) == path
+        return bool(analysis.value(call) & analysis.value(receiver))
+    compiled = Symbol("torch.compile") in analysis.value(call.func)
+    return compiled and bool(call.args) and path_of(call.args[0]) == path
 
 
 def _leads(bound: Iterable[str], path: str) -> bool:

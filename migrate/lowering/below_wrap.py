@@ -133,8 +133,17 @@ def _leaves_behind(
         held = holders.params_in(holders.analysis.value(node)) & taken.wrap.inner
         if held and path in reads(taken.module.statement(node)):
             return path
-        for statement in own_nodes(taken.taker.scope):
-            if isinstance(statement, ast.Assign) and statement.lineno < taken.below.lineno:
-                if path in binds(statement) and loads(statement, taken.path):
-                    return path
+        if _is_made_of_model(taken, path):
+            return path
     return None
+
+
+def _is_made_of_model(taken: TakenBeforeWrap, path: str) -> bool:
+    """Whether `path` is bound above the wrap by a statement that reads the model."""
+    return any(
+        isinstance(statement, ast.Assign)
+        and statement.lineno < taken.below.lineno
+        and path in binds(statement)
+        and loads(statement, taken.path)
+        for statement in own_nodes(taken.taker.scope)
+    )

@@ -174,10 +174,7 @@ class ParameterHolders:
                 for argument in node.args:
                     yield from self._taken_from(argument)
         elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
-            kept = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-            if all(isinstance(k, ast.Name | ast.Tuple | ast.Dict) for k in kept):
-                for generator in node.generators:
-                    yield from (path for path, _ in parameter_calls(generator.iter))
+            yield from _kept_by_comprehension(node)
         elif isinstance(node, ast.List | ast.Tuple | ast.Set):
             for item in node.elts:
                 if isinstance(item, ast.Starred):
@@ -195,6 +192,16 @@ class ParameterHolders:
         """The models whose parameters come out of `node`, a call of `parameters()` included."""
         yield from self.kept_parameters(node)
         yield from (path for path, call in parameter_calls(node) if call is node)
+
+
+def _kept_by_comprehension(
+    node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp,
+) -> Iterator[str]:
+    """The models whose parameters a comprehension collects as they are."""
+    kept = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+    if all(isinstance(item, ast.Name | ast.Tuple | ast.Dict) for item in kept):
+        for generator in node.generators:
+            yield from (path for path, _ in parameter_calls(generator.iter))
 
 
 def parameter_calls(node: ast.AST) -> Iterator[tuple[str, ast.Call]]:

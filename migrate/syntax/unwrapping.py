@@ -8,7 +8,7 @@ the test the program goes on with `m` in the same way.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
@@ -86,33 +86,40 @@ def _takes_part(found: Unwrapping, node: ast.AST) -> bool:
 
 
 def _recognised(module: Module, statement: ast.While | ast.If) -> Unwrapping | None:
+    """The unwrapping that a statement is by itself, or with the `return` below it."""
     test, negated = _test(module, statement.test)
     if test is None or len(statement.body) != 1:
         return None
-    model = test.args[0]
-    body, last = statement.body[0], statement.orelse
+    body, model = statement.body[0], test.args[0]
     if not negated and _rebinds(body, model):
-        return Unwrapping(statement, test) if _goes_on(module, last, model) else None
-    if isinstance(statement, ast.While) or not isinstance(body, ast.Return):
-        return None
-    rest = last or _next(module, statement)
-    if not rest or not isinstance(rest[0], ast.Return | ast.If):
-        return None
-    below = rest[0] if not last and isinstance(rest[0], ast.Return) else None
-    if negated:
-        taken_off = isinstance(rest[0], ast.Return) and _inner(module, rest[0], model)
-        if _returns(body, model) and taken_off:
-            return Unwrapping(statement, test, below, negated=True)
-        return None
-    if not _inner(module, body, model):
-        return None
-    if _returns(rest[0], model) or (
-        isinstance(rest[0], ast.If)
-        and _about(module, rest[0], model)
-        and _recognised(module, rest[0])
-    ):
-        return Unwrapping(statement, test, below)
+        goes_on = _goes_on(module, statement.orelse, model)
+        return Unwrapping(statement, test) if goes_on else None
+    if isinstance(statement, ast.If) and isinstance(body, ast.Return):
+        return _returning(module, statement, body, Unwrapping(statement, test, negated=negated))
     return None
+
+
+def _returning(
+    module: Module, statement: ast.If, body: ast.Return, found: Unwrapping
+) -> Unwrapping | None:
+    """`if isinstance(m, FSDP): return m.module` and `return m` below, or the other way round."""
+    model = found.test.args[0]
+    rest = statement.orelse or _next(module, statement)
+    if not rest:
+        return None
+    last = rest[0]
+    if isinstance(last, ast.Return):
+        wrapped, plain = (last, body) if found.negated else (body, last)
+        if not _returns(plain, model) or not _inner(module, wrapped, model):
+            return None
+        return found if statement.orelse else replace(found, below=last)
+    asks_again = isinstance(last, ast.If) and _asks_again(module, last, model)
+    return found if asks_again and not found.negated and _inner(module, body, model) else None
+
+
+def _asks_again(module: Module, statement: ast.If, model: ast.expr) -> bool:
+    """Whether a branch is the same question about other wrappers."""
+    return _about(module, statement, model) and _recognised(module, statement) is not None
 
 
 def _about(module: Module, statement: ast.If, model: ast.expr) -> bool:
@@ -136,12 +143,7 @@ def _goes_on(module: Module, orelse: list[ast.stmt], model: ast.expr) -> bool:
     if not orelse:
         return True
     (first, *more) = orelse
-    return (
-        not more
-        and isinstance(first, ast.If)
-        and _about(module, first, model)
-        and _recognised(module, first) is not None
-    )
+    return not more and isinstance(first, ast.If) and _asks_again(module, first, model)
 
 
 def _rebinds(statement: ast.stmt, model: ast.expr) -> bool:

@@ -15,16 +15,19 @@ LITERALS = frozenset({"typing.Literal", "typing_extensions.Literal"})
 Range = tuple[int, int]  # of characters, the end exclusive
 
 
-def quoted_annotations(facts: Facts, module: Module) -> Iterator[tuple[ast.Constant, list[Range]]]:
-    """The strings in annotations that name FSDP1's class, and where in the string they do."""
+def quoted_annotations(facts: Facts, module: Module) -> Iterator[tuple[ast.Constant, list[str]]]:
+    """The strings in annotations that name FSDP1's class, and what stands around the names."""
     imported = _imported(facts, module)
     if not any(_leads_to_class(name) for name in imported.values()):
         return
     for annotation in all_annotations(module.tree):
         for node in _code_strings(annotation, imported):
-            found = sorted(_mentions(str(node.value), imported))
+            text = str(node.value)
+            found = sorted(_mentions(text, imported))
             if found:
-                yield node, found
+                ends = [0, *(end for _, end in found)]
+                starts = [*(start for start, _ in found), len(text)]
+                yield node, [text[a:b] for a, b in zip(ends, starts, strict=True)]
 
 
 def _leads_to_class(name: str) -> bool:

@@ -10,6 +10,7 @@ from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.paths import own_nodes, path_of
 
 TENSORS = frozenset({"data", "grad", "main_grad"})
+PLAIN = frozenset({"torch.tensor", "torch.zeros", "torch.zeros_like"})
 
 
 def method_or_function(call: ast.Call) -> str:
@@ -66,17 +67,24 @@ def computed_from(scope: ast.AST, seeds: set[ast.Call], stop: frozenset[str]) ->
     while True:
         new = set(found)
         for node in own_nodes(scope):
-            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-                if node.value is not None and reads_any(node.value, seeds, found, stop):
-                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                    new |= {target.id for target in targets if isinstance(target, ast.Name)}
-            elif isinstance(node, ast.Call) and method_or_function(node) == "append":
-                listed = path_of(node.func.value) if isinstance(node.func, ast.Attribute) else None
-                if listed and any(reads_any(a, seeds, found, stop) for a in node.args):
-                    new.add(listed)
+            value, names = _stored(node)
+            if value is not None and reads_any(value, seeds, found, stop):
+                new |= names
         if new == found:
             return found
         found = new
+
+
+def _stored(node: ast.AST) -> tuple[ast.expr | None, set[str]]:
+    """What an assignment or an `append` stores, and in which variables."""
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return node.value, {target.id for target in targets if isinstance(target, ast.Name)}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+        listed = path_of(node.func.value)
+        if node.func.attr == "append" and listed is not None:
+            return node.args[0], {listed}
+    return None, set()
 
 
 def reads_any(node: ast.AST, seeds: set[ast.Call], names: set[str], stop: frozenset[str]) -> bool:
@@ -91,13 +99,22 @@ def reads_any(node: ast.AST, seeds: set[ast.Call], names: set[str], stop: frozen
     return any(reads_any(child, seeds, names, stop) for child in ast.iter_child_nodes(node))
 
 
-def plain_tensors(facts: Facts, scope: ast.AST) -> set[str]:
-    """The variables of `scope` that are made as plain tensors."""
-    return {
+def goes_into_plain(
+    facts: Facts, scope: ast.AST, seeds: set[ast.Call], names: set[str], stop: frozenset[str]
+) -> bool:
+    """Whether what is read of `seeds` and `names` is added into a tensor made as a plain one."""
+    plain = {
         target.id
         for node in own_nodes(scope)
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-        if called(facts, node.value) & {"torch.zeros", "torch.tensor", "torch.zeros_like"}
+        if called(facts, node.value) & PLAIN
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    return any(
+        isinstance(node, ast.AugAssign)
+        and isinstance(node.target, ast.Name)
+        and node.target.id in plain
+        and reads_any(node.value, seeds, names - plain, stop)
+        for node in own_nodes(scope)
+    )
