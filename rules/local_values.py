@@ -10,115 +10,98 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Method, Params, Wrapped
+from fsdp_migrate.findings.code import Kept, code
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
-from fsdp_migrate.rule.queries.parameters import called, is_certain, is_summoned, modules
+from fsdp_migrate.rule.queries.collectives import collective
+from fsdp_migrate.rule.queries.parameters import is_certain, is_summoned, modules
+from fsdp_migrate.rule.queries.sharded_values import (
+    computed_from,
+    goes_into_plain,
+    method_or_function,
+    parameter_of,
+    reads_any,
+    reduced,
+    sharded_models,
+)
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.paths import own_nodes
 
 ADDING = frozenset({"norm", "sum", "dot", "square", "pow", "vector_norm", "mean"})
 REDUCING = ADDING | {"all", "amax", "amin", "any", "max", "median", "min", "prod", "std", "var"}
-TENSORS = frozenset({"grad", "data", "main_grad"})
+# The parts of the ranks add up after these, and an empty shard has a part of zero.
+ADDING_UP = (ADDING - {"mean"}) | {
+    "abs", "detach", "double", "flatten", "float", "reshape", "view"
+}  # fmt: skip
 TO_PYTHON = frozenset({"item", "tolist", "float", "int", "bool", "tensor", "as_tensor"})
 OVER_RANKS = frozenset({"all_reduce", "reduce", "all_gather", "all_gather_into_tensor"})
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at reductions of sharded tensors, function by function."""
-    for module in modules(facts, "parameters(", ".grad"):
+    for module in modules(facts):
         scopes: dict[ast.AST, list[ast.Call]] = {}
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and _name(node) in REDUCING:
-                base = _base(facts, node)
-                if base is not None and not is_summoned(facts, module, node):
+        for node in module.parents:
+            if isinstance(node, ast.Call) and method_or_function(node) in REDUCING:
+                if reduced(facts, node) is not None and not is_summoned(facts, module, node):
                     scopes.setdefault(module.scope(node), []).append(node)
         for scope, seeds in scopes.items():
             yield from _settle(facts, module, scope, seeds)
 
 
-def _name(call: ast.Call) -> str:
-    if isinstance(call.func, ast.Attribute):
-        return call.func.attr
-    return path_of(call.func) or ""
-
-
-def _base(facts: Facts, call: ast.Call) -> ast.expr | None:
-    """The parameter or gradient that `call` reduces, or None if it is neither."""
-    node: ast.expr = call
-    while True:
-        if isinstance(node, ast.Call):
-            func = node.func
-            library = any(n.startswith("torch.") for n in called(facts, node))
-            if library and node.args:
-                node = node.args[0]
-            elif isinstance(func, ast.Attribute):
-                node = func.value
-            else:
-                return None
-        elif isinstance(node, ast.Attribute) and not _is_sharded(facts, node):
-            node = node.value
-        elif isinstance(node, ast.BinOp):
-            node = node.left
-        else:
-            return node if _is_sharded(facts, node) else None
-
-
-def _is_sharded(facts: Facts, node: ast.expr) -> bool:
-    return bool(_models(facts, node))
-
-
-def _models(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
-    """The models of which `node` is a parameter, a gradient or the like."""
-    if not isinstance(node, ast.Name | ast.Attribute):
-        return frozenset()
-    found = {
-        atom.receiver.owner
-        for atom in facts.value(node)
-        if isinstance(atom, Method) and atom.name in TENSORS and isinstance(atom.receiver, Params)
-    }
-    direct = {atom.owner for atom in facts.value(node) if isinstance(atom, Params)}
-    return frozenset(owner for owner in found | direct if isinstance(owner, Wrapped))
-
-
-# ---------------------------------------------------------------------- what becomes of them
 def _settle(
     facts: Facts, module: Module, scope: ast.AST, seeds: list[ast.Call]
 ) -> Iterator[Finding]:
-    tensors = _carried(scope, set(seeds), frozenset())
-    numbers = _carried(scope, set(seeds), TO_PYTHON)
-    bases = [base for seed in seeds if (base := _base(facts, seed)) is not None]
-    units = facts.units({w for base in bases for w in _models(facts, base)})
+    every = set(seeds)
+    tensors = computed_from(scope, every, stop=TO_PYTHON)
+    numbers = computed_from(scope, every, stop=frozenset())
     summed = False
     for call in own_nodes(scope):
-        if not isinstance(call, ast.Call) or _name(call) not in OVER_RANKS or not call.args:
+        if not isinstance(call, ast.Call) or not call.args:
             continue
-        if not any(n.startswith("torch.distributed.") for n in called(facts, call)):
+        if collective(facts, call) not in OVER_RANKS:
             continue
-        summed = summed or _reads(call, set(seeds), numbers | tensors, frozenset())
-        if _reads(call, set(seeds), tensors, TO_PYTHON):
-            yield _over_ranks(facts, module, call, seeds, bases, units)
+        summed = summed or reads_any(call, every, numbers | tensors, frozenset())
+        if reads_any(call, every, tensors, TO_PYTHON):
+            yield _over_ranks(facts, module, call, seeds)
     if not summed:
-        into_plain = _into_plain(facts, scope, set(seeds), tensors)
-        yield finding_at(
-            RULE,
-            module,
-            seeds[0],
-            _message(module, seeds[0]),
-            tier=Tier.NATIVE if into_plain else Tier.NOTE,
-            safety=Safety.UNSAFE if into_plain else Safety.SAFE,
-            edits=[
-                ReplaceExpression(module.span(seed), "{0}.full_tensor()", (module.span(seed),))
-                for seed in seeds
-                if not any(seed in ast.walk(other) for other in seeds if other is not seed)
-            ],
-            units=units,
-        )
+        yield _alone(facts, module, scope, seeds, tensors)
+
+
+def _alone(
+    facts: Facts, module: Module, scope: ast.AST, seeds: list[ast.Call], tensors: set[str]
+) -> Finding:
+    """Numbers that no rank tells the others."""
+    into_plain = goes_into_plain(facts, scope, set(seeds), tensors, TO_PYTHON)
+    return finding_at(
+        RULE,
+        module,
+        seeds[0],
+        _message(module, seeds[0]),
+        tier=Tier.NATIVE if into_plain else Tier.NOTE,
+        safety=Safety.UNSAFE if into_plain else Safety.SAFE,
+        edits=[
+            ReplaceExpression(span, code("{value}.full_tensor()", value=Kept(span)))
+            for span in map(module.span, _outermost(seeds))
+        ],
+        units=facts.units(w for base in _bases(facts, seeds) for w in sharded_models(facts, base)),
+    )
+
+
+def _outermost(seeds: list[ast.Call]) -> list[ast.Call]:
+    """Those of `seeds` that are in no other: `sum` of `p.grad.pow(2).sum()`."""
+    inner = {id(n) for seed in seeds for n in ast.walk(seed) if n is not seed}
+    return [seed for seed in seeds if id(seed) not in inner]
+
+
+def _bases(facts: Facts, seeds: list[ast.Call]) -> list[ast.expr]:
+    """The parameters and gradients that are reduced."""
+    return [base for seed in seeds if (base := reduced(facts, seed)) is not None]
 
 
 def _message(module: Module, seed: ast.Call) -> str:
     asked = module.parents[module.parents[seed]]
-    if isinstance(asked, ast.Call) and _name(asked) in {"item", "tolist"}:
+    if isinstance(asked, ast.Call) and method_or_function(asked) in {"item", "tolist"}:
         return (
             "`.item()` straight on it gives this rank's part, as it did under FSDP1; "
             "`.full_tensor().item()` gives the whole"
@@ -126,74 +109,19 @@ def _message(module: Module, seed: ast.Call) -> str:
     return "this was one rank's number under FSDP1; DTensors give that of the whole"
 
 
-def _into_plain(facts: Facts, scope: ast.AST, seeds: set[ast.Call], tensors: set[str]) -> bool:
-    """Whether the numbers are added into a plain tensor, which takes no DTensors."""
-    plain = {
-        target.id
-        for node in own_nodes(scope)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-        if called(facts, node.value) & {"torch.zeros", "torch.tensor", "torch.zeros_like"}
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    return any(
-        isinstance(node, ast.AugAssign)
-        and isinstance(node.target, ast.Name)
-        and node.target.id in plain
-        and _reads(node.value, seeds, tensors - plain, TO_PYTHON)
-        for node in own_nodes(scope)
-    )
-
-
-def _carried(scope: ast.AST, seeds: set[ast.Call], through: frozenset[str]) -> set[str]:
-    """The variables of `scope` that hold what is computed from `seeds`.
-
-    As tensors; with `through`, also after the calls that it names.
-    """
-    stop = TO_PYTHON - through
-    found: set[str] = set()
-    while True:
-        new = set(found)
-        for node in own_nodes(scope):
-            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-                if node.value is not None and _reads(node.value, set(seeds), found, stop):
-                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                    new |= {t.id for t in targets if isinstance(t, ast.Name)}
-            elif isinstance(node, ast.Call) and _name(node) == "append":
-                listed = path_of(node.func.value) if isinstance(node.func, ast.Attribute) else None
-                if listed and any(_reads(a, set(seeds), found, stop) for a in node.args):
-                    new.add(listed)
-        if new == found:
-            return found
-        found = new
-
-
-def _reads(node: ast.AST, seeds: set[ast.Call], names: set[str], stop: frozenset[str]) -> bool:
-    """Whether one of `seeds` or `names` is in `node`, not counting what is inside `stop` calls."""
-    if isinstance(node, ast.Call):
-        if _name(node) in stop:
-            return False
-        if node in seeds:
-            return True
-    if isinstance(node, ast.Name) and node.id in names:
-        return isinstance(node.ctx, ast.Load)
-    return any(_reads(child, seeds, names, stop) for child in ast.iter_child_nodes(node))
-
-
-def _over_ranks(
-    facts: Facts,
-    module: Module,
-    call: ast.Call,
-    seeds: list[ast.Call],
-    bases: list[ast.expr],
-    units: frozenset[str],
-) -> Finding:
-    models = {w for base in bases for w in _models(facts, base)}
+def _over_ranks(facts: Facts, module: Module, call: ast.Call, seeds: list[ast.Call]) -> Finding:
+    bases = _bases(facts, seeds)
+    models = {w for base in bases for w in sharded_models(facts, base)}
     plans = [facts.plan(w) for w in models]
-    plain = all(_adds_up(seed) for seed in seeds)
-    certain = all(is_certain(facts, _parameter(base)) for base in bases)
+    adds_up = all(
+        method_or_function(node) in ADDING_UP
+        for seed in seeds
+        for node in ast.walk(seed)
+        if isinstance(node, ast.Call)
+    )
+    certain = all(is_certain(facts, parameter_of(base)) for base in bases)
     ignored = any(plan is None or plan.has_ignored for plan in plans)
-    if plain and certain and not ignored and _name(call) == "all_reduce":
+    if adds_up and certain and not ignored and collective(facts, call) == "all_reduce":
         return finding_at(
             RULE,
             module,
@@ -201,10 +129,10 @@ def _over_ranks(
             "a sum over the ranks wants this rank's shards: they are asked for by to_local()",
             tier=Tier.NATIVE,
             edits=[
-                ReplaceExpression(module.span(base), "{0}.to_local()", (module.span(base),))
-                for base in bases
+                ReplaceExpression(span, code("{value}.to_local()", value=Kept(span)))
+                for span in map(module.span, bases)
             ],
-            units=units,
+            units=facts.units(models),
         )
     return finding_at(
         RULE,
@@ -213,23 +141,7 @@ def _over_ranks(
         "what is communicated here is a DTensor, which knows the other ranks' parts: drop the "
         "call and use `.full_tensor()`, or compute from `p.grad.to_local()`",
         tier=Tier.MANUAL,
-        units=units,
-    )
-
-
-def _parameter(node: ast.expr) -> ast.expr:
-    if isinstance(node, ast.Attribute) and node.attr in TENSORS:
-        return node.value
-    return node
-
-
-def _adds_up(seed: ast.Call) -> bool:
-    """Whether the parts of the ranks add up, and an empty shard has a part of zero."""
-    return all(
-        _name(node) in ADDING | {"detach", "float", "double", "abs", "flatten", "view", "reshape"}
-        and _name(node) != "mean"
-        for node in ast.walk(seed)
-        if isinstance(node, ast.Call)
+        units=facts.units(models),
     )
 
 

@@ -5,92 +5,77 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.values import Cls, Symbol
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.findings.code import NOTHING, Kept, code
+from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.class_tests import are_classes, asks_for_attribute
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.unwrapping import unwrapping
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop the attribute, or look for it where the model may have a real one."""
     assert use.receiver is not None
-    if _is_unwrapping(use, facts) or _asked_for(use):
+    if _is_unwrapping(use, facts) or _asked_for(use, facts):
         return  # runs for real wrappers only, which FSDP2 is none of
-    choice = _choice(use)
-    if choice is not None and use.certain:
-        yield finding(
-            RULE,
-            use,
-            "model.module or model: both are the model now",
-            tier=Tier.NATIVE,
-            edits=[
-                ReplaceExpression(use.module.span(choice), "{0}", (use.module.span(use.receiver),))
-            ],
-            units=facts.units(use.wraps),
-        )
-        return
-    statement = use.module.parents[use.node]
-    if use.certain and isinstance(statement, ast.Assign):
-        if [ast.dump(t) for t in _loaded(statement.targets)] == [ast.dump(use.receiver)]:
-            yield finding(
-                RULE,
-                use,
-                "the model is bound to itself: there is no wrapper to take off",
-                tier=Tier.NATIVE,
-                edits=[ReplaceStatement(use.module.span(statement), "")],
-                units=facts.units(use.wraps),
-            )
-            return
-    text = "{0}" if use.certain else 'getattr({0}, "module", {0})'
-    yield finding(
-        RULE,
-        use,
-        "model.module becomes model" if use.certain else "model.module, if there is a wrapper",
-        tier=Tier.NATIVE,
-        edits=[
-            ReplaceExpression(use.module.span(use.node), text, (use.module.span(use.receiver),))
-        ],
-        units=facts.units(use.wraps),
-    )
+    message, edit = _edit(use, use.receiver)
+    yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit], units=facts.units(use.wraps))
 
 
-def _loaded(targets: list[ast.expr]) -> list[ast.expr]:
-    """Targets of an assignment, as if they were read."""
-    return [ast.parse(ast.unparse(target), mode="eval").body for target in targets]
+def _edit(use: Use, receiver: ast.expr) -> tuple[str, Edit]:
+    """What becomes of the attribute, in words and as an edit."""
+    module = use.module
+    model = Kept(module.span(receiver))
+    if not use.certain:
+        there = code('getattr({model}, "module", {model})', model=model)
+        edit = ReplaceExpression(module.span(use.node), there)
+        return "model.module, if there is a wrapper", edit
+    choice = _choice(use, receiver)
+    if choice is not None:
+        edit = ReplaceExpression(module.span(choice), model)
+        return "model.module or model: both are the model now", edit
+    statement = module.parents[use.node]
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        if same(statement.targets[0], receiver):
+            gone = ReplaceStatement(module.span(statement), NOTHING)
+            return "the model is bound to itself: there is no wrapper to take off", gone
+    return "model.module becomes model", ReplaceExpression(module.span(use.node), model)
 
 
 def _is_unwrapping(use: Use, facts: Facts) -> bool:
     """Whether the place is reached only after a test for classes, of which FSDP is dropped."""
     found = unwrapping(use.module, use.node)
-    tested = [facts.value(node) for node in found.classes] if found is not None else []
-    return bool(tested) and all(
-        value and all(isinstance(atom, Symbol | Cls) for atom in value) for value in tested
-    )
+    return found is not None and are_classes(facts, found.classes)
 
 
-def _choice(use: Use) -> ast.IfExp | None:
+def _choice(use: Use, receiver: ast.expr) -> ast.IfExp | None:
     """`m.module if <m is wrapped> else m`, which is `m` either way."""
     parent = use.module.parents[use.node]
-    assert use.receiver is not None
     if isinstance(parent, ast.IfExp) and parent.test is not use.node:
         other = parent.orelse if parent.body is use.node else parent.body
-        if ast.dump(other) == ast.dump(use.receiver):
-            return parent
+        return parent if same(other, receiver) else None
     return None
 
 
-def _asked_for(use: Use) -> bool:
+def _asked_for(use: Use, facts: Facts) -> bool:
     """Whether the place is reached only if `hasattr(model, "module")`."""
-    assert use.receiver is not None
-    wanted = f"hasattr({ast.unparse(use.receiver)}, {use.name!r})"
     child: ast.AST = use.node
     for parent in use.module.ancestors(use.node):
         if isinstance(parent, ast.If | ast.IfExp | ast.While):
             body = parent.body if isinstance(parent.body, list) else [parent.body]
-            if child in body and ast.unparse(parent.test) == wanted:
+            if child in body and _asks(facts, parent.test, use):
                 return True
         child = parent
     return False
+
+
+def _asks(facts: Facts, test: ast.expr, use: Use) -> bool:
+    """Whether `test` is `hasattr(model, "module")`."""
+    return (
+        isinstance(test, ast.Call)
+        and asks_for_attribute(facts, test, use.name)
+        and same(test.args[0], use.receiver)
+    )
 
 
 RULE = Rule(

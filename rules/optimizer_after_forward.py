@@ -12,61 +12,44 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Wrapped
-from fsdp_migrate.findings.finding import Finding, Import, InsertStatements, Tier
-from fsdp_migrate.lowering.before_wrap import common_block, parameter_calls
-from fsdp_migrate.rule.queries.parameters import calls
+from fsdp_migrate.findings.code import Code, Kept, Name, code, variable
+from fsdp_migrate.findings.finding import Finding, InsertStatements, Tier
+from fsdp_migrate.rule.queries.optimizers import Optimizer, forwards, optimizers
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 
 ENDS = frozenset({"backward", "reshard"})
-ALL_UNITS = """\
-for {unit} in {model}.modules():
-    if isinstance({unit}, FSDPModule):
-        {unit}.reshard()"""
+MODULE = Name(ROOT, "FSDPModule")
+UNIT = variable("module", "fsdp_module")
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look for optimizers below a call of their model."""
-    if not facts.solver.wraps:
-        return
-    forwards = [
-        (module, call, facts.solver.wrapped(facts.value(call.func)))
-        for module, call in calls(facts)
-        if facts.value(call.func)
-        and all(isinstance(atom, Wrapped) for atom in facts.value(call.func))
-    ]
-    if not forwards:
-        return
-    for module, optimizer, _ in facts.order.optimizers:
-        held = {a for a in facts.order.holds(optimizer) or () if isinstance(a, Wrapped)}
-        paths = {path for path, _ in parameter_calls(optimizer)}
-        for home, forward, wraps in forwards:
-            if home is module and wraps & held and len(paths) == 1 and module.rewrite:
-                model = paths.pop()
-                yield from _settle(facts, module, optimizer, forward, model, wraps & held)
+    run = list(forwards(facts))
+    for optimizer in optimizers(facts) if run else ():
+        for module, forward, models in run:
+            same = module is optimizer.module and models & optimizer.sharded
+            if same and len(optimizer.names) == 1:
+                yield from _settle(facts, optimizer, forward)
                 break
 
 
-def _settle(
-    facts: Facts,
-    module: Module,
-    optimizer: ast.Call,
-    forward: ast.Call,
-    model: str,
-    wraps: set[Wrapped],
-) -> Iterator[Finding]:
-    built, run = module.statement(optimizer), module.statement(forward)
-    if module.scope(optimizer) is not module.scope(forward) or run is built:
+def _settle(facts: Facts, optimizer: Optimizer, forward: ast.Call) -> Iterator[Finding]:
+    module = optimizer.module
+    built, run = module.statement(optimizer.call), module.statement(forward)
+    if module.scope(optimizer.call) is not module.scope(forward) or run is built:
         return
     siblings = common_block(module, run, built)
     if siblings is None or _ends(module, *siblings):
         return
-    plans = [facts.plan(wrapped) for wrapped in wraps]
+    models = optimizer.sharded & facts.solver.wrapped(facts.value(forward.func))
+    plans = [facts.plan(wrapped) for wrapped in models]
     root_only = all(plan is not None and plan.keeps_unsharded is False for plan in plans)
-    unit = "module" if "module" not in module.bound_names else "fsdp_module"
-    text = f"{model}.reshard()" if root_only else ALL_UNITS.format(unit=unit, model=model)
+    (name,) = optimizer.names
+    model = next(n for n in ast.walk(optimizer.call) if path_of(n) == name)
     yield finding_at(
         RULE,
         module,
@@ -74,9 +57,23 @@ def _settle(
         f"built after a forward (line {run.lineno}), the optimizer would hold gathered parameters "
         "that FSDP2 puts away; they are resharded first",
         tier=Tier.NATIVE,
-        edits=[InsertStatements(module.span(built), text)],
-        imports=[] if root_only else [Import(ROOT, "FSDPModule")],
-        units=facts.units(wraps),
+        edits=[InsertStatements(module.span(built), _reshard(Kept(module.span(model)), root_only))],
+        units=facts.units(models),
+    )
+
+
+def _reshard(model: Kept, root_only: bool) -> Code:
+    """What puts the shards back, of the root or of all units."""
+    if root_only:
+        return code("{model}.reshard()", model=model)
+    return code(
+        """\
+for {unit} in {model}.modules():
+    if isinstance({unit}, {fsdp_module}):
+        {unit}.reshard()""",
+        unit=UNIT,
+        model=model,
+        fsdp_module=MODULE,
     )
 
 

@@ -11,19 +11,27 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Instance, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
-from fsdp_migrate.rule.queries.parameters import called, calls, owners
+from fsdp_migrate.rule.queries.optimizers import library_classes, optimizers, own_steps
+from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.rule.rule import Example, Facts, Rule, call_parts, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.span import Site
 
 REFUSED = {
     "torch.optim.Rprop": "Rprop",
     "torch.optim.Adafactor": "Adafactor",
 }
-LAYER_WISE = ("lamb", "lars", "shampoo", "muon", "soap", "novograd", "adafactor", "came")
+# Classes of other libraries, by their own names: several libraries have each of them.
+LAYER_WISE = frozenset(
+    {
+        "AdaFactor", "Adafactor", "CAME", "DistributedFusedLAMB", "DistributedShampoo", "FusedLAMB",
+        "FusedMixedPrecisionLamb", "FusedNovoGrad", "LAMB", "LAMB8bit", "LAMB32bit", "LARS",
+        "LARS8bit", "LARS32bit", "Lamb", "Lars", "Muon", "NovoGrad", "NvNovoGrad", "PytorchLARS",
+        "SOAP", "Shampoo", "SingleDeviceMuon", "SingleDeviceMuonWithAuxAdam", "MuonWithAuxAdam",
+    }
+)  # fmt: skip
+WHOLE = frozenset({"matmul", "mean", "norm", "qr", "std", "svd", "var", "vector_norm"})
 MESSAGE = (
     "it looks at whole parameters: under FSDP1 those were this rank's flat shards, under FSDP2 "
     "they are the parameters (a LAMB of tensors: 1e-3 apart after three steps, FSDP2 right)"
@@ -32,24 +40,10 @@ MESSAGE = (
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at what is built over the parameters of FSDP models."""
-    for module, call in calls(facts):
-        if not facts.order.makes_optimizer(call):
-            continue
-        models = _models(facts, call)
-        if models:
-            yield from _settle(facts, module, call, facts.units(models))
-
-
-def _models(facts: Facts, call: ast.Call) -> frozenset[Wrapped]:
-    """The FSDP models whose parameters the optimizer gets, before or after they are wrapped."""
-    found: set[Wrapped] = set()
-    for argument in [*call.args, *(k.value for k in call.keywords)]:
-        found |= owners(facts, argument)
-    held = facts.order.holds(call) or frozenset()
-    for site, fact in facts.solver.wraps.items():
-        if Wrapped(site) in held or held & fact.inner:
-            found.add(Wrapped(site))
-    return frozenset(found)
+    for optimizer in optimizers(facts):
+        if optimizer.models:
+            units = facts.units(optimizer.models)
+            yield from _settle(facts, optimizer.module, optimizer.call, units)
 
 
 def _settle(
@@ -69,12 +63,10 @@ def _settle(
     if "torch.optim.SGD" in names:
         yield from _fused(module, call, units)
         return
-    symbols = {short(a.symbol).lower() for a in facts.value(call) if isinstance(a, Result)}
-    if not names & REFUSED.keys() and any(w in s for s in symbols for w in LAYER_WISE):
+    if not names & REFUSED.keys() and LAYER_WISE & set(map(short, library_classes(facts, call))):
         yield finding_at(RULE, module, call, MESSAGE, tier=Tier.NOTE, units=units)
-    for atom in facts.value(call):
-        if isinstance(atom, Instance):
-            yield from _own(facts, module, call, atom.cls, units)
+    for step in own_steps(facts, call):
+        yield from _own(module, call, step, units)
 
 
 def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Finding]:
@@ -106,20 +98,14 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
     )
 
 
-def _own(
-    facts: Facts, module: Module, call: ast.Call, cls: Site, units: frozenset[str]
-) -> Iterator[Finding]:
-    """An optimizer of the program's own that takes norms of parameters in `step`."""
-    site = facts.solver.method(cls, "step")
-    if site is None:
-        return
-    info = facts.solver.functions[site]
+def _own(module: Module, call: ast.Call, step: ast.AST, units: frozenset[str]) -> Iterator[Finding]:
+    """An optimizer of the program's own that takes norms of parameters in its `step`."""
     asked = {
         node.func.attr
-        for node in ast.walk(info.node)
+        for node in ast.walk(step)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
-    if not asked & {"norm", "vector_norm", "mean", "var", "std", "svd", "qr", "matmul"}:
+    if not asked & WHOLE:
         return
     more = ""
     if asked & {"item", "tolist"}:

@@ -10,162 +10,94 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.values import Const, Result, Wrapped, constants
+from fsdp_migrate.findings.code import Kept, code
 from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Safety, Tier
-from fsdp_migrate.rule.queries.parameters import is_summoned, modules, own_path, owners
+from fsdp_migrate.rule.queries.held_data import is_computed_from, is_parameter, keeps_data
+from fsdp_migrate.rule.queries.parameters import (
+    is_summoned,
+    model_of,
+    modules,
+    owners,
+    use_orig_params,
+)
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
-
-SAME = frozenset({"data", "detach"})  # what gives the parameter's own storage
-COPIES = frozenset(
-    {
-        "abs", "clamp", "clip", "clone", "div", "exp", "maximum", "minimum", "mul", "neg", "pow",
-        "round", "sign", "sqrt", "sub", "add", "lerp", "sigmoid", "tanh", "where", "zeros_like",
-        "ones_like", "full_like", "randn_like", "rand_like", "nan_to_num",
-    }
-)  # fmt: skip
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at assignments to `.data`, of parameters and of a model's attributes."""
-    for module in modules(facts, ".data = ", ".data=", "Parameter("):
-        for node in ast.walk(module.tree):
+    for module in modules(facts):
+        for node in module.parents:
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    if not isinstance(target, ast.Attribute):
-                        continue
-                    if target.attr == "data":
-                        model = owners(facts, target.value) or _model_of(facts, target.value)
-                        if model and not is_summoned(facts, module, node):
-                            yield _settle(facts, module, node, target, model)
-                    elif _is_parameter(facts, node.value):
-                        model = _model_of(facts, target)
-                        if model and not is_summoned(facts, module, node):
-                            yield _replaced(facts, module, node, model)
+                    if isinstance(target, ast.Attribute):
+                        yield from _assigned(facts, module, node, target)
 
 
-def _is_parameter(facts: Facts, node: ast.expr) -> bool:
-    return any(
-        isinstance(a, Result) and a.symbol == "torch.nn.Parameter" for a in facts.value(node)
-    )
+def _assigned(
+    facts: Facts, module: Module, node: ast.Assign, target: ast.Attribute
+) -> Iterable[Finding]:
+    if target.attr == "data":
+        models = owners(facts, target.value) or model_of(facts, target.value)
+        if models and not is_summoned(facts, module, node):
+            trained = all(use_orig_params(facts, wrapped) for wrapped in models)
+            yield _data(facts, module, node, target, trained, facts.units(models))
+    elif is_parameter(facts, node.value):
+        models = model_of(facts, target)
+        if models and not is_summoned(facts, module, node):
+            yield finding_at(
+                RULE,
+                module,
+                node,
+                "FSDP2 goes on using the shard that it has, and ignores a parameter put in its "
+                "place: do it before fully_shard, or write into the parameter that is there",
+                tier=Tier.MANUAL,
+                units=facts.units(models),
+            )
 
 
-def _replaced(facts: Facts, module: Module, node: ast.Assign, model: frozenset[Wrapped]) -> Finding:
-    return finding_at(
-        RULE,
-        module,
-        node,
-        "FSDP2 goes on using the shard that it has, and ignores a parameter put in its place: do "
-        "it before fully_shard, or write into the parameter that is there",
-        tier=Tier.MANUAL,
-        units=facts.units(model),
-    )
-
-
-def _model_of(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
-    """The FSDP models that `model.layer.weight` is a parameter of."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-        found = facts.solver.wrapped(facts.value(node))
-        if found:
-            return frozenset(found)
-    return frozenset()
-
-
-def _settle(
+def _data(
     facts: Facts,
     module: Module,
     node: ast.Assign,
     target: ast.Attribute,
-    model: frozenset[Wrapped],
+    trained: bool,
+    units: frozenset[str],
 ) -> Finding:
-    units = facts.units(model)
-    if len(node.targets) == 1 and _is_new(node.value, target) and not _is_held(facts, module):
-        safety, more = Safety.SAFE, ""
-        if not all(_keeps_parameters(facts, wrapped) for wrapped in model):
-            safety = Safety.UNSAFE
-            more = (
-                "; FSDP1 without use_orig_params lost part of what was assigned "
-                "(losses 1e-4 apart after four steps)"
-            )
+    computed = len(node.targets) == 1 and is_computed_from(node.value, target.value)
+    if not computed or keeps_data(facts, module):
         return finding_at(
             RULE,
             module,
             node,
-            f"an assignment to .data is ignored by FSDP2; the values are copied into it{more}",
-            tier=Tier.NATIVE,
-            safety=safety,
-            edits=[
-                ReplaceStatement(
-                    module.span(node),
-                    "{0}.copy_({1})",
-                    (module.span(target), module.span(node.value)),
-                )
-            ],
+            "FSDP2 ignores an assignment to .data, without a message.  Write into the parameter: "
+            "`p.data.copy_(value)` with a value that is sharded like it "
+            "(`distribute_tensor(full, p.device_mesh, p.placements)`), after cloning what you mean "
+            "to put back later",
+            tier=Tier.MANUAL,
             units=units,
         )
+    safety, more = Safety.SAFE, ""
+    if not trained:
+        safety = Safety.UNSAFE
+        more = (
+            "; FSDP1 without use_orig_params lost part of what was assigned "
+            "(losses 1e-4 apart after four steps)"
+        )
+    copied = code(
+        "{data}.copy_({value})",
+        data=Kept(module.span(target)),
+        value=Kept(module.span(node.value)),
+    )
     return finding_at(
         RULE,
         module,
         node,
-        "FSDP2 ignores an assignment to .data, without a message.  Write into the parameter: "
-        "`p.data.copy_(value)` with a value that is sharded like it "
-        "(`distribute_tensor(full, p.device_mesh, p.placements)`), after cloning what you mean to "
-        "put back later",
-        tier=Tier.MANUAL,
+        f"an assignment to .data is ignored by FSDP2; the values are copied into it{more}",
+        tier=Tier.NATIVE,
+        safety=safety,
+        edits=[ReplaceStatement(module.span(node), copied)],
         units=units,
-    )
-
-
-def _keeps_parameters(facts: Facts, wrapped: Wrapped) -> bool:
-    """Whether FSDP1 ran with `use_orig_params=True`, for sure."""
-    plan = facts.plan(wrapped)
-    argument = plan.fact.arguments.get("use_orig_params") if plan is not None else None
-    return argument is not None and constants(argument.value) == [True]
-
-
-def _is_new(value: ast.expr, target: ast.Attribute) -> bool:
-    """Whether `value` is computed from the parameter, into a tensor of its own."""
-    own = own_path(target.value)
-    if not own or own not in {own_path(node) for node in ast.walk(value)}:
-        return False
-    if isinstance(value, ast.BinOp | ast.UnaryOp):
-        return True
-    if not isinstance(value, ast.Call):
-        return False
-    name = value.func.attr if isinstance(value.func, ast.Attribute) else own_path(value.func)
-    return name in COPIES
-
-
-def _is_held(facts: Facts, module: Module) -> bool:
-    """Whether something keeps the storage of a parameter: `old = p.data`."""
-    for node in ast.walk(module.tree):
-        if not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Load):
-            continue
-        if node.attr not in SAME or not owners(facts, node.value):
-            continue
-        value: ast.AST = node
-        parent = module.parents[node]
-        if node.attr == "detach" and isinstance(parent, ast.Call):
-            value, parent = parent, module.parents[parent]
-        if isinstance(parent, ast.Attribute | ast.BinOp | ast.UnaryOp | ast.Compare):
-            continue
-        if isinstance(parent, ast.Call) and parent.func is not value and _is_torch(facts, parent):
-            continue
-        if isinstance(parent, ast.AugAssign):
-            continue
-        return True
-    return False
-
-
-def _is_torch(facts: Facts, call: ast.Call) -> bool:
-    """Whether `call` computes with its arguments, or copies them, and keeps none."""
-    if isinstance(call.func, ast.Attribute):
-        if call.func.attr in COPIES or (call.func.attr.endswith("_") and call.args):
-            return True
-    value = facts.value(call.func) - {Const.of(None)}
-    return bool(value) and all(
-        str(getattr(atom, "name", "")).startswith(("torch.", "builtins.")) for atom in value
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Params, Wrapped
+from fsdp_migrate.findings.code import NOTHING, Kept, code
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
-from fsdp_migrate.rule.queries.parameters import modules
+from fsdp_migrate.rule.queries.parameters import attributes, owners
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 
@@ -21,85 +21,69 @@ MODULES = (
     "_shard_utils", "_state_dict_utils", "_symbolic_trace", "_trace_utils", "_traversal_utils",
     "_unshard_param_utils", "_utils", "_wrap_utils", "flat_param", "flatten_params_wrapper",
 )  # fmt: skip
-UNITS = "[m for m in model.modules() if isinstance(m, FSDPModule)]"
-HANDLE = (
-    "there are no handles: each parameter is a DTensor of its own (`p.to_local()` is this rank's "
-    "shard, `p.full_tensor()` the whole), and `module.unshard()` / `module.reshard()` gather and "
-    "free a unit"
+INIT = "FSDP2 initialises itself in the first forward or `unshard()`"
+SHARD = "(`p.to_local()` is this rank's shard, `p.full_tensor()` the whole)"
+_SAID = (
+    (
+        f"there is no flat parameter: `module.parameters()` are DTensors with their own names and "
+        f"shapes {SHARD}",
+        "FlatParameter flat_param _flat_param _flat_params _local_shard _full_param_padded",
+    ),
+    (
+        f"there are no handles: each parameter is a DTensor of its own {SHARD}, and "
+        "`module.unshard()` / `module.reshard()` gather and free a unit",
+        "FlatParamHandle _handle _handles _all_handles _get_fsdp_handles _module_handle "
+        "_fully_sharded_module_to_handle",
+    ),
+    (
+        "`module.named_parameters()` gives the names, which have no wrapper's prefix",
+        "_fqns _param_infos _get_param_to_fqns _get_param_to_fqn _get_fqn_to_param "
+        "clean_tensor_name FSDP_PREFIX FSDP_WRAPPED_MODULE",
+    ),
+    ("`p.shape` is the whole shape", "_shapes _unpadded_unsharded_size"),
+    ("`p.numel()` counts the whole parameter", "_numels"),
+    (f"{INIT}; drop the call", "_lazy_init _reset_lazy_init"),
+    (
+        "there is no public flag; the root is the model that you gave to the last fully_shard "
+        "call (`module is model`)",
+        "_is_root _is_fsdp_root",
+    ),
+    ("ask `any(True for _ in module.parameters())`", "_has_params _has_fsdp_params"),
+    (
+        "ask `isinstance(module, FSDPModule)`, and for all units of a model "
+        "[m for m in model.modules() if isinstance(m, FSDPModule)]",
+        "_get_module_fsdp_state _get_fsdp_states _get_fsdp_states_with_modules "
+        "_get_fsdp_root_states _FSDPState",
+    ),
+    ("ask `isinstance(p, DTensor)`", "_is_fsdp_flattened"),
+    ("call `module.unshard()`, `module.reshard()`", "_unshard _reshard"),
+    (
+        "use `summon_full_params` of fsdp_migrate.runtime, or `p.full_tensor()` of each parameter",
+        "_unshard_params",
+    ),
+    ("use `p.full_tensor()` of each parameter", "_unshard_fsdp_state_params"),
+    (
+        "FSDP2 has no public training state",
+        "TrainingState HandleTrainingState training_state _use_training_state",
+    ),
+    (
+        "FSDP2 keeps its streams and its order to itself; drop what tunes them",
+        "_exec_order_data _streams _unshard_stream _post_backward_stream _pre_unshard_stream "
+        "_all_gather_stream _default_stream _free_event_queue",
+    ),
+    ("call `module.set_requires_gradient_sync(...)`", "_sync_gradients"),
+    ("there are no such hooks; see `set_custom_reduce_scatter`", "_comm_hook _comm_hook_state"),
+    (
+        "tensor parallelism needs no extension: parallelize first, then fully_shard",
+        "_fsdp_extension",
+    ),
+    ("parameters are always the original ones", "_deregister_orig_params_ctx"),
+    (
+        "`module.unshard(async_op=True).wait()` waits",
+        "_wait_unshard_streams_on_current_stream",
+    ),
 )
-FLAT = (
-    "there is no flat parameter: `module.parameters()` are DTensors with their own names and "
-    "shapes (`p.to_local()` is this rank's shard, `p.full_tensor()` the whole)"
-)
-NAMES = "`module.named_parameters()` gives the names, which have no wrapper's prefix"
-STATE = f"ask `isinstance(module, FSDPModule)`, and for all units of a model {UNITS}"
-UNSHARD = "call `module.unshard()`, `module.reshard()`"
-STREAMS = "FSDP2 keeps its streams and its order to itself; drop what tunes them"
-INIT = "FSDP2 initialises itself in the first forward or `unshard()`; drop the call"
-
-ADVICE = {
-    "FlatParameter": FLAT,
-    "FlatParamHandle": HANDLE,
-    "_handle": HANDLE,
-    "_handles": HANDLE,
-    "_all_handles": HANDLE,
-    "_get_fsdp_handles": HANDLE,
-    "_module_handle": HANDLE,
-    "_fully_sharded_module_to_handle": HANDLE,
-    "flat_param": FLAT,
-    "_flat_param": FLAT,
-    "_flat_params": FLAT,
-    "_local_shard": FLAT,
-    "_full_param_padded": FLAT,
-    "_fqns": NAMES,
-    "_param_infos": NAMES,
-    "_shapes": "`p.shape` is the whole shape",
-    "_numels": "`p.numel()` counts the whole parameter",
-    "_unpadded_unsharded_size": "`p.shape` is the whole shape",
-    "_lazy_init": INIT,
-    "_reset_lazy_init": INIT,
-    "_is_root": "there is no public flag; the root is the model that you gave to the last "
-    "fully_shard call (`module is model`)",
-    "_is_fsdp_root": "there is no public flag; the root is the model that you gave to the last "
-    "fully_shard call (`module is model`)",
-    "_has_params": "ask `any(True for _ in module.parameters())`",
-    "_has_fsdp_params": "ask `any(True for _ in module.parameters())`",
-    "_get_module_fsdp_state": STATE,
-    "_get_fsdp_states": STATE,
-    "_get_fsdp_states_with_modules": STATE,
-    "_get_fsdp_root_states": STATE,
-    "_FSDPState": STATE,
-    "_is_fsdp_flattened": "ask `isinstance(p, DTensor)`",
-    "_unshard": UNSHARD,
-    "_reshard": UNSHARD,
-    "_unshard_params": "use `summon_full_params` of fsdp_migrate.runtime, or "
-    "`p.full_tensor()` of each parameter",
-    "_unshard_fsdp_state_params": "use `p.full_tensor()` of each parameter",
-    "_get_param_to_fqns": NAMES,
-    "_get_param_to_fqn": NAMES,
-    "_get_fqn_to_param": NAMES,
-    "clean_tensor_name": NAMES,
-    "FSDP_PREFIX": NAMES,
-    "FSDP_WRAPPED_MODULE": NAMES,
-    "TrainingState": "FSDP2 has no public training state",
-    "HandleTrainingState": "FSDP2 has no public training state",
-    "training_state": "FSDP2 has no public training state",
-    "_exec_order_data": STREAMS,
-    "_streams": STREAMS,
-    "_unshard_stream": STREAMS,
-    "_post_backward_stream": STREAMS,
-    "_pre_unshard_stream": STREAMS,
-    "_all_gather_stream": STREAMS,
-    "_default_stream": STREAMS,
-    "_free_event_queue": STREAMS,
-    "_sync_gradients": "call `module.set_requires_gradient_sync(...)`",
-    "_comm_hook": "there are no such hooks; see `set_custom_reduce_scatter`",
-    "_comm_hook_state": "there are no such hooks; see `set_custom_reduce_scatter`",
-    "_fsdp_extension": "tensor parallelism needs no extension: parallelize first, then fully_shard",
-    "_use_training_state": "FSDP2 has no public training state",
-    "_deregister_orig_params_ctx": "parameters are always the original ones",
-    "_wait_unshard_streams_on_current_stream": "`module.unshard(async_op=True).wait()` waits",
-}  # fmt: skip
+ADVICE = {name: advice for advice, names in _SAID for name in names.split()}
 # Attributes of an FSDP1 model that nothing else has by accident.
 ATTRIBUTES = (
     "_handle", "_handles", "_all_handles", "_flat_param", "flat_param", "_lazy_init",
@@ -119,55 +103,37 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop or replace the few that have a plain form, and name the way for the others."""
     if use.receiver is not None and use.others and not use.wraps:
         return
-    name = short(use.name)
-    units = facts.units(use.wraps)
+    name, units = short(use.name), facts.units(use.wraps)
     statement = use.module.statement(use.node)
-    if name in {"_lazy_init", "_reset_lazy_init"} and _is_whole(use, statement):
-        yield finding(
-            RULE,
-            use,
-            f"{name} goes: {INIT.partition(';')[0]}",
-            tier=Tier.NATIVE,
-            edits=[ReplaceStatement(use.module.span(statement), "")],
-            units=units,
+    is_whole = isinstance(statement, ast.Expr) and statement.value is use.call
+    if name in {"_lazy_init", "_reset_lazy_init"} and is_whole:
+        gone = ReplaceStatement(use.module.span(statement), NOTHING)
+        message = f"{name} goes: {INIT}"
+        yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[gone], units=units)
+    elif name == "clean_tensor_name" and use.call is not None and len(use.call.args) == 1:
+        cleaned = code(
+            '{name}.replace("_checkpoint_wrapped_module.", "")',
+            name=Kept(use.module.span(use.call.args[0])),
         )
-        return
-    call = use.call
-    if name == "clean_tensor_name" and call is not None and len(call.args) == 1:
-        text = '{0}.replace("_checkpoint_wrapped_module.", "")'
-        hole = (use.module.span(call.args[0]),)
         yield finding(
             RULE,
             use,
             "clean_tensor_name becomes the one replacement that is still needed",
             tier=Tier.NATIVE,
-            edits=[ReplaceExpression(use.module.span(call), text, hole)],
+            edits=[ReplaceExpression(use.module.span(use.call), cleaned)],
         )
-        return
-    yield finding(RULE, use, _message(name), tier=Tier.MANUAL, units=units)
+    else:
+        yield finding(RULE, use, _message(name), tier=Tier.MANUAL, units=units)
 
 
 def survey(facts: Facts) -> Iterator[Finding]:
     """What flat parameters have and other tensors don't, asked of a model's parameters."""
-    for module in modules(facts, *OF_PARAMETERS):
-        for node in ast.walk(module.tree):
-            if not isinstance(node, ast.Attribute) or node.attr not in OF_PARAMETERS:
-                continue
-            owners = {a.owner for a in facts.value(node.value) if isinstance(a, Params)}
-            wraps = {owner for owner in owners if isinstance(owner, Wrapped)}
-            if wraps:
-                yield finding_at(
-                    RULE,
-                    module,
-                    node,
-                    _message(node.attr),
-                    tier=Tier.MANUAL,
-                    units=facts.units(wraps),
-                )
-
-
-def _is_whole(use: Use, statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and statement.value is use.call
+    for module, node in attributes(facts, OF_PARAMETERS):
+        models = owners(facts, node.value)
+        if models:
+            units = facts.units(models)
+            message = _message(node.attr)
+            yield finding_at(RULE, module, node, message, tier=Tier.MANUAL, units=units)
 
 
 def _message(name: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.values import Const, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.rule.queries.parameters import calls
+from fsdp_migrate.rule.queries.optimizers import forwards
+from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import path_of
 
 METHODS = frozenset({"state_dict", "clip_grad_norm_", "summon_full_params"})
 STATIC = frozenset(
@@ -23,8 +22,6 @@ STATIC = frozenset(
         )
     }
 )  # fmt: skip
-RANK = "torch.distributed.get_rank"
-NAMES = frozenset({"rank", "local_rank", "global_rank"})
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -34,10 +31,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for use in facts.uses:
         if use.call is not None and _is_collective(use, facts):
             yield from _guarded(facts, use.module, use.call, facts.units(use.wraps))
-    for module, call in calls(facts):
-        value = facts.value(call.func)
-        if value and all(isinstance(a, Wrapped) for a in value):
-            yield from _guarded(facts, module, call, frozenset())
+    for module, call, _ in forwards(facts):
+        yield from _guarded(facts, module, call, frozenset())
 
 
 def _is_collective(use: Use, facts: Facts) -> bool:
@@ -55,7 +50,7 @@ def _is_collective(use: Use, facts: Facts) -> bool:
 def _guarded(
     facts: Facts, module: Module, call: ast.Call, units: frozenset[str]
 ) -> Iterable[Finding]:
-    guard = _guard(facts, module, call)
+    guard = rank_test(facts, module, call)
     if guard is not None:
         yield finding_at(
             RULE,
@@ -68,58 +63,6 @@ def _guarded(
             units=units,
             blocking=False,
         )
-
-
-def _guard(facts: Facts, module: Module, call: ast.Call) -> ast.expr | None:
-    """The test of the rank that `call` depends on, in its own function."""
-    child: ast.AST = call
-    for parent in module.ancestors(call):
-        if isinstance(parent, ast.If | ast.IfExp):
-            body = parent.body if isinstance(parent.body, list) else [parent.body]
-            orelse = parent.orelse if isinstance(parent.orelse, list) else [parent.orelse]
-            on_one = _tests_rank(facts, parent.test)
-            if (child in body and on_one is True) or (child in orelse and on_one is False):
-                return parent.test
-        if isinstance(child, ast.stmt):
-            block = module.block(child)
-            for before in block[: block.index(child)]:
-                if not isinstance(before, ast.If) or before.orelse:
-                    continue
-                if isinstance(before.body[-1], ast.Return):
-                    if _tests_rank(facts, before.test) is False:
-                        return before.test
-        if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            return None
-        child = parent
-    return None
-
-
-def _tests_rank(facts: Facts, test: ast.expr) -> bool | None:
-    """True if `test` holds on one rank only, False on all others, None if it is no such test."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = _tests_rank(facts, test.operand)
-        if inner is None and _is_rank(facts, test.operand):
-            return True
-        return None if inner is None else not inner
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return True if any(_tests_rank(facts, part) is True for part in test.values) else None
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and _is_rank(facts, test.left):
-        if facts.value(test.comparators[0]) != {Const.of(0)}:
-            return None
-        if isinstance(test.ops[0], ast.Eq | ast.LtE):
-            return True
-        if isinstance(test.ops[0], ast.NotEq | ast.Gt):
-            return False
-    return None
-
-
-def _is_rank(facts: Facts, node: ast.expr) -> bool:
-    if any(isinstance(a, Result) and a.symbol == RANK for a in facts.value(node)):
-        return True
-    if any(isinstance(a, Const) for a in facts.value(node)):
-        return False
-    path = path_of(node)
-    return path is not None and path.rpartition(".")[2] in NAMES
 
 
 RULE = Rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 
@@ -19,7 +20,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             use,
             "the program wraps one model, and this is it: check_is_root() is True",
             tier=Tier.NATIVE,
-            edits=[ReplaceExpression(use.module.span(use.call), "True")],
+            edits=[ReplaceExpression(use.module.span(use.call), Literal(True))],
             units=units,
         )
         return

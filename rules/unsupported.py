@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.library.modules import DDP
-from fsdp_migrate.analysis.values import Const, Result, Wrapped
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
-from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules, owners
+from fsdp_migrate.rule.queries.models import models_given, models_trained, only_models
+from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules
+from fsdp_migrate.rule.queries.values import may_be
 from fsdp_migrate.rule.rule import Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
@@ -21,6 +21,7 @@ COPYING = {
     "copy.deepcopy": "copy.deepcopy",
     "torch.optim.swa_utils.AveragedModel": "AveragedModel",
 }
+DDP = "torch.nn.parallel.DistributedDataParallel"
 IN_BACKWARD = frozenset(
     {
         "torch.distributed.optim._apply_optimizer_in_backward",
@@ -45,11 +46,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 
 def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> Iterator[Finding]:
-    if not call.args:
-        return
-    value = facts.value(call.args[0])
-    wraps = facts.solver.wrapped(value)
-    if not wraps or not all(isinstance(a, Wrapped) for a in value):
+    models = only_models(facts, call.args[0]) if call.args else None
+    if not models:
         return
     for name in sorted(names & COPYING.keys()):
         if not is_summoned(facts, module, call):
@@ -61,7 +59,7 @@ def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> It
                 "before it is sharded, or keep an average shard by shard "
                 "(`e.mul_(d).add_(p.detach(), alpha=1 - d)` works on DTensors)",
                 tier=Tier.MANUAL,
-                units=facts.units(wraps),
+                units=facts.units(models),
                 blocking=False,
             )
     if DDP in names:
@@ -72,39 +70,31 @@ def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> It
             "DDP around an FSDP model hangs under FSDP1, and FSDP2 refuses it: for replicas of "
             'shards give fully_shard a mesh with the dimensions ("replicate", "shard")',
             tier=Tier.MANUAL,
-            units=facts.units(wraps),
+            units=facts.units(models),
             blocking=False,
         )
 
 
 def _low_precision(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
     given = [k.value for k in call.keywords if k.arg == KEEP] + call.args[3:4]
-    site = module.site(call)
     for node in given:
-        if Const.of(True) not in facts.value(node):
-            continue
-        used = {
-            Wrapped(fact.site)
-            for fact in facts.solver.wraps.values()
-            if "mixed_precision" in fact.arguments
-            and Result(MIXED_PRECISION, site) in fact.arguments["mixed_precision"].value
-        }
-        yield finding_at(
-            RULE,
-            module,
-            node,
-            f"{KEEP} has no counterpart: FSDP2 hands the optimizer gradients in the dtype of the "
-            "parameters.  Without it the optimizer gets float32 gradients, and memory for them is "
-            "needed; take it out if that is what you want",
-            tier=Tier.MANUAL,
-            units=facts.units(used),
-        )
+        if may_be(facts.value(node), True):
+            yield finding_at(
+                RULE,
+                module,
+                node,
+                f"{KEEP} has no counterpart: FSDP2 hands the optimizer gradients in the dtype of "
+                "the parameters.  Without it the optimizer gets float32 gradients, and memory for "
+                "them is needed; take it out if that is what you want",
+                tier=Tier.MANUAL,
+                units=facts.units(models_given(facts, module, call, "mixed_precision")),
+            )
 
 
 def _full_precision(facts: Facts) -> Iterator[Finding]:
     """FSDP1 evaluates in float32 if a variable of the environment says so."""
-    for module in modules(facts, FULL_PRECISION):
-        for node in ast.walk(module.tree):
+    for module in modules(facts):
+        for node in module.parents:
             if isinstance(node, ast.Constant) and node.value == FULL_PRECISION:
                 yield finding_at(
                     RULE,
@@ -120,11 +110,7 @@ def _full_precision(facts: Facts) -> Iterator[Finding]:
 
 def _in_backward(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
     given = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "params")]
-    found: set[Wrapped] = set()
-    for node in given:
-        found |= owners(facts, node)
-        inner = facts.order.params_in(facts.value(node))
-        found |= {Wrapped(site) for site, fact in facts.solver.wraps.items() if fact.inner & inner}
+    found = {model for node in given for model in models_trained(facts, node)}
     if found:
         yield finding_at(
             RULE,

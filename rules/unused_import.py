@@ -6,22 +6,17 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding_at
+from fsdp_migrate.rule.queries.parameters import rewritable
+from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import STARS, is_fsdp1
 from fsdp_migrate.syntax.module import Module
 
 
-def check(use: Use, facts: Facts) -> Iterable[Finding]:
-    """Nothing to say about a single use."""
-    return ()
-
-
 def survey(facts: Facts) -> Iterable[Finding]:
     """One finding for each import statement of FSDP1 of which some name is never read."""
-    for module in facts.solver.project.modules.values():
-        if module.rewrite:
-            yield from _idle(module, facts)
+    for module in rewritable(facts):
+        yield from _idle(module, facts)
 
 
 def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
@@ -61,7 +56,7 @@ RULE = Rule(
     summary="imports of FSDP1 that nothing in the file uses",
     why="FSDP1's names go with FSDP1; a name that other files import from here moves with them.",
     fix_safety="Safe: nothing reads the name, or whoever does gets the shim's type of that name.",
-    check=check,
+    check=no_uses,
     survey=survey,
     examples=(
         Example(

@@ -9,14 +9,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.analysis.values import Params, Value, Wrapped
+from fsdp_migrate.findings.code import NOTHING, Kept
 from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.parameters import called, is_parameters, rewritable
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, finding_at, no_uses
+from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 
 MARK = "_fsdp_wrapped_module"
-ASKING = frozenset({"hasattr", "getattr"})
+PRINTING = frozenset({"builtins.print", "warnings.warn"})
+GETATTR = "builtins.getattr"
+ASKING = frozenset({GETATTR, "builtins.hasattr"})
 TAKING_OUT = frozenset(
     {"count", "endswith", "find", "lstrip", "partition", "removeprefix", "replace", "rpartition",
      "rsplit", "split", "startswith", "sub"}
@@ -27,62 +31,50 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every string with the prefix, in programs that have FSDP1 models."""
     if not facts.solver.wraps and not facts.uses:
         return
-    for module in facts.solver.project.modules.values():
-        if module.rewrite and MARK in module.source.text:
-            for node in ast.walk(module.tree):
-                if _is_mark(node) and not _is_documentation(module, node):
+    for module in rewritable(facts):
+        for node in module.parents:
+            if isinstance(node, ast.Constant) and _is_mark(node):
+                if not _is_documentation(facts, module, node):
                     yield from _settle(facts, module, node)
 
 
-def _is_mark(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and MARK in node.value
+def _is_mark(node: ast.Constant) -> bool:
+    return isinstance(node.value, str) and MARK in node.value
 
 
-def _is_documentation(module: Module, node: ast.AST) -> bool:
+def _is_documentation(facts: Facts, module: Module, node: ast.Constant) -> bool:
     return isinstance(module.parents[node], ast.Expr) or any(
-        isinstance(a, ast.Call) and path_of(a.func) in {"print", "warnings.warn"}
-        for a in module.ancestors(node)
+        isinstance(around, ast.Call) and called(facts, around) & PRINTING
+        for around in module.ancestors(node)
     )
 
 
-def _settle(facts: Facts, module: Module, node: ast.AST) -> Iterator[Finding]:
+def _settle(facts: Facts, module: Module, node: ast.Constant) -> Iterator[Finding]:
     call = next((a for a in module.ancestors(node) if isinstance(a, ast.Call | ast.stmt)), None)
-    if isinstance(call, ast.Call):
-        method = call.func.attr if isinstance(call.func, ast.Attribute) else path_of(call.func)
-        edit = _dropped(facts, module, call, node)
-        if edit is not None:
-            yield _finding(
-                module, node, "names have no such part any more; the replacement goes", edit
-            )
-            return
-        if method in ASKING:
-            asked = _asked(facts, module, call, node)
-            if asked is not None:
-                yield asked
-            return
-        if method in TAKING_OUT:
-            yield _finding(
-                module, node, "FSDP2 puts no such part into names; only keys of old files have it"
-            )
-            return
     parent = module.parents[node]
-    if isinstance(parent, ast.Compare):
+    if isinstance(call, ast.Call) and (edit := _dropped(facts, module, call, node)) is not None:
+        message = "names have no such part any more; the replacement goes"
+        yield _finding(module, node, message, edit)
+    elif isinstance(call, ast.Call) and called(facts, call) & ASKING:
+        yield from _asked(facts, module, call, node)
+    elif isinstance(call, ast.Call) and _method(call) in TAKING_OUT:
+        message = "FSDP2 puts no such part into names; only keys of old files have it"
+        yield _finding(module, node, message)
+    elif isinstance(parent, ast.Compare):
         outcome = "always" if isinstance(parent.ops[0], ast.NotIn | ast.NotEq) else "never"
-        yield _finding(
-            module, node, f"FSDP2's names have no such part, so that this is {outcome} true"
-        )
+        message = f"FSDP2's names have no such part, so that this is {outcome} true"
+        yield _finding(module, node, message)
     elif isinstance(parent, ast.JoinedStr) or (
         isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add)
     ):
-        yield finding_at(
-            RULE,
-            module,
-            node,
-            "a name with FSDP1's prefix is put together here; FSDP2's have none, leave it out",
-            tier=Tier.MANUAL,
-        )
+        message = "a name with FSDP1's prefix is put together here; FSDP2's have none, leave it out"
+        yield finding_at(RULE, module, node, message, tier=Tier.MANUAL)
     else:
         yield _finding(module, node, "FSDP2's names have no such part")
+
+
+def _method(call: ast.Call) -> str | None:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else path_of(call.func)
 
 
 def _finding(module: Module, node: ast.AST, message: str, edit: Edit | None = None) -> Finding:
@@ -114,10 +106,10 @@ def _dropped(facts: Facts, module: Module, call: ast.Call, node: ast.AST) -> Edi
         isinstance(statement, ast.Assign)
         and len(statement.targets) == 1
         and path_of(func.value) is not None
-        and path_of(statement.targets[0]) == path_of(func.value)
+        and same(statement.targets[0], func.value)
     ):
-        return ReplaceStatement(module.span(statement), "")
-    return ReplaceExpression(module.span(call), "{0}", (module.span(func.value),))
+        return ReplaceStatement(module.span(statement), NOTHING)
+    return ReplaceExpression(module.span(call), Kept(module.span(func.value)))
 
 
 def _is_empty(node: ast.expr) -> bool:
@@ -130,27 +122,23 @@ def _is_own_name(facts: Facts, node: ast.expr) -> bool:
         if node.func.attr not in TAKING_OUT:
             return False
         node = node.func.value
-    value: Value = facts.value(node)
-    return bool(value) and all(
-        isinstance(a, Params) and isinstance(a.owner, Wrapped) for a in value
-    )
+    return is_parameters(facts, node)
 
 
 # ---------------------------------------------------------------------- getattr and hasattr
-def _asked(facts: Facts, module: Module, call: ast.Call, node: ast.AST) -> Finding | None:
+def _asked(facts: Facts, module: Module, call: ast.Call, node: ast.AST) -> Iterator[Finding]:
     """`getattr(model, "_fsdp_wrapped_module", model)`: the model either way."""
     if len(call.args) < 2 or call.args[1] is not node:
-        return None
-    wraps = facts.solver.wrapped(facts.value(call.args[0]))
-    if not wraps:
-        return None
+        return
     model = call.args[0]
-    if path_of(call.func) == "getattr" and (
-        len(call.args) == 2 or ast.dump(call.args[2]) == ast.dump(model)
-    ):
-        edit = ReplaceExpression(module.span(call), "{0}", (module.span(model),))
-        return _finding(module, node, "the model is the module", edit)
-    return _finding(module, node, "a model of FSDP2 has no such attribute: it is the module itself")
+    if not facts.solver.wrapped(facts.value(model)):
+        return
+    if GETATTR in called(facts, call) and (len(call.args) == 2 or same(call.args[2], model)):
+        edit = ReplaceExpression(module.span(call), Kept(module.span(model)))
+        yield _finding(module, node, "the model is the module", edit)
+    else:
+        message = "a model of FSDP2 has no such attribute: it is the module itself"
+        yield _finding(module, node, message)
 
 
 RULE = Rule(

@@ -59,25 +59,12 @@ HARNESS = (
 STILL = frozenset(
     {
         "rules.accelerate_plugin",
-        "rules.class_reference",
         "rules.comm_hook",
         "rules.composer_config",
         "rules.configuration",
         "rules.constructor",
         "rules.hf_training_arguments",
         "rules.lightning_strategy",
-        "rules.local_values",
-        "rules.module_attribute",
-        "rules.optimizer_after_forward",
-        "rules.optimizer_kinds",
-        "rules.optimizer_order",
-        "rules.parameter_counts",
-        "rules.parameter_data",
-        "rules.private_api",
-        "rules.rank_guard",
-        "rules.unsupported",
-        "rules.wrapped_names",
-        "syntax.module",
     }
 )
 

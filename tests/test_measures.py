@@ -27,7 +27,6 @@ STILL: Mapping[str, frozenset[str]] = {
             "analysis.expressions",
             "analysis.library.calls",
             "analysis.solver",
-            "lowering.before_wrap",
             "lowering.wrap_call",
             "rewriting.imports",
             "rewriting.statements",

@@ -50,14 +50,14 @@ class Effects:
     """What calls do, as far as the program says."""
 
     def __init__(self, analysis: Analysis) -> None:
-        self._analysis = analysis
+        self.analysis = analysis
         self._quiet = cache(self._quiet_function)
 
     @cached_property
     def stored(self) -> frozenset[str]:
         """The attributes that the program stores somewhere; "*" for computed names."""
         found: set[str] = set()
-        for module in self._analysis.project.modules.values():
+        for module in self.analysis.project.modules.values():
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Attribute):
                     if not isinstance(node.ctx, ast.Load):
@@ -65,7 +65,7 @@ class Effects:
                     elif node.attr in {"__dict__", "__setattr__"}:
                         found.add("*")
                 elif isinstance(node, ast.Call):
-                    if symbols(self._analysis.value(node.func)) & STORES_ANY:
+                    if symbols(self.analysis.value(node.func)) & STORES_ANY:
                         found.add("*")
         return frozenset(found)
 
@@ -95,10 +95,10 @@ class Effects:
                 return True
             if not isinstance(item, ast.Call):
                 continue
-            for atom in self._analysis.value(item.func):
+            for atom in self.analysis.value(item.func):
                 site = self._function(atom)
                 if site is not None and site not in seen:
-                    body = self._analysis.functions[site].node
+                    body = self.analysis.functions[site].node
                     if self._mentions(body, words, seen | {site}):
                         return True
         return False
@@ -106,18 +106,18 @@ class Effects:
     def _may_print(self, item: ast.AST, depth: int) -> bool:
         if not isinstance(item, ast.Call):
             return False
-        for atom in self._analysis.value(item.func):
+        for atom in self.analysis.value(item.func):
             if isinstance(atom, Symbol) and atom.name in OUTPUT:
                 return True
             site = self._function(atom)
             if site is not None:
-                body = self._analysis.functions[site].node
+                body = self.analysis.functions[site].node
                 if depth > 3 or any(self._may_print(n, depth + 1) for n in ast.walk(body)):
                     return True
         return isinstance(item.func, ast.Attribute) and item.func.attr in OUTPUT_METHODS
 
     def _quiet_call(self, call: ast.Call, stack: tuple[Site, ...]) -> bool:
-        value = self._analysis.value(call.func)
+        value = self.analysis.value(call.func)
         attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if not value:
             return attr in QUIET_METHODS | OUTPUT_METHODS
@@ -140,16 +140,16 @@ class Effects:
                 return "optim" in getattr(atom, "symbol", "")
 
     def _function(self, atom: Atom) -> Site | None:
-        return called_function(atom, self._analysis.method)
+        return called_function(atom, self.analysis.method)
 
     def _quiet_callee(self, atom: Func | Bound | Cls, stack: tuple[Site, ...]) -> bool:
         site = self._function(atom)
         if site is None:
-            return isinstance(atom, Cls) and self._analysis.classes[atom.site].is_dataclass
+            return isinstance(atom, Cls) and self.analysis.classes[atom.site].is_dataclass
         return site in stack or self._quiet(site, (*stack, site))
 
     def _quiet_function(self, site: Site, stack: tuple[Site, ...]) -> bool:
-        info = self._analysis.functions[site]
+        info = self.analysis.functions[site]
         own = info.positional[0].arg if info.name == "__init__" and info.positional else None
         body = [info.node.body] if isinstance(info.node, ast.Lambda) else info.node.body
         for item in (n for statement in body for n in own_nodes(statement)):

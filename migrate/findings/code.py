@@ -100,6 +100,20 @@ class Literal:
 
 
 @dataclass(frozen=True)
+class Quoted:
+    """A string of the user's that is code (an annotation), with names of libraries in it."""
+
+    pieces: tuple[str | Name, ...]
+    quote: str = '"'
+
+    def literal(self, names: Mapping[Name, str]) -> str:
+        """The string as source, with `names` for the libraries' names in it."""
+        text = "".join(p if isinstance(p, str) else names[p] for p in self.pieces)
+        plain = text.isprintable() and self.quote not in text and "\\" not in text
+        return f"{self.quote}{text}{self.quote}" if plain else repr(text)
+
+
+@dataclass(frozen=True)
 class Keyword:
     """An argument `name=value` of a call."""
 
@@ -155,10 +169,10 @@ class Code:
                 yield from parts_of(part)
 
 
-Part = Code | Name | Variable | Kept | KeptBody | Literal
+Part = Code | Name | Variable | Kept | KeptBody | Literal | Quoted
 Element = Part | Keyword | Starred | Item
 Hole = Part | tuple[Element, ...]
-_PARTS = (Code, Name, Variable, Kept, KeptBody, Literal)
+_PARTS = (Code, Name, Variable, Kept, KeptBody, Literal, Quoted)
 _ELEMENTS = (*_PARTS, Keyword, Starred, Item)
 
 
@@ -227,7 +241,12 @@ def both(*tests: Part) -> Code:
 
 def parts_of(part: Part) -> Iterator[Part]:
     """`part` and all parts inside of it."""
-    return part.walk() if isinstance(part, Code) else iter((part,))
+    if isinstance(part, Code):
+        yield from part.walk()
+        return
+    yield part
+    if isinstance(part, Quoted):
+        yield from (piece for piece in part.pieces if isinstance(piece, Name))
 
 
 def flat(hole: Hole) -> Iterator[Part]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.library.modules import PARAMETERS, SUBMODULES
 from fsdp_migrate.analysis.values import Bound, Const, Symbol, Value, Wrapped
-from fsdp_migrate.lowering.before_wrap import Order
+from fsdp_migrate.lowering.before_wrap import keeps_model
+from fsdp_migrate.syntax.blocks import shares_line
+from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, overlap, own_nodes, path_of, reads, touches
 
@@ -28,7 +30,7 @@ RENAMES = frozenset({"apply_activation_checkpointing", "checkpoint_wrapper", "co
 NAMES = frozenset({"named_parameters", *SUBMODULES})
 
 
-class Stays(Exception):
+class CannotMove(Exception):
     """Why a statement can't be moved."""
 
 
@@ -36,23 +38,18 @@ class Stays(Exception):
 class Move:
     """An attempt to move `seeds`, and what depends on them, below the statement `below`."""
 
-    order: Order
+    effects: Effects  # what calls do
     module: Module
     seeds: Sequence[ast.stmt]
     below: ast.stmt
     path: str  # the model
     inner: Value  # what it is before the wrap
 
-    @property
-    def effects(self) -> Effects:
-        """What calls do."""
-        return self.order.effects
-
     def statements(self) -> list[ast.stmt]:
         """The statements that go, in their order.
 
         Raises:
-            Stays: something would notice.
+            CannotMove: something would notice.
         """
         block = self.module.block(self.below)
         first = min(block.index(seed) for seed in self.seeds)
@@ -61,7 +58,7 @@ class Move:
         for statement in block[first : block.index(self.below)]:
             bound = [path for m in moved for path in binds(m)]
             if statement in self.seeds or touches(reads(statement), bound):
-                self._movable(statement, block)
+                self._movable(statement)
                 moved.append(statement)
             else:
                 passed.append(statement)
@@ -70,42 +67,44 @@ class Move:
         self._sees_the_same(moved, passed)
         return moved
 
-    def _movable(self, statement: ast.stmt, block: list[ast.stmt]) -> None:
+    def _movable(self, statement: ast.stmt) -> None:
         if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.If):
-            raise Stays(f"line {statement.lineno} uses it")
-        lines = range(statement.lineno, (statement.end_lineno or 0) + 1)
-        if any(s.lineno in lines or s.end_lineno in lines for s in block if s is not statement):
-            raise Stays(f"line {statement.lineno} holds two statements")
+            raise CannotMove(f"line {statement.lineno} uses it")
+        if shares_line(self.module, statement):
+            raise CannotMove(f"line {statement.lineno} holds two statements")
         if not self.effects.quiet(statement):
-            raise Stays(f"line {statement.lineno} may do more than build it")
+            raise CannotMove(f"line {statement.lineno} may do more than build it")
         if any(overlap(path, self.path) for path in binds(statement)):
-            raise Stays(f"line {statement.lineno} binds the model")
+            raise CannotMove(f"line {statement.lineno} binds the model")
 
     def _passes(self, statement: ast.stmt, moved: list[ast.stmt]) -> None:
         """Whether `moved` may run after `statement`, which they precede."""
         for other in moved:
             changed = binds(statement)
-            if self.order.keeps_model(statement, self.path):
+            if keeps_model(self.effects.analysis, statement, self.path):
                 changed -= {self.path}
             if touches(changed, [*reads(other), *binds(other)]):
-                raise Stays(f"line {statement.lineno} changes what it reads")
+                raise CannotMove(f"line {statement.lineno} changes what it reads")
         if self._disturbs(statement, moved):
-            raise Stays(f"line {statement.lineno} may change what it reads")
+            raise CannotMove(f"line {statement.lineno} may change what it reads")
 
     def _passes_wrap(self, moved: list[ast.stmt]) -> None:
         for statement in moved:
             if touches(reads(self.below), binds(statement)):
-                raise Stays("the statement that wraps the model reads it")
+                raise CannotMove("the statement that wraps the model reads it")
             others = {path for path in binds(self.below) if path != self.path}
             if touches(others, [*reads(statement), *binds(statement)]):
-                raise Stays("the statement that wraps the model changes what it reads")
+                raise CannotMove("the statement that wraps the model changes what it reads")
 
     # ------------------------------------------------------------------ what a call may change
     def _disturbs(self, statement: ast.stmt, moved: list[ast.stmt]) -> bool:
         wanted = [path for m in moved for path in reads(m)]
         for node in own_nodes(statement):
-            stores_flag = isinstance(node, ast.Attribute) and node.attr == "requires_grad"
-            if stores_flag and not isinstance(node.ctx, ast.Load):  # type: ignore[attr-defined]
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr == "requires_grad"
+                and not isinstance(node.ctx, ast.Load)
+            ):
                 if any(self.effects.mentions(m, {"requires_grad"}) for m in moved):
                     return True
             elif isinstance(node, ast.Call) and self._call_disturbs(node, wanted, moved):
@@ -113,30 +112,31 @@ class Move:
         return False
 
     def _call_disturbs(self, call: ast.Call, wanted: list[str], moved: list[ast.stmt]) -> bool:
-        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
         given = [*call.args, *(k.value for k in call.keywords), *([receiver] if receiver else [])]
         for node in (n for argument in given for n in own_nodes(argument)):
             path = path_of(node)
-            if path is None or not touches([path], wanted):
-                continue
-            if path == self.path or self.path.startswith(f"{path}."):
-                if node is receiver and path == self.path:
-                    if not self._harmless_method(method, moved):
-                        return True
-                elif not self._harmless_call(call):
+            if path is not None and touches([path], wanted):
+                if self._argument_disturbs(call, node, path, wanted, moved):
                     return True
-                continue
-            if overlap(path, self.path):
-                if method not in HARMLESS and not self._harmless_call(call):
-                    return True
-                continue
-            if all(isinstance(a, Const | Symbol) for a in self.order.solver.value(node)):
-                continue
-            mutates = node is receiver and method in MUTATORS
-            if mutates or (not self.effects.quiet(call) and self._may_store(path, wanted)):
-                return True
         return False
+
+    def _argument_disturbs(
+        self, call: ast.Call, node: ast.AST, path: str, wanted: list[str], moved: list[ast.stmt]
+    ) -> bool:
+        """Whether `call` may change something that is read by what moves, given `node`."""
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        is_receiver = isinstance(call.func, ast.Attribute) and node is call.func.value
+        if path == self.path and is_receiver:
+            return not self._harmless_method(method, moved)
+        if path == self.path or self.path.startswith(f"{path}."):
+            return not self._harmless_call(call)
+        if overlap(path, self.path):
+            return method not in HARMLESS and not self._harmless_call(call)
+        if all(isinstance(a, Const | Symbol) for a in self.effects.analysis.value(node)):
+            return False
+        mutates = is_receiver and method in MUTATORS
+        return mutates or (not self.effects.quiet(call) and self._may_store(path, wanted))
 
     def _harmless_method(self, method: str, moved: list[ast.stmt]) -> bool:
         if method == "requires_grad_":
@@ -145,13 +145,10 @@ class Move:
 
     def _harmless_call(self, call: ast.Call) -> bool:
         """Whether a call that is given the model leaves its parameters alone."""
-        for atom in self.order.solver.value(call.func):
-            name = getattr(atom, "name", "")
-            if isinstance(atom, Symbol) and name.rpartition(".")[2] in RENAMES:
-                continue
-            if not self.effects.quiet(call):
-                return False
-        return True
+        return all(
+            (isinstance(atom, Symbol) and short(atom.name) in RENAMES) or self.effects.quiet(call)
+            for atom in self.effects.analysis.value(call.func)
+        )
 
     def _may_store(self, path: str, wanted: list[str]) -> bool:
         """Whether something below `path` that is wanted is stored anywhere in the program."""
@@ -170,17 +167,17 @@ class Move:
     def _sees_the_same(self, moved: list[ast.stmt], passed: list[ast.stmt]) -> None:
         printing = any(self.effects.prints(m) for m in moved)
         if printing and any(self.effects.prints(s) for s in [*passed, self.below]):
-            raise Stays("lines would be printed in another order")
+            raise CannotMove("lines would be printed in another order")
         if all(self._only_parameters(m) for m in moved):
             return
         after = self._model_after()
         if not after:
-            raise Stays("below the wrap the model may be something else")
+            raise CannotMove("below the wrap the model may be something else")
         renames = RENAMES - {"compile"} if all(map(self._in_methods, moved)) else RENAMES
         if any(self.effects.mentions(m, NAMES) for m in moved):
             between = [*passed, self.below]
             if any(self.effects.mentions(s, renames) for s in between):
-                raise Stays("names of parameters change in between")
+                raise CannotMove("names of parameters change in between")
 
     def _in_methods(self, statement: ast.stmt) -> bool:
         """Whether the model is only asked for methods of the program's own, if for anything.
@@ -189,7 +186,7 @@ class Move:
         """
         return all(
             isinstance(parent := self.module.parents[node], ast.Attribute)
-            and all(isinstance(a, Bound) for a in self.order.solver.value(parent) or [None])
+            and all(isinstance(a, Bound) for a in self.effects.analysis.value(parent) or [None])
             for node in own_nodes(statement)
             if path_of(node) == self.path
         )
@@ -217,7 +214,7 @@ class Move:
             if isinstance(node, ast.Assign) and any(
                 path_of(target) == self.path for target in node.targets
             ):
-                value = self.order.solver.value(node.value)
+                value = self.effects.analysis.value(node.value)
                 if not all(isinstance(a, Wrapped) or a in self.inner for a in value):
                     return False
         return True

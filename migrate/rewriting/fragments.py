@@ -18,7 +18,9 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
+    Name,
     Part,
+    Quoted,
     Starred,
 )
 from fsdp_migrate.findings.spelling import Spelling
@@ -48,6 +50,11 @@ class Fragments:
             return self.kept(part.span)
         if isinstance(part, Literal):
             return cst.parse_expression(part.source, self.config)
+        if isinstance(part, Quoted):
+            names = {
+                piece: self.spelling.of(piece) for piece in part.pieces if isinstance(piece, Name)
+            }
+            return cst.SimpleString(part.literal(names))
         if isinstance(part, KeptBody):
             raise TypeError("the body of a statement is no expression")
         return cst.parse_expression(self.spelling.of(part), self.config)

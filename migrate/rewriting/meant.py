@@ -24,7 +24,9 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
+    Name,
     Part,
+    Quoted,
     Starred,
 )
 from fsdp_migrate.findings.finding import (
@@ -205,6 +207,9 @@ class _Builder:
             return self.of(self.kept[part.span])
         if isinstance(part, Literal):
             return ast.parse(part.source, mode="eval").body
+        if isinstance(part, Quoted):
+            names = {n: self.spelling.of(n) for n in part.pieces if isinstance(n, Name)}
+            return ast.parse(part.literal(names), mode="eval").body
         assert not isinstance(part, KeptBody)
         return ast.parse(self.spelling.of(part), mode="eval").body
 

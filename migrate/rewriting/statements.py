@@ -94,7 +94,7 @@ class _Renderer(cst.CSTTransformer):
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         result = super().on_leave(original_node, updated_node)
         if isinstance(result, cst.CSTNode) and result is not original_node:
-            result = cast(cst.CSTNodeT, held_together(result, self.generated.__contains__))
+            result = cast(cst.CSTNodeT, self._held_together(result))
         span = self.places.spans.get(original_node)
         if span is None:
             return result
@@ -107,6 +107,13 @@ class _Renderer(cst.CSTTransformer):
             self.generated.add(node)
         self.updated[span] = node
         return cast(cst.CSTNodeT, node)
+
+    def _held_together(self, node: cst.CSTNode) -> cst.CSTNode:
+        """`node` with parentheses around new code that needs them, which stays new."""
+        held = held_together(node, self.generated.__contains__)
+        if held is not node:
+            self.generated |= {child for child in held.children if child not in node.children}
+        return held
 
     def _expression(
         self, edit: ReplaceExpression | RewriteArguments, old: cst.BaseExpression

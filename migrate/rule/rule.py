@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.values import Value, Wrapped
 from fsdp_migrate.findings.arguments import Arguments, bind
 from fsdp_migrate.findings.code import Part
 from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Tier
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.lowering.before_wrap import Order
+from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.state_dict_modes import Modes
 from fsdp_migrate.lowering.wrap_call import WrapPlan
 from fsdp_migrate.syntax.module import Module
@@ -150,9 +151,14 @@ class Facts:
         return self.solver.value(node)
 
     @cached_property
-    def order(self) -> Order:
-        """What comes before what, and who calls whom."""
-        return Order(self.solver)
+    def effects(self) -> Effects:
+        """What calls do."""
+        return Effects(self.solver)
+
+    @cached_property
+    def holders(self) -> ParameterHolders:
+        """What is given a model's parameters, and keeps them."""
+        return ParameterHolders(self.solver)
 
     @cached_property
     def by_path(self) -> Mapping[Path, Module]:

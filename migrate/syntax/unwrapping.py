@@ -8,8 +8,9 @@ the test the program goes on with `m` in the same way.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
 
 WRAPPED = frozenset({"module", "_fsdp_wrapped_module"})
@@ -40,8 +41,8 @@ def unwrapping(module: Module, node: ast.AST) -> Unwrapping | None:
         if isinstance(around, ast.stmt):
             break
         if isinstance(around, ast.IfExp):
-            test, negated = _test(around.test)
-            if test is not None and _chooses(around, ast.unparse(test.args[0]), negated):
+            test, negated = _test(module, around.test)
+            if test is not None and _chooses(around, test.args[0], negated):
                 return Unwrapping(around, test, negated=negated)
     statement = module.statement(node)
     parent = module.parents.get(statement)
@@ -55,23 +56,25 @@ def unwrapping(module: Module, node: ast.AST) -> Unwrapping | None:
     return None
 
 
-def _test(node: ast.expr) -> tuple[ast.Call | None, bool]:
+def _test(module: Module, node: ast.expr) -> tuple[ast.Call | None, bool]:
     """The `isinstance` that a condition is, and whether it is negated."""
     test, negated = node, False
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, negated = test.operand, True
-    is_test = (
+    if (
         isinstance(test, ast.Call)
         and isinstance(test.func, ast.Name)
         and test.func.id == "isinstance"
+        and "isinstance" not in module.bound_names
         and len(test.args) == 2
-    )
-    return (test if is_test and isinstance(test, ast.Call) else None), negated
+    ):
+        return test, negated
+    return None, negated
 
 
-def _chooses(node: ast.IfExp, model: str, negated: bool) -> bool:
+def _chooses(node: ast.IfExp, model: ast.expr, negated: bool) -> bool:
     inner, plain = (node.orelse, node.body) if negated else (node.body, node.orelse)
-    return _is_inner(inner, model) and ast.unparse(plain) == model
+    return _is_inner(inner, model) and same(plain, model)
 
 
 def _takes_part(found: Unwrapping, node: ast.AST) -> bool:
@@ -83,36 +86,46 @@ def _takes_part(found: Unwrapping, node: ast.AST) -> bool:
 
 
 def _recognised(module: Module, statement: ast.While | ast.If) -> Unwrapping | None:
-    test, negated = _test(statement.test)
+    """The unwrapping that a statement is by itself, or with the `return` below it."""
+    test, negated = _test(module, statement.test)
     if test is None or len(statement.body) != 1:
         return None
-    model = ast.unparse(test.args[0])
-    body, last = statement.body[0], statement.orelse
+    body, model = statement.body[0], test.args[0]
     if not negated and _rebinds(body, model):
-        return Unwrapping(statement, test) if _goes_on(module, last, model) else None
-    if isinstance(statement, ast.While) or not isinstance(body, ast.Return):
-        return None
-    rest = last or _next(module, statement)
-    if not rest or not isinstance(rest[0], ast.Return | ast.If):
-        return None
-    below = rest[0] if not last and isinstance(rest[0], ast.Return) else None
-    if negated:
-        taken_off = isinstance(rest[0], ast.Return) and _inner(module, rest[0], model)
-        if _returns(body, model) and taken_off:
-            return Unwrapping(statement, test, below, negated=True)
-        return None
-    if not _inner(module, body, model):
-        return None
-    if _returns(rest[0], model) or (
-        isinstance(rest[0], ast.If) and _recognised(module, rest[0]) and _about(rest[0], model)
-    ):
-        return Unwrapping(statement, test, below)
+        goes_on = _goes_on(module, statement.orelse, model)
+        return Unwrapping(statement, test) if goes_on else None
+    if isinstance(statement, ast.If) and isinstance(body, ast.Return):
+        return _returning(module, statement, body, Unwrapping(statement, test, negated=negated))
     return None
 
 
-def _about(statement: ast.If, model: str) -> bool:
-    test = statement.test
-    return isinstance(test, ast.Call) and ast.unparse(test.args[0]) == model
+def _returning(
+    module: Module, statement: ast.If, body: ast.Return, found: Unwrapping
+) -> Unwrapping | None:
+    """`if isinstance(m, FSDP): return m.module` and `return m` below, or the other way round."""
+    model = found.test.args[0]
+    rest = statement.orelse or _next(module, statement)
+    if not rest:
+        return None
+    last = rest[0]
+    if isinstance(last, ast.Return):
+        wrapped, plain = (last, body) if found.negated else (body, last)
+        if not _returns(plain, model) or not _inner(module, wrapped, model):
+            return None
+        return found if statement.orelse else replace(found, below=last)
+    asks_again = isinstance(last, ast.If) and _asks_again(module, last, model)
+    return found if asks_again and not found.negated and _inner(module, body, model) else None
+
+
+def _asks_again(module: Module, statement: ast.If, model: ast.expr) -> bool:
+    """Whether a branch is the same question about other wrappers."""
+    return _about(module, statement, model) and _recognised(module, statement) is not None
+
+
+def _about(module: Module, statement: ast.If, model: ast.expr) -> bool:
+    """Whether a branch asks for the class of `model`."""
+    test, negated = _test(module, statement.test)
+    return test is not None and not negated and same(test.args[0], model)
 
 
 def _next(module: Module, statement: ast.stmt) -> list[ast.stmt]:
@@ -125,50 +138,44 @@ def _next(module: Module, statement: ast.stmt) -> list[ast.stmt]:
     return block[index : index + 1]
 
 
-def _goes_on(module: Module, orelse: list[ast.stmt], model: str) -> bool:
+def _goes_on(module: Module, orelse: list[ast.stmt], model: ast.expr) -> bool:
     """Whether an `else` holds nothing but the same question about other wrappers."""
     if not orelse:
         return True
     (first, *more) = orelse
-    return (
-        not more
-        and isinstance(first, ast.If)
-        and _about(first, model)
-        and _recognised(module, first) is not None
-    )
+    return not more and isinstance(first, ast.If) and _asks_again(module, first, model)
 
 
-def _rebinds(statement: ast.stmt, model: str) -> bool:
+def _rebinds(statement: ast.stmt, model: ast.expr) -> bool:
     return (
         isinstance(statement, ast.Assign)
         and len(statement.targets) == 1
-        and ast.unparse(statement.targets[0]) == model
+        and same(statement.targets[0], model)
         and _is_inner(statement.value, model)
     )
 
 
-def _is_inner(node: ast.expr | None, model: str) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr in WRAPPED
-        and ast.unparse(node.value) == model
-    )
+def _is_inner(node: ast.expr | None, model: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in WRAPPED and same(node.value, model)
 
 
-def _returns(statement: ast.stmt, model: str) -> bool:
-    return (
-        isinstance(statement, ast.Return)
-        and statement.value is not None
-        and ast.unparse(statement.value) == model
-    )
+def _returns(statement: ast.stmt, model: ast.expr) -> bool:
+    return isinstance(statement, ast.Return) and same(statement.value, model)
 
 
-def _inner(module: Module, statement: ast.Return, model: str) -> bool:
+def _inner(module: Module, statement: ast.Return, model: ast.expr) -> bool:
     """Whether `m.module` is returned, or the function's own result for it."""
     value = statement.value
     if isinstance(value, ast.Call) and len(value.args) == 1 and not value.keywords:
-        function = module.function(statement)
-        called = value.func.attr if isinstance(value.func, ast.Attribute) else value.func
-        name = called.id if isinstance(called, ast.Name) else called
-        return name == getattr(function, "name", None) and _is_inner(value.args[0], model)
+        return _calls_itself(module, value) and _is_inner(value.args[0], model)
     return _is_inner(value, model)
+
+
+def _calls_itself(module: Module, call: ast.Call) -> bool:
+    """Whether a function calls itself (or the method of its name) in `call`."""
+    function = module.function(call)
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr == function.name
+    return isinstance(call.func, ast.Name) and call.func.id == function.name

@@ -40,7 +40,7 @@ def may_use_parameters(facts: Facts, function: ast.expr) -> bool:
                 return True
         elif isinstance(atom, Func | Bound):
             site = atom.func.site if isinstance(atom, Bound) else atom.site
-            if facts.order.effects.mentions(facts.solver.functions[site].node, TOUCHING):
+            if facts.effects.mentions(facts.solver.functions[site].node, TOUCHING):
                 return True
         elif isinstance(atom, Method | Partial | Result | Unknown):
             return True

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
+from fsdp_migrate.analysis.values import Const, Params, Result, Symbol, Value, Wrapped, constants
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of
+from fsdp_migrate.syntax.paths import binds, own_nodes
 
 SUMMON = f"{FSDP1}.summon_full_params"
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 DEPTH = 4
 
 
-def modules(facts: Facts, *words: str) -> Iterator[Module]:
-    """The files that may be rewritten and have one of `words`, if the program has FSDP1 models."""
-    if facts.solver.wraps:
-        for module in facts.solver.project.modules.values():
-            text = module.source.text
-            if module.rewrite and (not words or any(word in text for word in words)):
-                yield module
+def rewritable(facts: Facts) -> Iterator[Module]:
+    """The files that may be rewritten."""
+    return (module for module in facts.solver.project.modules.values() if module.rewrite)
+
+
+def modules(facts: Facts) -> Iterator[Module]:
+    """The files that may be rewritten, if the program has FSDP1 models."""
+    return rewritable(facts) if facts.solver.wraps else iter(())
+
+
+def attributes(facts: Facts, names: Collection[str]) -> Iterator[tuple[Module, ast.Attribute]]:
+    """The attributes in those files that are called one of `names`."""
+    for module in modules(facts):
+        for node in module.parents:
+            if isinstance(node, ast.Attribute) and node.attr in names:
+                yield module, node
 
 
 def calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
@@ -37,19 +46,51 @@ def calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
 
 def owners(facts: Facts, node: ast.AST | None) -> frozenset[Wrapped]:
     """The FSDP models whose parameters `node` can be, or hold in a list."""
-    found = facts.order.params_in(facts.value(node))
+    found = facts.holders.params_in(facts.value(node))
     return frozenset(owner for owner in found if isinstance(owner, Wrapped))
 
 
 def is_certain(facts: Facts, node: ast.AST) -> bool:
     """Whether `node` is parameters of FSDP models and nothing else."""
-    found = facts.order.params_in(facts.value(node))
+    found = facts.holders.params_in(facts.value(node))
     return bool(found) and all(isinstance(owner, Wrapped) for owner in found)
+
+
+def is_parameters(facts: Facts, node: ast.AST) -> bool:
+    """Whether `node` is of FSDP models' parameters or their names, one of them or all."""
+    value = facts.value(node)
+    return bool(value) and all(
+        isinstance(atom, Params) and isinstance(atom.owner, Wrapped) for atom in value
+    )
 
 
 def called(facts: Facts, call: ast.Call) -> set[str]:
     """The names of the library functions that `call` may call."""
     return {atom.name for atom in facts.value(call.func) if isinstance(atom, Symbol)}
+
+
+def model_of(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
+    """The FSDP models that `model.layer.weight` is a parameter of."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+        found = facts.solver.wrapped(facts.value(node))
+        if found:
+            return frozenset(found)
+    return frozenset()
+
+
+def use_orig_params(facts: Facts, wrapped: Wrapped) -> bool | None:
+    """Whether FSDP1 ran with `use_orig_params=True`; None if that isn't known."""
+    fact = facts.solver.wraps.get(wrapped.site) if wrapped.site is not None else None
+    if fact is None:
+        return None
+    argument = fact.arguments.get("use_orig_params")
+    if argument is None:
+        return None if fact.opaque else False
+    known = constants(argument.value)
+    if known == [True]:
+        return True
+    return False if known == [False] and not fact.opaque else None
 
 
 def is_summoned(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bool:
@@ -119,8 +160,3 @@ def _dtype(value: Value | None) -> set[str | None]:
         for atom in value
         if isinstance(atom, Symbol) or atom == Const.of(None)
     }
-
-
-def own_path(node: ast.AST) -> str:
-    """The dotted path of `node`, or an empty text."""
-    return path_of(node) or ""

@@ -46,3 +46,8 @@ def literals(value: Value) -> list[object] | None:
     """The literals that `value` can be, or None if it can be something else."""
     found: list[object] = [atom.value for atom in value if isinstance(atom, Const)]
     return found if value and len(found) == len(value) else None
+
+
+def may_be(value: Value, literal: bool | int | str | None) -> bool:
+    """Whether a literal is among what `value` can be."""
+    return Const.of(literal) in value

@@ -1,116 +1,87 @@
-"""What is known of optimizers: their state, what their groups hold, which models they step."""
+"""Optimizers, the models that they train, and what is asked about models."""
 
 from __future__ import annotations
 
-import pytest
+import ast
 
-from fsdp_migrate.rule.queries.optimized import models_optimized_by
-from fsdp_migrate.rule.queries.optimizer_groups import may_have_more_entries
-from fsdp_migrate.rule.queries.optimizer_state import (
-    find_load,
-    find_save,
-    is_stateful,
-    loads_natively,
+from fsdp_migrate.rule.queries.before_wrap import taken_before_wraps
+from fsdp_migrate.rule.queries.models import models_given, models_trained, only_models
+from fsdp_migrate.rule.queries.optimizers import (
+    forwards,
+    library_classes,
+    optimizers,
+    own_steps,
 )
-from support.facts import Program
+from support.asking import ask
 
-HEAD = """
+HEAD = """\
 import torch
+from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
-from torch.distributed.fsdp import StateDictType
+from torch.distributed.fsdp import MixedPrecision
 
-model = FSDP(torch.nn.Linear(2, 2), use_orig_params=True)
-optimizer = torch.optim.AdamW(model.parameters())
+
+class Net(nn.Module):
+    pass
+
+
+class Own(torch.optim.Optimizer):
+    def step(self):
+        pass
+
+
+net = Net()
 """
 
 
-def program(text: str) -> Program:
-    """A program with a model and its optimizer."""
-    return Program(f"{HEAD}{text}\nlast = optimizer\n")
+def test_models_that_are_trained_before_and_after_the_wrap() -> None:
+    asked = ask(
+        f"{HEAD}early = torch.optim.SGD(net.parameters())\nmodel = FSDP(net)\n"
+        "late = Own(model.parameters())\nother = Own(Net().parameters())\n"
+    )
+    early, late, *_ = optimizers(asked.facts)
+    assert (early.names, late.names) == ({"net"}, {"model"})
+    assert early.models == late.models == late.sharded
+    assert not early.sharded
+    assert library_classes(asked.facts, early.call) == {"torch.optim.SGD"}
+    assert list(own_steps(asked.facts, early.call)) == []
+    (step,) = own_steps(asked.facts, late.call)
+    assert isinstance(step, ast.FunctionDef)
+    assert models_trained(asked.facts, early.call.args[0]) == early.models
+    assert models_trained(asked.facts, late.call.args[0]) == late.models
 
 
-@pytest.mark.parametrize(
-    ("text", "more"),
-    [
-        ("", False),
-        ("# an LRScheduler some day\nscheduler = 'get_scheduler'", False),
-        ("from torch.optim.lr_scheduler import StepLR", True),
-        ("torch.optim.lr_scheduler.StepLR(optimizer, 3)", True),
-        ("import warmup\nwarmup.attach(optimizer)", True),
-        ("import warmup\nwarmup.Engine().attach(to=optimizer)", True),
-        ("def attach(to):\n    print(to)\n\nattach(optimizer)", False),
-        ("torch.cuda.amp.GradScaler().step(optimizer)", False),
-        ("for group in optimizer.param_groups:\n    group['lr'] *= 0.5", False),
-        ("for group in optimizer.param_groups:\n    group['first_lr'] = group['lr']", True),
-        ("for i, g in enumerate(optimizer.param_groups):\n    g[f'lr{i}'] = 1", True),
-        ("optimizer.param_groups[0]['stage'] = 1", True),
-        ("for g in optimizer.param_groups:\n    g.setdefault('stage', 1)", True),
-        ("group = {}\ngroup['stage'] = 1", False),
-    ],
-)
-def test_entries_that_a_new_optimizer_lacks(text: str, more: bool) -> None:
-    found = program(text)
-    assert may_have_more_entries(found.facts, found.node("optimizer")) is more
+def test_calls_of_a_model_and_nothing_else() -> None:
+    asked = ask(f"{HEAD}model = FSDP(net)\nmodel(1)\n(model if input() else print)(2)\n")
+    ((_, call, models),) = forwards(asked.facts)
+    assert ast.unparse(call) == "model(1)"
+    assert models == only_models(asked.facts, asked.node("model"))
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "expected"),
-    [
-        ("torch.optim.AdamW(model.parameters())", True),
-        ("torch.optim.SGD(model.parameters(), lr=1.0)", False),
-        ("input()", False),
-    ],
-)
-def test_stateful(optimizer: str, expected: bool) -> None:
-    found = Program(f"{HEAD}other = {optimizer}\nlast = other\n")
-    assert is_stateful(found.node("other"), found.facts) is expected
+def test_the_models_that_a_configuration_is_given_to() -> None:
+    asked = ask(
+        f"{HEAD}one = MixedPrecision()\ntwo = MixedPrecision()\n"
+        "model = FSDP(net, mixed_precision=one)\n"
+    )
+    first, second = asked.program.nodes("MixedPrecision()")
+    assert isinstance(first, ast.Call)
+    assert isinstance(second, ast.Call)
+    assert models_given(asked.facts, asked.module, first, "mixed_precision")
+    assert not models_given(asked.facts, asked.module, second, "mixed_precision")
 
 
-def test_the_models_of_an_optimizer() -> None:
-    found = program("")
-    (wrapped,) = models_optimized_by(found.facts, found.node("optimizer"))
-    assert wrapped.site is not None
-
-
-@pytest.mark.parametrize(
-    ("text", "found_at_all", "saved_before"),
-    [
-        ("FSDP.optim_state_dict(model, optimizer)", True, False),
-        ("FSDP.optim_state_dict(optim=optimizer, model=model)", True, False),
-        ("FSDP.optim_state_dict(model, optimizer, None)", False, False),
-        ("a = model . state_dict(), FSDP.optim_state_dict(model, optimizer)", True, True),
-        ("FSDP.optim_state_dict(model, input())", False, False),
-    ],
-)
-def test_saving(text: str, found_at_all: bool, saved_before: bool) -> None:
-    kind = "StateDictType.SHARDED_STATE_DICT"
-    found = program(f"with FSDP.state_dict_type(model, {kind}):\n    {text}")
-    save = find_save(found.use("optim_state_dict"), found.facts)
-    assert (save is not None) is found_at_all
-    assert save is None or save.model_saved_before is saved_before
-
-
-@pytest.mark.parametrize(
-    ("text", "found_at_all"),
-    [
-        ("optimizer.load_state_dict(FSDP.optim_state_dict_to_load(model, optimizer, {}))", True),
-        ("optimizer.load_state_dict(FSDP.optim_state_dict_to_load({}, model, optimizer))", True),
-        ("s = FSDP.optim_state_dict_to_load(model, optimizer, {})", False),
-        (
-            "s = FSDP.optim_state_dict_to_load(model, optimizer, {})\noptimizer.load_state_dict(s)",
-            True,
-        ),
-        (
-            "s = FSDP.optim_state_dict_to_load(model, optimizer, {})\nprint(s)\n"
-            "optimizer.load_state_dict(s)",
-            False,
-        ),
-        ("input().load_state_dict(FSDP.optim_state_dict_to_load(model, optimizer, {}))", False),
-    ],
-)
-def test_loading(text: str, found_at_all: bool) -> None:
-    found = program(text)
-    use = found.use("optim_state_dict_to_load")
-    load = find_load(use, found.facts)
-    assert (load is not None) is found_at_all
-    assert load is None or loads_natively(use, found.facts, load)
+def test_what_comes_too_early_is_said_in_words() -> None:
+    asked = ask(
+        f"{HEAD}import libs\nopt = torch.optim.SGD(net.parameters())\n"
+        "average = libs.Average(net.parameters())\n"
+        "params = list(net.parameters())\n"
+        "model = FSDP(net)\naverage.update()\nprint(params)\n"
+    )
+    found = list(taken_before_wraps(asked.facts))
+    assert [(early.what, early.is_certain) for early in found] == [
+        ("the optimizer", True),
+        ("what a library makes of the parameters", False),
+        ("the list of parameters", True),
+    ]
+    assert not any(early.moves for early in found)
+    assert [early.switch is not None for early in found] == [True, False, False]

@@ -1,0 +1,149 @@
+"""What becomes of that which takes hold of parameters before a wrap.
+
+It goes below the wrap, with what depends on it, if nothing notices.  An optimizer for which
+something would notice is handed the new parameters instead; else it is for a person.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fsdp_migrate.analysis.effects import Effects
+from fsdp_migrate.lowering.before_wrap import BeforeWrap, TakenBeforeWrap, keeps_model, loads
+from fsdp_migrate.lowering.moving import CannotMove, Move
+from fsdp_migrate.lowering.optimizer_switch import Switch, find_switch
+from fsdp_migrate.lowering.parameter_holders import ParameterHolders
+from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What becomes of one statement that takes hold of parameters too early."""
+
+    taken: TakenBeforeWrap
+    moved: tuple[ast.stmt, ...] = ()  # they go below the wrap
+    switch: Switch | None = None  # where the optimizer is handed the new parameters
+    reason: str = ""  # why it can't be moved
+
+
+def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
+    """What becomes of all that takes hold of parameters before they are wrapped."""
+    finder = BeforeWrap(effects.analysis, holders)
+    done: set[int] = set()
+    for fact in effects.analysis.wraps.values():
+        groups: dict[int, list[TakenBeforeWrap]] = {}
+        for taken in finder.taken(fact):
+            if taken.module.rewrite:
+                groups.setdefault(id(taken.below), []).append(taken)
+        for key, group in groups.items():
+            if key not in done:
+                done.add(key)
+                yield from _of_group(effects, holders, group)
+
+
+def _of_group(
+    effects: Effects, holders: ParameterHolders, group: list[TakenBeforeWrap]
+) -> Iterator[Remedy]:
+    """What becomes of all that precedes one wrap."""
+    makers = _distinct(taken for taken in group if taken.holder is not None)
+    lists = _distinct(t for t in group if t.holder is None and _is_needed(t, makers))
+    seeds = sorted([*makers, *lists], key=lambda taken: taken.statement.lineno)
+    if not seeds:
+        return
+    first = seeds[0]
+    try:
+        moved = _moved(effects, holders, seeds)
+    except CannotMove as error:
+        for taken in seeds:
+            yield Remedy(taken, switch=find_switch(effects.analysis, taken), reason=str(error))
+        return
+    others = [taken.statement for taken in seeds if taken is not first]
+    yield Remedy(first, tuple(statement for statement in moved if statement not in others))
+    for taken in seeds[1:]:
+        yield Remedy(taken, (taken.statement,))
+
+
+def _distinct(group: Iterable[TakenBeforeWrap]) -> list[TakenBeforeWrap]:
+    return list({id(taken.statement): taken for taken in group}.values())
+
+
+def _is_needed(taken: TakenBeforeWrap, makers: list[TakenBeforeWrap]) -> bool:
+    """Whether a list of parameters is in use after the wrap."""
+    (name,) = binds(taken.taker.statement)
+    if any(name in reads(maker.statement) for maker in makers):
+        return True
+    end = taken.below.end_lineno or 0
+    return any(
+        node.id == name and node.lineno > end
+        for node in own_nodes(taken.taker.scope)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
+
+
+def _moved(
+    effects: Effects, holders: ParameterHolders, seeds: list[TakenBeforeWrap]
+) -> list[ast.stmt]:
+    """The statements that go below the wrap, in their order.
+
+    Raises:
+        CannotMove: something would notice, or would still hold the old parameters.
+    """
+    first = seeds[0]
+    statements = [taken.statement for taken in seeds]
+    for taken in seeds:
+        statements += [s for s in _sources(effects, taken) if s not in statements]
+    inner = first.wrap.inner
+    move = Move(effects, first.module, statements, first.below, first.path, inner).statements()
+    for taken in seeds:
+        left = _leaves_behind(holders, taken, move)
+        if left is not None:
+            raise CannotMove(f"`{left}` holds parameters from before")
+    return move
+
+
+def _sources(effects: Effects, taken: TakenBeforeWrap) -> Iterator[ast.stmt]:
+    """The statements above that take of the model what `taken` reads."""
+    block = taken.module.block(taken.below)
+    wanted = set(reads(taken.statement))
+    for statement in reversed(block[: block.index(taken.statement)]):
+        bound = binds(statement)
+        if touches(bound, [taken.path]):
+            if keeps_model(effects.analysis, statement, taken.path):
+                continue
+            return
+        if touches(bound, wanted):
+            wanted |= reads(statement)
+            if loads(statement, taken.path):
+                yield statement
+
+
+def _leaves_behind(
+    holders: ParameterHolders, taken: TakenBeforeWrap, moved: list[ast.stmt]
+) -> str | None:
+    """A variable with old parameters that moved statements read and that would not move."""
+    bound = {path for statement in moved for path in binds(statement)}
+    for node in (n for statement in moved for n in ast.walk(statement)):
+        if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
+            continue
+        path = path_of(node)
+        if path is None or path in bound or touches([path], [taken.path]):
+            continue
+        held = holders.params_in(holders.analysis.value(node)) & taken.wrap.inner
+        if held and path in reads(taken.module.statement(node)):
+            return path
+        if _is_made_of_model(taken, path):
+            return path
+    return None
+
+
+def _is_made_of_model(taken: TakenBeforeWrap, path: str) -> bool:
+    """Whether `path` is bound above the wrap by a statement that reads the model."""
+    return any(
+        isinstance(statement, ast.Assign)
+        and statement.lineno < taken.below.lineno
+        and path in binds(statement)
+        and loads(statement, taken.path)
+        for statement in own_nodes(taken.taker.scope)
+    )

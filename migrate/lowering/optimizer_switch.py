@@ -1,0 +1,129 @@
+"""An optimizer is handed the sharded parameters, around the statement that shards them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.values import Unknown
+from fsdp_migrate.findings.code import Kept, code, loop_variable, variable
+from fsdp_migrate.findings.finding import Edit, InsertStatements
+from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, loads
+from fsdp_migrate.lowering.steps import Step, named_outside
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, path_of
+
+UNSHARDED, SHARDED, GROUP = variable("unsharded"), variable("sharded"), variable("group")
+PARAMETER = loop_variable("p")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The edits of one file that hand an optimizer the sharded parameters."""
+
+    module: Module
+    edits: tuple[Edit, ...]
+
+
+def find_switch(analysis: Analysis, taken: TakenBeforeWrap) -> Switch | None:
+    """The switch around the wrap, where model and optimizer have a name: here or further in."""
+    if taken.holder is None or not taken.holder.is_optimizer:
+        return None
+    named = dict(_names(analysis, taken, taken.holder.call))
+    for step in taken.wrapping.inwards():
+        if not _is_only_way(analysis, step, taken.wrapping):
+            continue
+        for model in sorted(step.paths):
+            for optimizer in sorted(_called_here(step, taken.wrapping, named)):
+                edits = _around(step, model, optimizer)
+                if edits:
+                    return Switch(step.module, edits)
+    return None
+
+
+def _is_only_way(analysis: Analysis, step: Step, outer: Step) -> bool:
+    """Whether `step` runs for `outer` alone, so that what is added there is for it alone."""
+    for outside in outer.inwards():
+        if outside is step or outside.inner is None:
+            return True
+        inner = outside.inner
+        if len(analysis.call_graph.callers_of(inner.module.site(inner.scope))) != 1:
+            return False
+    return True
+
+
+def _around(step: Step, model: str, optimizer: str) -> tuple[Edit, ...]:
+    """The edits around the statement of one step; none if it may need the optimizer itself."""
+    statement, module = step.statement, step.module
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr) or not module.rewrite:
+        return ()
+    if loads(statement, optimizer) or optimizer in binds(statement):
+        return ()
+    if not loads(statement, model) or _shares_line(module, statement):
+        return ()
+    said_model, said_optimizer = _said(module, statement, model), _said(module, None, optimizer)
+    if said_model is None or said_optimizer is None:
+        return ()
+    span = module.span(statement)
+    before = code("{unsharded} = list({model}.parameters())", unsharded=UNSHARDED, model=said_model)
+    after = code(
+        """\
+{sharded} = dict(zip({unsharded}, {model}.parameters()))
+for {group} in {optimizer}.param_groups:
+    {group}["params"] = [{sharded}.get({p}, {p}) for {p} in {group}["params"]]""",
+        sharded=SHARDED,
+        unsharded=UNSHARDED,
+        group=GROUP,
+        p=PARAMETER,
+        model=said_model,
+        optimizer=said_optimizer,
+    )
+    return InsertStatements(span, before), InsertStatements(span, after, after=True)
+
+
+def _said(module: Module, inside: ast.stmt | None, path: str) -> Kept | None:
+    """An expression of the file (or of a statement in it) that says `path`."""
+    nodes = ast.walk(inside or module.tree)
+    found = next((n for n in nodes if isinstance(n, ast.expr) and path_of(n) == path), None)
+    return Kept(module.span(found)) if found is not None else None
+
+
+def _shares_line(module: Module, statement: ast.stmt) -> bool:
+    block = module.block(statement)
+    return any(s.lineno == statement.lineno for s in block if s is not statement)
+
+
+def _names(
+    analysis: Analysis, taken: TakenBeforeWrap, call: ast.Call
+) -> Iterator[tuple[str, Step]]:
+    """What the optimizer is called where it is built, said as where it is taken."""
+    made = frozenset(a for a in analysis.value(call) if not isinstance(a, Unknown))
+    for step in taken.taker.inwards():
+        statement = step.statement
+        own = isinstance(statement, ast.Assign) and statement.value is call
+        for path in binds(statement):
+            if own or any(
+                path_of(node) == path and analysis.value(node) & made
+                for node in ast.walk(step.module.tree)
+                if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
+            ):
+                outside = named_outside(step, path, taken.taker)
+                if outside is not None:
+                    yield outside, step
+
+
+def _called_here(step: Step, outer: Step, named: Mapping[str, Step]) -> Iterator[str]:
+    """What the optimizer is called in `step`, given its names in `outer`."""
+    if step is outer:
+        yield from named
+        return
+    function = step.scope
+    if not isinstance(function, ast.FunctionDef):
+        return
+    for argument in [*function.args.args, *function.args.kwonlyargs]:
+        outside = named_outside(step, argument.arg, outer)
+        for name in named:
+            if outside is not None and (name == outside or name.startswith(f"{outside}.")):
+                yield argument.arg + name[len(outside) :]

@@ -1,0 +1,128 @@
+"""The way from outside to a place in the program: through the calls that lead to it.
+
+A wrap may stand in a function of its own.  Each call of that function leads to the wrap, and so
+does each call of the function around that call; each of them may name the model differently.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fsdp_migrate.analysis.call_graph import CallGraph
+from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.paths import path_of
+
+DEPTH = 6  # calls that are followed outwards
+
+
+@dataclass(frozen=True)
+class Step:
+    """A statement that leads to some place, and how the model is called there."""
+
+    module: Module
+    statement: ast.stmt
+    paths: frozenset[str]
+    inner: Step | None = None  # the next one on the way to the place
+    call: ast.Call | None = None  # in the statement, what leads to the next one
+
+    @property
+    def scope(self) -> Scope:
+        """The function or module that the statement runs in."""
+        return self.module.scope(self.statement)
+
+    def inwards(self) -> Iterator[Step]:
+        """This step and those after it, to the place."""
+        step: Step | None = self
+        while step is not None:
+            yield step
+            step = step.inner
+
+
+def steps_outwards(
+    calls: CallGraph, module: Module, node: ast.AST, paths: frozenset[str]
+) -> Iterator[Step]:
+    """The statement around `node`, and those that call the function it is in, outwards."""
+    queue = [(Step(module, module.statement(node), paths), 0)]
+    seen: set[tuple[ast.stmt, frozenset[str]]] = set()
+    while queue:
+        step, depth = queue.pop(0)
+        if (step.statement, step.paths) in seen:
+            continue
+        seen.add((step.statement, step.paths))
+        yield step
+        function = step.scope
+        if depth == DEPTH or not isinstance(function, ast.FunctionDef):
+            continue
+        for call in calls.callers_of(step.module.site(function)):
+            home = calls.module_of(call)
+            outside = {path_outside(path, step, call, home) for path in step.paths}
+            named = frozenset(path for path in outside if path is not None)
+            queue.append((Step(home, home.statement(call), named, step, call), depth + 1))
+
+
+def path_outside(path: str, step: Step, call: ast.Call, module: Module) -> str | None:
+    """What `module` names the thing that is `path` in the function of `step`, which it calls."""
+    head, _, rest = path.partition(".")
+    function = step.scope
+    if not isinstance(function, ast.FunctionDef):
+        return None
+    given = _given_as(head, function, _is_method(step.module, function), call, module)
+    outer = path_of(given) if given is not None else None
+    if outer is None:
+        return None
+    return f"{outer}.{rest}" if rest else outer
+
+
+def _is_method(module: Module, function: ast.FunctionDef) -> bool:
+    """Whether the function's first parameter is the object (or the class) that it is called on."""
+    static = any(path_of(decorator) == "staticmethod" for decorator in function.decorator_list)
+    return isinstance(module.parents[function], ast.ClassDef) and not static
+
+
+def _given_as(
+    parameter: str, function: ast.FunctionDef, is_method: bool, call: ast.Call, module: Module
+) -> ast.expr | None:
+    """What `call`, in `module`, passes for a parameter of `function`."""
+    args = function.args
+    names = [a.arg for a in [*args.posonlyargs, *args.args]]
+    if parameter not in [*names, *(a.arg for a in args.kwonlyargs)]:
+        return None
+    if is_method and parameter == names[0]:
+        return _receiver(function, call, module)
+    named = [keyword.value for keyword in call.keywords if keyword.arg == parameter]
+    if named or parameter not in names:
+        return named[0] if named else None
+    index = names.index(parameter) - is_method
+    before = call.args[: index + 1]
+    if 0 <= index < len(call.args) and not any(isinstance(a, ast.Starred) for a in before):
+        return call.args[index]
+    return None
+
+
+def _receiver(function: ast.FunctionDef, call: ast.Call, module: Module) -> ast.expr | None:
+    """The object whose method `function` is called, or what the made object is bound to."""
+    if isinstance(call.func, ast.Attribute) and function.name != "__init__":
+        return call.func.value
+    made = module.parents[call]
+    if isinstance(made, ast.Assign) and len(made.targets) == 1:
+        return made.targets[0]
+    return None
+
+
+def named_outside(step: Step, path: str, outer: Step) -> str | None:
+    """What `outer`, on the way out from `step`, calls what `step` calls `path`."""
+    chain: list[Step] = []
+    for on_the_way in outer.inwards():
+        if on_the_way is step:
+            break
+        chain.append(on_the_way)
+    else:
+        return None
+    found: str | None = path
+    for outside in reversed(chain):
+        if outside.inner is None or outside.call is None or found is None:
+            return None
+        found = path_outside(found, outside.inner, outside.call, outside.module)
+    return found

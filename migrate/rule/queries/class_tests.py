@@ -1,0 +1,97 @@
+"""Where the class of a model is asked for: `isinstance`, `type(m) is ...`, annotations."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+from fsdp_migrate.analysis.values import Cls, Symbol, symbols
+from fsdp_migrate.rule.queries.values import literals
+from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
+from fsdp_migrate.syntax.module import Module
+
+TESTS = frozenset({"builtins.isinstance", "builtins.issubclass"})
+
+
+class Place(Enum):
+    """What a reference to a class is for."""
+
+    TEST = "asked whether something is an instance of it, or annotates"
+    COMPARISON = "compared with a class"
+    VALUE = "passed on, to be called or kept"
+
+
+def place_of(facts: Facts, module: Module, node: ast.expr) -> Place:
+    """What the reference to a class at `node` is for."""
+    child: ast.AST = node
+    for parent in module.ancestors(node):
+        if isinstance(parent, ast.Call):
+            tested = child in parent.args[1:] and symbols(facts.value(parent.func)) & TESTS
+            return Place.TEST if tested else Place.VALUE
+        if isinstance(parent, ast.arg | ast.MatchClass | ast.Subscript):
+            return Place.TEST
+        if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.BitOr):
+            return Place.TEST
+        if isinstance(parent, ast.Compare):
+            return Place.COMPARISON
+        if isinstance(parent, ast.stmt):
+            return Place.TEST if _is_type_in(parent, child) else Place.VALUE
+        child = parent
+    return Place.VALUE
+
+
+def _is_type_in(statement: ast.stmt, child: ast.AST) -> bool:
+    """Whether `child` of a statement is an annotation, or in a tuple of classes to ask for."""
+    if isinstance(statement, ast.AnnAssign):
+        return child is statement.annotation
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return child is statement.returns
+    return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Tuple)
+
+
+def are_classes(facts: Facts, nodes: Sequence[ast.expr]) -> bool:
+    """Whether each of `nodes` (and there are some) is known to be a class."""
+    values = [facts.value(node) for node in nodes]
+    return bool(values) and all(
+        value and all(isinstance(atom, Symbol | Cls) for atom in value) for value in values
+    )
+
+
+def asks_for_attribute(facts: Facts, call: ast.Call, name: str) -> bool:
+    """Whether `call` is `hasattr(something, name)`."""
+    return (
+        symbols(facts.value(call.func)) == {"builtins.hasattr"}
+        and len(call.args) == 2
+        and literals(facts.value(call.args[1])) == [name]
+    )
+
+
+# ---------------------------------------------------------------------- type(m), m.__class__
+def instance_asked(facts: Facts, node: ast.expr) -> ast.expr | None:
+    """The object whose class `type(x)` or `x.__class__` is."""
+    if isinstance(node, ast.Attribute) and node.attr == "__class__":
+        return node.value
+    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+        return node.args[0] if symbols(facts.value(node.func)) == {"builtins.type"} else None
+    return None
+
+
+def comparisons_of_name(facts: Facts, module: Module) -> Iterator[tuple[ast.Compare, ast.expr]]:
+    """Comparisons of the name of an object's class with that of FSDP1's, and the object."""
+    for node in module.parents:
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        asked = [s for s in sides if isinstance(s, ast.Attribute) and s.attr == "__name__"]
+        if not asked or not any(is_class_name(facts, n) for s in sides for n in ast.walk(s)):
+            continue
+        instance = instance_asked(facts, asked[0].value)
+        if instance is not None:
+            yield node, instance
+
+
+def is_class_name(facts: Facts, node: ast.AST) -> bool:
+    """Whether `node` is the string that FSDP1's class has for a name."""
+    return isinstance(node, ast.expr) and literals(facts.value(node)) == [short(FSDP1)]

@@ -1,0 +1,41 @@
+"""Which FSDP models an expression stands for, or belongs to."""
+
+from __future__ import annotations
+
+import ast
+
+from fsdp_migrate.analysis.values import Result, Wrapped
+from fsdp_migrate.rule.queries.parameters import owners
+from fsdp_migrate.rule.queries.values import models
+from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.syntax.module import Module
+
+
+def only_models(facts: Facts, node: ast.AST) -> frozenset[Wrapped]:
+    """The FSDP models that `node` can be; none if it can be anything else."""
+    value = facts.value(node)
+    found = models(value)
+    return found if len(found) == len(value) else frozenset()
+
+
+def models_given(facts: Facts, module: Module, call: ast.Call, parameter: str) -> set[Wrapped]:
+    """The FSDP models whose wrap may be given what `call` makes, as `parameter`."""
+    site = module.site(call)
+    return {
+        Wrapped(fact.site)
+        for fact in facts.solver.wraps.values()
+        if parameter in fact.arguments
+        and any(
+            isinstance(atom, Result) and atom.site == site
+            for atom in fact.arguments[parameter].value
+        )
+    }
+
+
+def models_trained(facts: Facts, node: ast.AST) -> set[Wrapped]:
+    """The FSDP models whose parameters `node` is, from before they are wrapped or from after."""
+    inner = facts.holders.params_in(facts.value(node))
+    wrapped_later = {
+        Wrapped(site) for site, fact in facts.solver.wraps.items() if fact.inner & inner
+    }
+    return {*owners(facts, node), *wrapped_later}
