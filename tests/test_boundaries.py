@@ -30,8 +30,14 @@ ALLOWED: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         ("analysis", "syntax findings", ""),
         ("lowering", "syntax findings analysis", ""),
         ("frameworks", "syntax findings", "ruamel"),
-        ("rule", "syntax findings analysis lowering", ""),
-        ("rules", "syntax findings rule frameworks.settings", ""),
+        ("rule", "syntax findings analysis lowering frameworks.settings", ""),
+        (
+            "rules",
+            "syntax findings rule frameworks.settings frameworks.conversion"
+            " frameworks.accelerate_plugin frameworks.composer frameworks.lightning"
+            " frameworks.training_arguments",
+            "",
+        ),
         ("rule.registry", "rule rules", ""),
         ("discovery", "syntax findings frameworks.config_files", "pathspec"),
         ("planning", "syntax findings analysis lowering rule", ""),
@@ -59,17 +65,13 @@ HARNESS = (
 STILL = frozenset(
     {
         "rules._dtensor_state",
-        "rules.accelerate_plugin",
         "rules.apply_method",
         "rules.class_reference",
         "rules.clip_grad_norm",
         "rules.comm_hook",
-        "rules.composer_config",
         "rules.configuration",
         "rules.constructor",
         "rules.forward_methods",
-        "rules.hf_training_arguments",
-        "rules.lightning_strategy",
         "rules.local_values",
         "rules.module_attribute",
         "rules.no_sync",
