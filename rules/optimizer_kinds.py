@@ -11,10 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.findings.arguments import bind
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.optimizers import library_classes, optimizers, own_steps
 from fsdp_migrate.rule.queries.parameters import called
-from fsdp_migrate.rule.rule import Example, Facts, Rule, call_parts, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
 
@@ -84,7 +85,8 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
             units=units,
         )
         return
-    given, holes = call_parts(module, call, call.func, without=fused)
+    arguments = bind(module, call)
+    arguments.drop("fused")
     yield finding_at(
         RULE,
         module,
@@ -93,7 +95,7 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
         "round the last bit otherwise",
         tier=Tier.NATIVE,
         safety=Safety.UNSAFE,
-        edits=[ReplaceExpression(module.span(call), f"{{0}}({given})", holes)],
+        edits=[arguments.edit()],
         units=units,
     )
 

@@ -5,15 +5,14 @@ https://docs.pytorch.org/docs/stable/amp.html
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
-from fsdp_migrate.findings.spelling import torch_path
+from fsdp_migrate.findings.code import code, qualified
+from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, Tier
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.syntax.fsdp1_names import SHARDED_GRAD_SCALER
 
-PARAMETERS = (
+SIGNATURE = (
     "device",
     "init_scale",
     "backoff_factor",
@@ -22,43 +21,33 @@ PARAMETERS = (
     "enabled",
     "process_group",
 )
+SCALER = qualified("torch.amp.GradScaler")
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace the class, in a call or as a type."""
-    path, need = torch_path(use.module, "torch.amp")
-    imports: list[Import] = [need] if need else []
-    name = f"{path}.GradScaler"
-    call = use.call
-    if call is None:
-        edits = [ReplaceExpression(use.module.span(use.node), name)]
-    else:
-        given: dict[str, ast.expr] = dict(zip(PARAMETERS, call.args, strict=False))
-        given |= {k.arg: k.value for k in call.keywords if k.arg}
-        spread = [k.value for k in call.keywords if k.arg is None]
-        given.pop("process_group", None)
-        device = given.pop("device", None)
-        holes = []
-        parts = ['"cuda"']
-        if device is not None:
-            parts = ["{0}"]
-            holes.append(use.module.span(device))
-        for word, node in given.items():
-            parts.append(f"{word}={{{len(holes)}}}")
-            holes.append(use.module.span(node))
-        for node in spread:
-            parts.append(f"**{{{len(holes)}}}")
-            holes.append(use.module.span(node))
-        edits = [
-            ReplaceExpression(use.module.span(call), f"{name}({', '.join(parts)})", tuple(holes))
-        ]
+    edit: Edit = ReplaceExpression(use.module.span(use.node), SCALER)
+    if use.call is not None:
+        call = use.arguments(SIGNATURE)
+        if call.has_star:
+            yield finding(
+                RULE,
+                use,
+                "arguments of ShardedGradScaler come in through `*`; pass them by name, for "
+                "torch.amp.GradScaler takes them in another order",
+                tier=Tier.MANUAL,
+            )
+            return
+        call.callee = SCALER
+        call.drop("process_group")
+        call.by_position("device", default=code('"cuda"'))
+        edit = call.edit()
     yield finding(
         RULE,
         use,
         "ShardedGradScaler becomes torch.amp.GradScaler, which knows DTensors",
         tier=Tier.NATIVE,
-        edits=edits,
-        imports=imports,
+        edits=[edit],
     )
 
 

@@ -65,6 +65,8 @@ class Arguments:
             if not argument.is_receiver
         ]
 
+        self._before = tuple(self._arguments)
+
     # ------------------------------------------------------------------ the call as it is written
     def __contains__(self, name: str) -> bool:
         return self.value(name) is not None
@@ -144,6 +146,11 @@ class Arguments:
         taken = TakenFrom(0) if any(w.is_receiver for w in self._written) else None
         value = Kept(self.module.span(receiver))
         self._arguments.insert(0, _Argument(None, value, by_name=False, taken=taken))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether an edit is needed."""
+        return self.callee is not None or tuple(self._arguments) != self._before
 
     def edit(self) -> RewriteArguments:
         """The edit that makes the changes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.findings.code import Code, Name, call, code, qualified
 
 # In the order of their numbers, which Accelerate takes as well: 1 to 5.
 STRATEGIES = ("FULL_SHARD", "SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD", "HYBRID_SHARD_ZERO2")
@@ -16,7 +16,7 @@ RESHARD = {
 # The numbers of `StateDictType`, which Accelerate takes as well.
 STATE_DICT_TYPES = {1: "FULL_STATE_DICT", 2: "LOCAL_STATE_DICT", 3: "SHARDED_STATE_DICT"}
 # Settings that FSDP2 has not, and why they need no other.
-GONE = {
+DROPPED_SETTINGS = {
     "backward_prefetch": "FSDP2 always prefetches as BACKWARD_PRE did",
     "backward_prefetch_policy": "FSDP2 always prefetches as BACKWARD_PRE did",
     "forward_prefetch": "there is no such setting for FSDP2 (it is about speed)",
@@ -24,12 +24,37 @@ GONE = {
     "sync_module_states": "FSDP2 has no such setting",
     "use_orig_params": "FSDP2 always has the original parameters",
 }
-# Hybrid sharding as FSDP1 does it: inside a node, by the number of devices there.
-HYBRID_SIZES = (
-    'dp_replicate_size=int(os.environ["WORLD_SIZE"]) // torch.cuda.device_count()',
-    "dp_shard_size=torch.cuda.device_count()",
+_DEVICES = code("{count}()", count=qualified("torch.cuda.device_count"))
+_NODES = code(
+    'int({environ}["WORLD_SIZE"]) // {devices}', environ=qualified("os.environ"), devices=_DEVICES
 )
-HYBRID_IMPORTS = (Import("accelerate", "ParallelismConfig"), Import("os"), Import("torch"))
+# Hybrid sharding as FSDP1 does it: inside a node, by the number of devices there.
+PARALLELISM: Code = call(
+    Name("accelerate", "ParallelismConfig"), dp_replicate_size=_NODES, dp_shard_size=_DEVICES
+)
+# The words that `fsdp` of Transformers takes.
+OPTIONS = frozenset(name.lower() for name in STRATEGIES) | {"offload", "auto_wrap"}
+# The settings of its `fsdp_config`, which may have `fsdp_` in front.
+CONFIG_KEYS = frozenset(
+    {
+        "activation_checkpointing",
+        "auto_wrap_policy",
+        "cpu_offload",
+        "cpu_ram_efficient_loading",
+        "min_num_params",
+        "offload_params",
+        "reshard_after_forward",
+        "sharding_strategy",
+        "state_dict_type",
+        "transformer_layer_cls_to_wrap",
+        "version",
+        "xla",
+        "xla_fsdp_grad_ckpt",
+        "xla_fsdp_settings",
+        "xla_fsdp_v2",
+        *DROPPED_SETTINGS,
+    }
+)
 
 BROADCAST = (
     "FSDP2 sends rank 0's weights to the others only with cpu_ram_efficient_loading, so without it "
@@ -73,6 +98,19 @@ def state_dict_type(value: object) -> str | None:
             return name
         value = int(name) if name.isdecimal() else None
     return STATE_DICT_TYPES.get(value) if isinstance(value, int) else None
+
+
+def words_of(value: object) -> list[str] | None:
+    """The words of `fsdp`; none if it is off, None if they are not what `fsdp` takes."""
+    if isinstance(value, list):
+        parts = [words_of(item) for item in value]
+        return None if None in parts else [w for part in parts if part for w in part]
+    if value is True:
+        return ["full_shard", "any_wrap"]
+    if value is None or value is False:
+        return []
+    words = str(value).lower().split()
+    return words if set(words) <= OPTIONS else None
 
 
 def truth(value: object) -> bool | None:

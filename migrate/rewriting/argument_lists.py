@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import libcst as cst
 
-from fsdp_migrate.findings.code import Element, Item, Kept, Keyword, Literal, Part, Starred
+from fsdp_migrate.findings.code import Element, Item, Kept, Keyword, Part, Starred
 from fsdp_migrate.findings.finding import RewriteArguments, TakenFrom
 from fsdp_migrate.rewriting.fragments import Fragments
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together
@@ -24,7 +24,7 @@ def rewritten(
     parts = dict(edit.code.holes)
     callee = cast(Part | None, parts.get("callee"))
     wanted = cast(tuple[Element, ...], parts["items" if callee is None else "arguments"])
-    maker = _Maker(fragments, _likes_single_quotes(node))
+    maker = _Maker(replace(fragments, quote=_quote(node)))
     row = _row_of_dict(node) if isinstance(node, cst.Dict) else _row_of_call(node)
     kept = {taken.index for taken in edit.taken if taken is not None}
     for index in reversed(range(len(row.entries))):
@@ -50,7 +50,6 @@ class _Maker:
     """Makes arguments of parts."""
 
     fragments: Fragments
-    single_quotes: bool  # around new strings
 
     def new(self, element: Element) -> Argument:
         """A new argument, or a new item."""
@@ -81,8 +80,6 @@ class _Maker:
 
     def value(self, part: Part) -> cst.BaseExpression:
         """New code, in nodes of its own: what it keeps may be kept elsewhere as well."""
-        if isinstance(part, Literal) and self.single_quotes and "'" not in part.source:
-            return cst.parse_expression(part.source.replace('"', "'"))
         return self.fragments.expression(part).deep_clone()
 
 
@@ -107,9 +104,10 @@ def _held(node: Argument) -> Argument:
     return cast(Argument, held_together(node, lambda _: True))
 
 
-def _likes_single_quotes(node: cst.BaseExpression) -> bool:
+def _quote(node: cst.BaseExpression) -> str:
+    """The quotes that most strings of a call have."""
     text = cst.Module([]).code_for_node(node)
-    return text.count("'") > text.count('"')
+    return "'" if text.count("'") > text.count('"') else '"'
 
 
 # ---------------------------------------------------------------------- apart and together again

@@ -40,6 +40,7 @@ class Fragments:
     config: cst.PartialParserConfig
     spelling: Spelling
     kept: Callable[[Span], cst.BaseExpression]
+    quote: str = '"'  # around new strings, where they have no such quote themselves
 
     def expression(self, part: Part) -> cst.BaseExpression:
         """The expression that `part` is."""
@@ -49,7 +50,7 @@ class Fragments:
         if isinstance(part, Kept):
             return self.kept(part.span)
         if isinstance(part, Literal):
-            return cst.parse_expression(part.source, self.config)
+            return self._literal(part)
         if isinstance(part, Quoted):
             names = {
                 piece: self.spelling.of(piece) for piece in part.pieces if isinstance(piece, Name)
@@ -58,6 +59,13 @@ class Fragments:
         if isinstance(part, KeptBody):
             raise TypeError("the body of a statement is no expression")
         return cst.parse_expression(self.spelling.of(part), self.config)
+
+    def _literal(self, literal: Literal) -> cst.BaseExpression:
+        source = literal.source
+        if isinstance(literal.value, str) and source == f'"{literal.value}"':
+            if self.quote not in literal.value:
+                source = f"{self.quote}{literal.value}{self.quote}"
+        return cst.parse_expression(source, self.config)
 
     def statements(self, part: Part, body: Sequence[cst.BaseStatement] = ()) -> list[Statement]:
         """The statements that `part` is; `body` are those of the statement that it replaces."""

@@ -323,3 +323,112 @@ def test_lightning_knows_no_sharding() -> None:
         'strategy = FSDPStrategy(sharding_strategy="NO_SHARD")\n'
     )
     assert told(run) == 'NO_SHARD is plain data parallelism; use strategy="ddp"'
+
+
+# ------------------------------------------------------------------ arguments that users made up
+# Names that parts of the program have: none of them is looked up by what the user wrote.
+MADE_UP = ("argument", "facts", "flag", "keep", "members", "plan", "result", "strategy", "use")
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_an_unknown_argument_of_the_plugin_is_reported_at_its_place(name: str) -> None:
+    run = plugin(f'sharding_strategy="FULL_SHARD",\n    {name}=True,\n')
+    assert not run.errors
+    assert not run.changed
+    (found,) = [f for f in run.findings if f"`{name}`" in f.message]
+    assert found.tier is Tier.MANUAL
+    assert found.line == 4
+
+
+@pytest.mark.parametrize("name", [*MADE_UP, "fsdp_members"])
+def test_an_unknown_key_of_a_config_stays_and_is_reported(name: str) -> None:
+    run = migrate(
+        "from transformers import TrainingArguments\n\n"
+        'args = TrainingArguments("out", fsdp="full_shard auto_wrap", fsdp_config={\n'
+        f'    "{name}": 1,  # mine\n'
+        '    "use_orig_params": True,\n'
+        "})\n"
+    )
+    contract.check(run)
+    assert f'    "{name}": 1,  # mine\n' in run.after["train.py"]
+    (found,) = [f for f in run.findings if f"`{name}`" in f.message]
+    assert found.tier is Tier.NOTE
+    assert found.line == 4
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_an_unknown_argument_of_lightnings_strategy_is_reported_at_its_place(name: str) -> None:
+    run = migrate(
+        "from lightning.pytorch.strategies import FSDPStrategy\n\n"
+        f"strategy = FSDPStrategy(\n    limit_all_gathers=True,\n    {name}=1,\n)\n"
+    )
+    assert not run.errors
+    assert [f.line for f in run.findings if f"`{name}`" in f.message] == [5]
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+@pytest.mark.parametrize("form", ['{{\n    "{}": 1,\n}}', "FSDPConfig(\n    {}=1,\n)"])
+def test_an_unknown_setting_of_composer_is_reported_at_its_place(name: str, form: str) -> None:
+    run = migrate(
+        "from composer import Trainer\nfrom composer.utils import FSDPConfig\n\n"
+        f't = Trainer(parallelism_config={{"fsdp": {form.format(name)}}})\nprint(FSDPConfig)\n'
+    )
+    assert not run.errors
+    assert not run.changed
+    assert [f.line for f in run.findings if f"`{name}`" in f.message] == [5]
+
+
+# ------------------------------------------------------------------ what stays as it was written
+def test_the_lines_and_comments_of_a_plugin_stay() -> None:
+    run = plugin(
+        "\n    # how to shard\n"
+        '    sharding_strategy="SHARD_GRAD_OP",  # less to send\n'
+        "    use_orig_params=True,\n"
+        "    cpu_offload=CPUOffload(offload_params=args.limit is not None),  # by {0}\n"
+        '    state_dict_type="SHARDED_STATE_DICT",  # small files\n'
+    )
+    assert run.after["train.py"].partition("\n\n")[2] == (
+        "plugin = FullyShardedDataParallelPlugin(\n"
+        "    fsdp_version=2,\n"
+        "    # how to shard\n"
+        "    reshard_after_forward=False,  # less to send\n"
+        "    cpu_offload=CPUOffload(offload_params=args.limit is not None),  # by {0}\n"
+        '    state_dict_type="SHARDED_STATE_DICT",  # small files\n'
+        ")\n"
+    )
+
+
+def test_a_condition_is_kept_with_its_parentheses() -> None:
+    after = migrate(
+        "from transformers import TrainingArguments\n\n"
+        'args = TrainingArguments("out", fsdp="full_shard" if a or b else "", fsdp_config={})\n'
+    ).after["train.py"]
+    assert "fsdp=bool(a or b)" in after
+
+
+# ---------------------------------------------------------------------- policies put in afterwards
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("plugin = FullyShardedDataParallelPlugin()\nplugin.auto_wrap_policy = print", "leaves"),
+        ("Accelerator().state.fsdp_plugin.auto_wrap_policy = print", "leaves"),
+        ("state = Accelerator().state\nstate.fsdp_plugin.auto_wrap_policy = print", "leaves"),
+        ("p = Trainer().accelerator.state.fsdp_plugin\np.auto_wrap_policy = print", "leaves"),
+        ("p = getattr(Accelerator().state, 'fsdp_plugin')\np.auto_wrap_policy = print", "leaves"),
+        ("def f(a):\n    a.state.fsdp_plugin.auto_wrap_policy = print", "if this is"),
+        ("my_fsdp_plugin = load()\nmy_fsdp_plugin.auto_wrap_policy = print", ""),
+        ("class P: pass\nfsdp_plugin = P()\nfsdp_plugin.auto_wrap_policy = print", ""),
+        ("p = FullyShardedDataParallelPlugin(fsdp_version=2)\np.auto_wrap_policy = print", ""),
+    ],
+)
+def test_a_policy_that_a_plugin_gets_later(lines: str, said: str) -> None:
+    run = migrate(
+        "from accelerate import Accelerator, FullyShardedDataParallelPlugin\n"
+        f"from transformers import Trainer\n\n{lines}\n"
+    )
+    found = [f.message for f in run.findings if "out of account" in f.message]
+    assert len(found) == bool(said)
+    if said == "if this is":
+        assert found[0].startswith(said)
+    elif found:
+        assert not found[0].startswith("if")

@@ -51,7 +51,7 @@ def decide(decision: Decision, top: Mapping[str, object]) -> dict[str, int] | No
     mesh = _strategy(decision, top)
     _wrapping(decision)
     _loading(decision)
-    for name, why in frameworks.GONE.items():
+    for name, why in frameworks.DROPPED_SETTINGS.items():
         entry = decision.entry(name)
         if entry is not None:
             decision.drop(name, f"{entry.key} is left out: {why}")
@@ -211,7 +211,9 @@ def _precision(decision: Decision, top: Mapping[str, object]) -> None:
 
 def _unknown(decision: Decision) -> None:
     known = (
-        KEPT | frameworks.GONE.keys() | {"version", "sharding_strategy", "reshard_after_forward"}
+        KEPT
+        | frameworks.DROPPED_SETTINGS.keys()
+        | {"version", "sharding_strategy", "reshard_after_forward"}
     )
     for key in decision.table:
         name = key.removeprefix("fsdp_")

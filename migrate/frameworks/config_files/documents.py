@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.frameworks import settings
 from fsdp_migrate.frameworks.config_files import accelerate, transformers
 from fsdp_migrate.frameworks.config_files.decision import Decision
 from fsdp_migrate.frameworks.config_files.editor import Editor
@@ -142,7 +143,7 @@ def _training_arguments(
     if "base_model" in top:  # Axolotl's
         new = str(top.get("fsdp_version")) == "2"
         return [], [] if new or not fsdp.value else [_finding(top, fsdp, path, code, AXOLOTL)]
-    words = transformers.words_of(fsdp.value)
+    words = settings.words_of(fsdp.value)
     if words is None or not words:
         return [], []  # something else of that name, or FSDP is off
     if config is not None and isinstance(config.value, str):

@@ -14,54 +14,20 @@ from fsdp_migrate.findings.finding import Safety
 from fsdp_migrate.frameworks import settings as frameworks
 from fsdp_migrate.frameworks.config_files.decision import Decision
 
-OPTIONS = frozenset(name.lower() for name in frameworks.STRATEGIES) | {"offload", "auto_wrap"}
-CONFIG = frozenset(
-    {
-        "activation_checkpointing",
-        "auto_wrap_policy",
-        "cpu_offload",
-        "cpu_ram_efficient_loading",
-        "min_num_params",
-        "offload_params",
-        "reshard_after_forward",
-        "sharding_strategy",
-        "state_dict_type",
-        "transformer_layer_cls_to_wrap",
-        "version",
-        "xla",
-        "xla_fsdp_grad_ckpt",
-        "xla_fsdp_settings",
-        "xla_fsdp_v2",
-        *frameworks.GONE,
-    }
-)
 HYBRID = (
     "hybrid sharding takes a parallelism_config=ParallelismConfig(dp_replicate_size=<nodes>, "
     "dp_shard_size=<devices per node>) of TrainingArguments, which a file can't hold"
 )
 NO_SHARD = (
-    "no_shard is plain data parallelism, which FSDP2 of Transformers has not; leave fsdp out, and "
+    "FSDP2 of Transformers has no no_shard, which is plain data parallelism; leave fsdp out, and "
     "the Trainer uses DistributedDataParallel"
 )
-
-
-def words_of(value: object) -> list[str] | None:
-    """The words of `fsdp`; none if it is off, None if they are not what `fsdp` takes."""
-    if isinstance(value, list):
-        parts = [words_of(item) for item in value]
-        return None if None in parts else [w for part in parts if part for w in part]
-    if value is True:
-        return ["full_shard", "any_wrap"]
-    if value is None or value is False:
-        return []
-    words = str(value).lower().split()
-    return words if set(words) <= OPTIONS else None
 
 
 def is_config(table: Mapping[str, object]) -> bool:
     """Whether a table is the file that `fsdp_config` names: nothing but FSDP's settings."""
     names = {key.removeprefix("fsdp_") for key in table}
-    return bool(names) and names <= CONFIG and bool(names - {"version", "xla"})
+    return bool(names) and names <= frameworks.CONFIG_KEYS and bool(names - {"version", "xla"})
 
 
 def decide(decision: Decision, words: Collection[str] | None) -> bool:
@@ -76,7 +42,7 @@ def decide(decision: Decision, words: Collection[str] | None) -> bool:
     elif member in frameworks.HYBRID:
         decision.manual(HYBRID, "reshard_after_forward")
     _never_read(decision, member, words)
-    for name, why in frameworks.GONE.items():
+    for name, why in frameworks.DROPPED_SETTINGS.items():
         entry = decision.entry(name)
         if entry is not None:
             decision.drop(name, f"{entry.key} is left out: {why}")
