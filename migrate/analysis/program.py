@@ -38,6 +38,13 @@ class FunctionInfo:
         return any(isinstance(n, ast.Yield | ast.YieldFrom) for n in scope_nodes(self.node))
 
     @cached_property
+    def mentions(self) -> frozenset[str]:
+        """The names of variables and attributes in it, its own apart."""
+        nodes = ast.walk(self.node)
+        names = {getattr(n, "attr", None) or getattr(n, "id", None) for n in nodes}
+        return frozenset(name for name in names if name and name != self.name)
+
+    @cached_property
     def decorators(self) -> frozenset[str]:
         """The last names of its decorators."""
         nodes = [] if isinstance(self.node, ast.Lambda) else self.node.decorator_list

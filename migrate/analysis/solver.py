@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import ANY, GrowingHeap, Task
@@ -117,7 +117,7 @@ class Solver:
         }
         if not missing:
             return []
-        mentioned = _mentioned(missing.values())
+        mentioned = frozenset[str]().union(*(info.mentions for info in missing.values()))
         free = [site for site, info in missing.items() if info.name not in mentioned]
         inits = [site for site, info in missing.items() if info.name == "__init__"]
         return inits or free or list(missing)[:1]
@@ -146,14 +146,3 @@ def _receiver(info: FunctionInfo) -> Cls | Instance | None:
     if info.cls is None:
         return None
     return Cls(info.cls) if "classmethod" in info.decorators else Instance(info.cls)
-
-
-def _mentioned(functions: Iterable[FunctionInfo]) -> set[str]:
-    """The names that one of `functions` uses, its own apart."""
-    found: set[str] = set()
-    for info in functions:
-        for node in ast.walk(info.node):
-            name = getattr(node, "attr", None) or getattr(node, "id", None)
-            if name and name != info.name:
-                found.add(name)
-    return found

@@ -95,3 +95,8 @@ def test_classes() -> None:
 
 def test_what_functions_use_of_their_module() -> None:
     assert program("x = 1\ndef f(): return x + y").captured["/project/train"] == {"x", "y"}
+
+
+def test_names_that_a_function_mentions() -> None:
+    info = functions("def f(x):\n    return f(x.size) + len(y)")["f"]
+    assert info.mentions == {"x", "size", "len", "y"}
