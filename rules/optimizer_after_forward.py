@@ -31,13 +31,17 @@ def survey(facts: Facts) -> Iterable[Finding]:
     run = list(forwards(facts))
     for optimizer in optimizers(facts) if run else ():
         for module, forward, models in run:
-            same = module is optimizer.module and models & optimizer.sharded
-            if same and len(optimizer.names) == 1:
-                yield from _settle(facts, optimizer, forward)
+            shared = models & optimizer.sharded
+            if module is optimizer.module and shared and len(optimizer.names) == 1:
+                plans = [facts.plan(model) for model in shared]
+                root_only = all(p is not None and p.keeps_unsharded is False for p in plans)
+                yield from _settle(optimizer, forward, root_only, facts.units(shared))
                 break
 
 
-def _settle(facts: Facts, optimizer: Optimizer, forward: ast.Call) -> Iterator[Finding]:
+def _settle(
+    optimizer: Optimizer, forward: ast.Call, root_only: bool, units: frozenset[str]
+) -> Iterator[Finding]:
     module = optimizer.module
     built, run = module.statement(optimizer.call), module.statement(forward)
     if module.scope(optimizer.call) is not module.scope(forward) or run is built:
@@ -45,9 +49,6 @@ def _settle(facts: Facts, optimizer: Optimizer, forward: ast.Call) -> Iterator[F
     siblings = common_block(module, run, built)
     if siblings is None or _ends(module, *siblings):
         return
-    models = optimizer.sharded & facts.solver.wrapped(facts.value(forward.func))
-    plans = [facts.plan(wrapped) for wrapped in models]
-    root_only = all(plan is not None and plan.keeps_unsharded is False for plan in plans)
     (name,) = optimizer.names
     model = next(n for n in ast.walk(optimizer.call) if path_of(n) == name)
     yield finding_at(
@@ -58,7 +59,7 @@ def _settle(facts: Facts, optimizer: Optimizer, forward: ast.Call) -> Iterator[F
         "that FSDP2 puts away; they are resharded first",
         tier=Tier.NATIVE,
         edits=[InsertStatements(module.span(built), _reshard(Kept(module.span(model)), root_only))],
-        units=facts.units(models),
+        units=units,
     )
 
 

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.queries.models import has_models
 from fsdp_migrate.rule.queries.optimizers import forwards
 from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
@@ -26,7 +27,7 @@ STATIC = frozenset(
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every collective for a test of the rank around it."""
-    if not facts.solver.wraps:
+    if not has_models(facts):
         return
     for use in facts.uses:
         if use.call is not None and _is_collective(use, facts):

@@ -6,15 +6,14 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.rule.queries.models import is_the_only_model
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Answer the question where there is one answer."""
     units = facts.units(use.wraps)
-    sites = set(facts.solver.wraps)
-    asked = {wrapped.site for wrapped in use.wraps}
-    if use.call is not None and use.certain and len(sites) == 1 and asked == sites:
+    if use.call is not None and use.certain and is_the_only_model(facts, use.wraps):
         yield finding(
             RULE,
             use,

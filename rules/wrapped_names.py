@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import NOTHING, Kept
 from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.rule.queries.models import has_models, models_at
 from fsdp_migrate.rule.queries.parameters import called, is_parameters, rewritable
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, finding_at, no_uses
 from fsdp_migrate.syntax.comparison import same
@@ -29,7 +30,7 @@ TAKING_OUT = frozenset(
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every string with the prefix, in programs that have FSDP1 models."""
-    if not facts.solver.wraps and not facts.uses:
+    if not has_models(facts) and not facts.uses:
         return
     for module in rewritable(facts):
         for node in module.parents:
@@ -131,7 +132,7 @@ def _asked(facts: Facts, module: Module, call: ast.Call, node: ast.AST) -> Itera
     if len(call.args) < 2 or call.args[1] is not node:
         return
     model = call.args[0]
-    if not facts.solver.wrapped(facts.value(model)):
+    if not models_at(facts, model):
         return
     if GETATTR in called(facts, call) and (len(call.args) == 2 or same(call.args[2], model)):
         edit = ReplaceExpression(module.span(call), Kept(module.span(model)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from string import Formatter
@@ -106,9 +106,9 @@ class Quoted:
     pieces: tuple[str | Name, ...]
     quote: str = '"'
 
-    def literal(self, names: Mapping[Name, str]) -> str:
-        """The string as source, with `names` for the libraries' names in it."""
-        text = "".join(p if isinstance(p, str) else names[p] for p in self.pieces)
+    def literal(self, spell: Callable[[Name], str]) -> str:
+        """The string as source, with the names in it as `spell` has them."""
+        text = "".join(p if isinstance(p, str) else spell(p) for p in self.pieces)
         plain = text.isprintable() and self.quote not in text and "\\" not in text
         return f"{self.quote}{text}{self.quote}" if plain else repr(text)
 

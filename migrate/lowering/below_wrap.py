@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.lowering.before_wrap import BeforeWrap, TakenBeforeWrap, keeps_model, loads
 from fsdp_migrate.lowering.moving import CannotMove, Move
@@ -30,9 +31,10 @@ class Remedy:
 
 def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
     """What becomes of all that takes hold of parameters before they are wrapped."""
-    finder = BeforeWrap(effects.analysis, holders)
+    analysis = holders.analysis
+    finder = BeforeWrap(analysis, holders)
     done: set[int] = set()
-    for fact in effects.analysis.wraps.values():
+    for fact in analysis.wraps.values():
         groups: dict[int, list[TakenBeforeWrap]] = {}
         for taken in finder.taken(fact):
             if taken.module.rewrite:
@@ -57,7 +59,7 @@ def _of_group(
         moved = _moved(effects, holders, seeds)
     except CannotMove as error:
         for taken in seeds:
-            yield Remedy(taken, switch=find_switch(effects.analysis, taken), reason=str(error))
+            yield Remedy(taken, switch=find_switch(holders.analysis, taken), reason=str(error))
         return
     others = [taken.statement for taken in seeds if taken is not first]
     yield Remedy(first, tuple(statement for statement in moved if statement not in others))
@@ -93,9 +95,11 @@ def _moved(
     first = seeds[0]
     statements = [taken.statement for taken in seeds]
     for taken in seeds:
-        statements += [s for s in _sources(effects, taken) if s not in statements]
+        statements += [s for s in _sources(holders.analysis, taken) if s not in statements]
     inner = first.wrap.inner
-    move = Move(effects, first.module, statements, first.below, first.path, inner).statements()
+    move = Move(
+        holders.analysis, effects, first.module, statements, first.below, first.path, inner
+    ).statements()
     for taken in seeds:
         left = _leaves_behind(holders, taken, move)
         if left is not None:
@@ -103,14 +107,14 @@ def _moved(
     return move
 
 
-def _sources(effects: Effects, taken: TakenBeforeWrap) -> Iterator[ast.stmt]:
+def _sources(analysis: Analysis, taken: TakenBeforeWrap) -> Iterator[ast.stmt]:
     """The statements above that take of the model what `taken` reads."""
     block = taken.module.block(taken.below)
     wanted = set(reads(taken.statement))
     for statement in reversed(block[: block.index(taken.statement)]):
         bound = binds(statement)
         if touches(bound, [taken.path]):
-            if keeps_model(effects.analysis, statement, taken.path):
+            if keeps_model(analysis, statement, taken.path):
                 continue
             return
         if touches(bound, wanted):

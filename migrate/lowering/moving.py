@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.library.modules import PARAMETERS, SUBMODULES
 from fsdp_migrate.analysis.values import Bound, Const, Symbol, Value, Wrapped
@@ -38,6 +39,7 @@ class CannotMove(Exception):
 class Move:
     """An attempt to move `seeds`, and what depends on them, below the statement `below`."""
 
+    analysis: Analysis
     effects: Effects  # what calls do
     module: Module
     seeds: Sequence[ast.stmt]
@@ -81,7 +83,7 @@ class Move:
         """Whether `moved` may run after `statement`, which they precede."""
         for other in moved:
             changed = binds(statement)
-            if keeps_model(self.effects.analysis, statement, self.path):
+            if keeps_model(self.analysis, statement, self.path):
                 changed -= {self.path}
             if touches(changed, [*reads(other), *binds(other)]):
                 raise CannotMove(f"line {statement.lineno} changes what it reads")
@@ -133,7 +135,7 @@ class Move:
             return not self._harmless_call(call)
         if overlap(path, self.path):
             return method not in HARMLESS and not self._harmless_call(call)
-        if all(isinstance(a, Const | Symbol) for a in self.effects.analysis.value(node)):
+        if all(isinstance(a, Const | Symbol) for a in self.analysis.value(node)):
             return False
         mutates = is_receiver and method in MUTATORS
         return mutates or (not self.effects.quiet(call) and self._may_store(path, wanted))
@@ -147,7 +149,7 @@ class Move:
         """Whether a call that is given the model leaves its parameters alone."""
         return all(
             (isinstance(atom, Symbol) and short(atom.name) in RENAMES) or self.effects.quiet(call)
-            for atom in self.effects.analysis.value(call.func)
+            for atom in self.analysis.value(call.func)
         )
 
     def _may_store(self, path: str, wanted: list[str]) -> bool:
@@ -186,7 +188,7 @@ class Move:
         """
         return all(
             isinstance(parent := self.module.parents[node], ast.Attribute)
-            and all(isinstance(a, Bound) for a in self.effects.analysis.value(parent) or [None])
+            and all(isinstance(a, Bound) for a in self.analysis.value(parent) or [None])
             for node in own_nodes(statement)
             if path_of(node) == self.path
         )
@@ -214,7 +216,7 @@ class Move:
             if isinstance(node, ast.Assign) and any(
                 path_of(target) == self.path for target in node.targets
             ):
-                value = self.effects.analysis.value(node.value)
+                value = self.analysis.value(node.value)
                 if not all(isinstance(a, Wrapped) or a in self.inner for a in value):
                     return False
         return True

@@ -103,7 +103,7 @@ def _names(
     for step in taken.taker.inwards():
         statement = step.statement
         own = isinstance(statement, ast.Assign) and statement.value is call
-        for path in binds(statement):
+        for path in sorted(binds(statement)):
             if own or any(
                 path_of(node) == path and analysis.value(node) & made
                 for node in ast.walk(step.module.tree)

@@ -9,6 +9,12 @@ from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.library.modules import PARAMETERS
+from fsdp_migrate.analysis.library_results import (
+    LibraryResults,
+    Role,
+    is_optimizer_name,
+    parts_given,
+)
 from fsdp_migrate.analysis.values import (
     Atom,
     Container,
@@ -18,12 +24,6 @@ from fsdp_migrate.analysis.values import (
     Unknown,
     Value,
     symbols,
-)
-from fsdp_migrate.lowering.library_results import (
-    LibraryResults,
-    Role,
-    is_optimizer_name,
-    parts_given,
 )
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads

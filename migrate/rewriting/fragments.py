@@ -52,10 +52,7 @@ class Fragments:
         if isinstance(part, Literal):
             return self._literal(part)
         if isinstance(part, Quoted):
-            names = {
-                piece: self.spelling.of(piece) for piece in part.pieces if isinstance(piece, Name)
-            }
-            return cst.SimpleString(part.literal(names))
+            return cst.SimpleString(part.literal(self.spelling.of))
         if isinstance(part, KeptBody):
             raise TypeError("the body of a statement is no expression")
         return cst.parse_expression(self.spelling.of(part), self.config)

@@ -36,7 +36,7 @@ def moved(body: str, wrap: str = "model = FSDP(net)") -> list[str]:
     count = len(ast.parse(body).body)
     seed = module.tree.body[-1 - count]
     (fact,) = program.solver.wraps.values()
-    move = Move(Effects(program.solver), module, [seed], below, "net", fact.inner)
+    move = Move(program.solver, Effects(program.solver), module, [seed], below, "net", fact.inner)
     return [ast.unparse(statement) for statement in move.statements()]
 
 

@@ -20,7 +20,7 @@ MODULE = Name("torch.distributed.fsdp", "FSDPModule")
     ],
 )
 def test_the_string_is_written_with_its_own_quotes(quoted: Quoted, literal: str) -> None:
-    assert quoted.literal({MODULE: "FSDPModule"}) == literal
+    assert quoted.literal(lambda name: name.name) == literal
 
 
 def test_its_names_are_parts_of_the_code() -> None:

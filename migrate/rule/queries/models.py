@@ -11,6 +11,23 @@ from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
 
+def has_models(facts: Facts) -> bool:
+    """Whether the program makes FSDP models."""
+    return bool(facts.solver.wraps)
+
+
+def is_the_only_model(facts: Facts, wraps: frozenset[Wrapped]) -> bool:
+    """Whether `wraps` is the one model that the program makes."""
+    return len(wraps) == len(facts.solver.wraps) == 1 and {w.site for w in wraps} == set(
+        facts.solver.wraps
+    )
+
+
+def models_at(facts: Facts, node: ast.AST) -> frozenset[Wrapped]:
+    """The FSDP models that `node` can be, among other things."""
+    return models(facts.value(node))
+
+
 def only_models(facts: Facts, node: ast.AST) -> frozenset[Wrapped]:
     """The FSDP models that `node` can be; none if it can be anything else."""
     value = facts.value(node)

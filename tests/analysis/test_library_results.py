@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from fsdp_migrate.analysis.library_results import LibraryResults, Role, is_optimizer_name
 from fsdp_migrate.analysis.values import Instance, Result
-from fsdp_migrate.lowering.library_results import LibraryResults, Role, is_optimizer_name
 from support.programs import Analysis
 
 HEAD = """\
