@@ -6,11 +6,11 @@ import itertools
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Kept, parts_of
 from fsdp_migrate.findings.finding import (
@@ -22,8 +22,9 @@ from fsdp_migrate.findings.finding import (
     RewriteArguments,
 )
 from fsdp_migrate.rewriting.argument_lists import rewritten
-from fsdp_migrate.rewriting.fragments import Fragments, Spelling
+from fsdp_migrate.rewriting.fragments import Fragments, Spelling, goes_on
 from fsdp_migrate.rewriting.line_breaks import Layout
+from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.syntax.source import line_length
 from fsdp_migrate.syntax.span import Span
 
@@ -56,10 +57,10 @@ def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling | None = No
     """
     module = cst.parse_module(text)
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
-    positions = wrapper.resolve(PositionProvider)
+    positions = cast(Mapping[cst.CSTNode, CodeRange], wrapper.resolve(PositionProvider))
     renderer = _Renderer(module, list(edits), spelling)
     for node, place in positions.items():
-        renderer.index(node, Span(place.start.line, place.start.column, *_end(place)))
+        renderer.index(node, place_of(node, positions))
         decorators = getattr(node, "decorators", ())
         above = positions[decorators[0]].start.line if decorators else place.start.line
         renderer.note_quiet(node, above, place.end.line)
@@ -69,9 +70,13 @@ def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling | None = No
     return result
 
 
-def _end(place: object) -> tuple[int, int]:
-    end = place.end  # type: ignore[attr-defined]
-    return end.line, end.column
+def place_of(node: cst.CSTNode, positions: Mapping[cst.CSTNode, CodeRange]) -> Span:
+    """Where `ast` sees `node`: to it the brackets of a tuple or a generator are part of that."""
+    first = last = node
+    if isinstance(node, cst.Tuple | cst.GeneratorExp) and node.lpar:
+        first, last = node.lpar[-1], node.rpar[0]
+    start, end = positions[first].start, positions[last].end
+    return Span(start.line, start.column, end.line, end.column)
 
 
 class _Renderer(cst.CSTTransformer):
@@ -195,6 +200,8 @@ class _Renderer(cst.CSTTransformer):
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         result = super().on_leave(original_node, updated_node)
+        if isinstance(result, cst.CSTNode) and self.generated:
+            result = cast(cst.CSTNodeT, self._held(result))
         span = self.spans.get(original_node)
         if span is None:
             return result
@@ -207,6 +214,15 @@ class _Renderer(cst.CSTTransformer):
             self.generated.add(node)
         self.updated[span] = node
         return cast(cst.CSTNodeT, node)
+
+    def _held(self, node: cst.CSTNode) -> cst.CSTNode:
+        """`node` with parentheses around what edits have put into it, where it needs them."""
+        held = held_together(node, self.generated.__contains__)
+        if isinstance(held, cst.Call):
+            held = generators_apart(held)
+        if held is not node:
+            self.generated.update(set(held.children) - set(node.children))
+        return held
 
     def _expression(
         self, edit: ReplaceExpression | RewriteArguments, old: cst.BaseExpression
@@ -226,8 +242,8 @@ class _Renderer(cst.CSTTransformer):
             if self.quotes:
                 new = cast(cst.BaseExpression, new.visit(_Requote(self.quotes[-1])))
         if old.lpar and not new.lpar:
-            new = new.with_changes(lpar=old.lpar, rpar=old.rpar)
-        return new
+            return new.with_changes(lpar=old.lpar, rpar=old.rpar)
+        return parenthesized(new) if goes_on(new) else new
 
     def _kept(self, span: Span) -> cst.BaseExpression:
         """The expression at `span` with the edits inside it."""

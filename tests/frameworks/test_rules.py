@@ -325,7 +325,7 @@ def test_lightning_knows_no_sharding() -> None:
     assert told(run) == 'NO_SHARD is plain data parallelism; use strategy="ddp"'
 
 
-# ---------------------------------------------------------------------- arguments that users made up
+# ---------------------------------------------------------------------- arguments that nobody knows
 # Names that parts of the program have: none of them is looked up by what the user wrote.
 MADE_UP = ("argument", "facts", "flag", "keep", "members", "plan", "result", "strategy", "use")
 
@@ -378,7 +378,7 @@ def test_an_unknown_setting_of_composer_is_reported_at_its_place(name: str, form
     assert [f.line for f in run.findings if f"`{name}`" in f.message] == [5]
 
 
-# ---------------------------------------------------------------------- what stays as it was written
+# -------------------------------------------------------------------- what stays as it was written
 def test_the_lines_and_comments_of_a_plugin_stay() -> None:
     run = plugin(
         "\n    # how to shard\n"
