@@ -18,7 +18,6 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
-    Name,
     Part,
     Quoted,
     Starred,
@@ -178,14 +177,14 @@ class _Fill(cst.CSTTransformer):
 
     # ------------------------------------------------------------------ around a hole
     def on_visit(self, node: cst.CSTNode) -> bool:
-        self.brackets += _has_brackets(node)
+        self.brackets += has_brackets(node)
         return super().on_visit(node)
 
     def on_leave(
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         result = super().on_leave(original_node, updated_node)
-        self.brackets -= _has_brackets(original_node)
+        self.brackets -= has_brackets(original_node)
         if isinstance(result, cst.CSTNode) and id(result) not in self.made:
             return self._held(result)
         return result
@@ -239,7 +238,8 @@ def _plain(element: Element) -> Part:
     return element
 
 
-def _has_brackets(node: cst.CSTNode) -> bool:
+def has_brackets(node: cst.CSTNode) -> bool:
+    """Whether an expression within `node` may go on over several lines."""
     return isinstance(node, _BRACKETED) or bool(getattr(node, "lpar", ()))
 
 

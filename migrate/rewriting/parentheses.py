@@ -130,13 +130,14 @@ _SLOTS: Mapping[type[cst.CSTNode], Callable[[cst.CSTNode], Slots]] = {
     cst.StarredElement: _value(Level.BIT_OR),
     cst.StarredDictElement: _value(Level.BIT_OR),
     cst.Index: _value(Level.LAMBDA),
+    cst.Slice: _fixed(lower=Level.LAMBDA, upper=Level.LAMBDA, step=Level.LAMBDA),
     cst.CompFor: _fixed(iter=Level.OR),
     cst.CompIf: _fixed(test=Level.OR),
     cst.GeneratorExp: _fixed(elt=Level.LAMBDA),
     cst.ListComp: _fixed(elt=Level.LAMBDA),
     cst.SetComp: _fixed(elt=Level.LAMBDA),
     cst.DictComp: _fixed(key=Level.LAMBDA, value=Level.LAMBDA),
-    cst.FormattedStringExpression: _fixed(expression=Level.LAMBDA),
+    cst.FormattedStringExpression: _fixed(expression=Level.CONDITIONAL),
     cst.WithItem: _fixed(item=Level.LAMBDA),
     cst.If: _fixed(test=Level.LAMBDA),
     cst.While: _fixed(test=Level.LAMBDA),
@@ -148,6 +149,10 @@ _SLOTS: Mapping[type[cst.CSTNode], Callable[[cst.CSTNode], Slots]] = {
     cst.Return: _value(Level.TUPLE),
     cst.Assert: _fixed(test=Level.LAMBDA, msg=Level.LAMBDA),
     cst.Raise: _fixed(exc=Level.LAMBDA),
+    cst.From: _fixed(item=Level.LAMBDA),
+    cst.Param: _fixed(default=Level.LAMBDA),
+    cst.Annotation: _fixed(annotation=Level.LAMBDA),
+    cst.Decorator: _fixed(decorator=Level.LAMBDA),
     cst.Del: _fixed(target=Level.TUPLE),
 }
 
@@ -165,7 +170,15 @@ def held_together(
         if isinstance(child, cst.BaseExpression) and replaced(child) and level(child) < least:
             if not _is_sole_generator(parent, child):
                 changes[field] = parenthesized(child)
+    if isinstance(parent, cst.FormattedStringExpression):
+        if replaced(parent.expression) and _opens_with_brace(parent):
+            changes["whitespace_before_expression"] = cst.SimpleWhitespace(" ")
     return parent.with_changes(**changes) if changes else parent
+
+
+def _opens_with_brace(node: cst.FormattedStringExpression) -> bool:
+    """Whether it would begin with `{{`, which stands for a brace in an f-string."""
+    return cst.Module([]).code_for_node(node).startswith("{{")
 
 
 def _is_sole_generator(parent: cst.CSTNode, child: cst.BaseExpression) -> bool:

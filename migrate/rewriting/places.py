@@ -81,13 +81,10 @@ class Places:
         """
         found: set[Edit] = set()
         for node, place in positions.items():
-            start, end = place.start, place.end
-            if isinstance(node, cst.GeneratorExp) and node.lpar:  # they are its own, to `ast`
-                start, end = positions[node.lpar[-1]].start, positions[node.rpar[0]].end
-            found.update(self._index(node, Span(start.line, start.column, end.line, end.column)))
+            found.update(self._index(node, place_of(node, positions)))
             decorators = getattr(node, "decorators", ())
-            first = positions[decorators[0]].start.line if decorators else start.line
-            self._note_quiet(node, first, end.line)
+            first = positions[decorators[0]].start.line if decorators else place.start.line
+            self._note_quiet(node, first, place.end.line)
         for edit in self.edits:
             if edit not in found:
                 raise EditError(f"nothing to edit at {edit.span}: {edit}")
@@ -168,3 +165,12 @@ class Places:
         for edit in self.edits:
             if edit not in made:
                 raise EditError(f"not made at {edit.span}: {edit}")
+
+
+def place_of(node: cst.CSTNode, positions: Mapping[cst.CSTNode, CodeRange]) -> Span:
+    """Where `ast` sees `node`: to it the brackets of a tuple or a generator are part of that."""
+    first = last = node
+    if isinstance(node, cst.Tuple | cst.GeneratorExp) and node.lpar:
+        first, last = node.lpar[-1], node.rpar[0]
+    start, end = positions[first].start, positions[last].end
+    return Span(start.line, start.column, end.line, end.column)

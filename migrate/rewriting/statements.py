@@ -33,9 +33,9 @@ from fsdp_migrate.rewriting.comments import (
     suite,
     without,
 )
-from fsdp_migrate.rewriting.fragments import Fragments, requoted
+from fsdp_migrate.rewriting.fragments import Fragments, goes_on, has_brackets, requoted
 from fsdp_migrate.rewriting.line_breaks import Layout
-from fsdp_migrate.rewriting.parentheses import held_together
+from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.rewriting.places import EditError, Places, Start
 from fsdp_migrate.rewriting.with_items import guarded, without_items
 from fsdp_migrate.syntax.source import line_length
@@ -74,9 +74,11 @@ class _Renderer(cst.CSTTransformer):
         self.made: set[Edit] = set()
         self.generated: set[cst.CSTNode] = set()
         self.gaps: dict[cst.CSTNode, int] = {}  # blank lines below inserted statements
+        self.brackets = 0  # around the current node
         self.quotes: list[str] = []  # of the f-strings around the current node
 
     def on_visit(self, node: cst.CSTNode) -> bool:
+        self.brackets += has_brackets(node)
         return node not in self.places.quiet and super().on_visit(node)
 
     # ------------------------------------------------------------------ expressions
@@ -93,6 +95,7 @@ class _Renderer(cst.CSTTransformer):
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         result = super().on_leave(original_node, updated_node)
+        self.brackets -= has_brackets(original_node)
         if isinstance(result, cst.CSTNode) and result is not original_node:
             result = cast(cst.CSTNodeT, self._held_together(result))
         span = self.places.spans.get(original_node)
@@ -111,6 +114,8 @@ class _Renderer(cst.CSTTransformer):
     def _held_together(self, node: cst.CSTNode) -> cst.CSTNode:
         """`node` with parentheses around new code that needs them, which stays new."""
         held = held_together(node, self.generated.__contains__)
+        if isinstance(held, cst.Call) and self.generated:
+            held = generators_apart(held)
         if held is not node:
             self.generated |= {child for child in held.children if child not in node.children}
         return held
@@ -126,8 +131,8 @@ class _Renderer(cst.CSTTransformer):
         if self.quotes:
             new = requoted(new, self.quotes[-1])
         if old.lpar and not new.lpar:
-            new = new.with_changes(lpar=old.lpar, rpar=old.rpar)
-        return new
+            return new.with_changes(lpar=old.lpar, rpar=old.rpar)
+        return parenthesized(new) if not self.brackets and goes_on(new) else new
 
     def _kept(self, span: Span) -> cst.BaseExpression:
         """The expression at `span` with the edits inside it."""
