@@ -7,14 +7,17 @@ from functools import cache, cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
+from fsdp_migrate.analysis.library_results import LibraryResults, Role, parts_given
 from fsdp_migrate.analysis.values import (
     Atom,
     Bound,
     Cls,
+    Const,
     Container,
     Func,
     Method,
     Params,
+    Result,
     Super,
     Symbol,
     Unknown,
@@ -43,7 +46,6 @@ QUIET_METHODS = frozenset(
         "startswith", "strip", "union", "update", "upper", "values",
     }
 )  # fmt: skip
-OPTIMIZERS = ("optim", "adam", "sgd", "lamb", "lion", "adafactor", "muon", "sched", "lr_")
 
 
 class Effects:
@@ -51,6 +53,7 @@ class Effects:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
+        self._results = LibraryResults(analysis)
         self._quiet = cache(self._quiet_function)
 
     @cached_property
@@ -121,7 +124,18 @@ class Effects:
         attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if not value:
             return attr in QUIET_METHODS | OUTPUT_METHODS
-        return all(self._quiet_atom(atom, attr, stack) for atom in value)
+        return all(self._quiet_atom(atom, attr, stack) for atom in value) or (
+            all(isinstance(atom, Symbol | Result) for atom in value) and self._for_optimizers(call)
+        )
+
+    def _for_optimizers(self, call: ast.Call) -> bool:
+        """Whether a library's call makes an optimizer, or a schedule: it is given no module."""
+        made = self.analysis.value(call)
+        if made and all(self._results.role(atom) is Role.OPTIMIZER for atom in made):
+            return True
+        given = [atom for part in parts_given(call) for atom in self.analysis.value(part)]
+        known = [atom for atom in given if not isinstance(atom, Const | Func | Bound)]
+        return bool(known) and all(self._results.role(atom) is Role.OPTIMIZER for atom in known)
 
     def _quiet_atom(self, atom: Atom, attr: str, stack: tuple[Site, ...]) -> bool:
         """Whether calling `atom`, as the method `attr` if it is one, changes nothing outside."""
@@ -137,7 +151,7 @@ class Effects:
             case Method() | Unknown():
                 return attr in QUIET_METHODS | OUTPUT_METHODS
             case _:
-                return "optim" in getattr(atom, "symbol", "")
+                return self._results.role(atom) is Role.OPTIMIZER
 
     def _function(self, atom: Atom) -> Site | None:
         return called_function(atom, self.analysis.method)
@@ -168,4 +182,4 @@ def _quiet_symbol(name: str) -> bool:
         return True
     if name.startswith("builtins."):
         return name.removeprefix("builtins.") not in LOUD_BUILTINS
-    return name.startswith(QUIET) or any(word in name.lower() for word in OPTIMIZERS)
+    return name.startswith(QUIET)
