@@ -33,7 +33,7 @@ DROPPED = settings.DROPPED_SETTINGS.keys() | {
     "forward_prefetch_limit",
     "sharding_strategy",
 }
-# Settings that FSDP2Config has not, and what they are when they do nothing.
+# Settings that FSDP2Config doesn't have, and what they are when they do nothing.
 IDLE: dict[str, object] = {
     "cpu_offload": False,
     "data_parallel_replicate_degree": None,

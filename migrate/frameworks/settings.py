@@ -15,7 +15,7 @@ RESHARD = {
 }
 # The numbers of `StateDictType`, which Accelerate takes as well.
 STATE_DICT_TYPES = {1: "FULL_STATE_DICT", 2: "LOCAL_STATE_DICT", 3: "SHARDED_STATE_DICT"}
-# Settings that FSDP2 has not, and why they need no other.
+# Settings that FSDP2 doesn't have, and why they need no other.
 DROPPED_SETTINGS = {
     "backward_prefetch": "FSDP2 always prefetches as BACKWARD_PRE did",
     "backward_prefetch_policy": "FSDP2 always prefetches as BACKWARD_PRE did",

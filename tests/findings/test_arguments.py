@@ -213,3 +213,10 @@ def test_a_function_takes_the_receiver_first(text: str) -> None:
     arguments.receiver_first(receiver)
     first = "model@0 1.0@1 b=2@2" if text[0] == "F" else "model@new 1.0@0 b=2@1"
     assert shown(arguments) == first
+
+
+def test_a_receiver_that_was_taken_out_of_the_tree_still_has_its_place() -> None:
+    module = module_of("FSDP.clip(model, 1.0, b=2)")
+    call = next(n for n in ast.walk(module.tree) if isinstance(n, ast.Call))
+    arguments = bind(module, call, SIGNATURE, call.args.pop(0))
+    assert shown(arguments) == "1.0@1 b=2@2"
