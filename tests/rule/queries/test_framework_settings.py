@@ -6,9 +6,10 @@ import ast
 
 import pytest
 
+from fsdp_migrate.engine import facts_of
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.planning.ask import decide
 from fsdp_migrate.rule.queries.framework_settings import SettingValues
+from fsdp_migrate.rule.registry import load_rules
 from fsdp_migrate.syntax.project import Project
 from support.edits import module_of
 
@@ -25,7 +26,7 @@ class Block(nn.Module): pass
 def asked(expression: str, before: str = "") -> tuple[SettingValues, ast.expr]:
     """The answers for a program, and the expression that is asked for."""
     module = module_of(f"{HEAD}{before}use({expression})\n")
-    facts, _ = decide(Project.of([module]), Options())
+    facts = facts_of(Project.of([module]), Options(), load_rules())
     last = module.tree.body[-1]
     assert isinstance(last, ast.Expr)
     assert isinstance(last.value, ast.Call)
