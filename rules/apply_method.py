@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, Name, code
-from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Tier
+from fsdp_migrate.findings.edits import ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.parameter_use import may_use_parameters
 from fsdp_migrate.rule.queries.parameters import is_summoned

@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Code, Kept, Name, Quoted, code
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.class_tests import (
     Place,
     comparisons_of_name,

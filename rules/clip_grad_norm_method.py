@@ -11,7 +11,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, Name, Part, call, code, qualified
-from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, Tier
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.spelling import local_name
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from fsdp_migrate.analysis.definitions import definition, removable
 from fsdp_migrate.analysis.values import Atom, Result, Symbol
-from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Tier
+from fsdp_migrate.findings.edits import ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 from fsdp_migrate.syntax.fsdp1_names import short
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Finding, Import, ReplaceExpression, Tier
+from fsdp_migrate.findings.edits import Import, ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.lowering.wrap_call import MIXED_PRECISION_FIELDS
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding
 from fsdp_migrate.rule.shim_types import (

@@ -13,15 +13,14 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.analysis.values import Wrapped
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
-    Finding,
     Import,
     InsertStatements,
     ReplaceExpression,
     ReplaceStatement,
-    Tier,
 )
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.spelling import torch_path
 from fsdp_migrate.lowering.wrap_call import WrapPlan, is_path
 from fsdp_migrate.rule.dead_code import removals, removed_nodes

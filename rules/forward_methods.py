@@ -14,13 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.findings.code import Kept, Literal, Name, Part, call
-from fsdp_migrate.findings.finding import (
-    Finding,
-    InsertStatements,
-    ReplaceExpression,
-    Safety,
-    Tier,
-)
+from fsdp_migrate.findings.edits import InsertStatements, ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned

@@ -11,7 +11,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Kept, code
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.collectives import collective
 from fsdp_migrate.rule.queries.parameters import is_certain, is_summoned, modules
 from fsdp_migrate.rule.queries.sharded_values import (

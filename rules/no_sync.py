@@ -22,7 +22,8 @@ from fsdp_migrate.findings.code import (
     block,
     call,
 )
-from fsdp_migrate.findings.finding import Edit, Finding, LeaveContext, ReplaceStatement, Tier
+from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.no_sync_contexts import (

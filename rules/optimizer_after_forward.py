@@ -13,7 +13,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Code, Kept, Name, code, variable
-from fsdp_migrate.findings.finding import Finding, InsertStatements, Tier
+from fsdp_migrate.findings.edits import InsertStatements
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.optimizers import Optimizer, forwards, optimizers
 from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.blocks import common_block

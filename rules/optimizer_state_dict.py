@@ -13,14 +13,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Keyword, Literal, Name, call, code
-from fsdp_migrate.findings.finding import (
-    Edit,
-    Finding,
-    InsertStatements,
-    ReplaceExpression,
-    ReplaceStatement,
-    Tier,
-)
+from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.optimizer_state import (
     Load,
     Save,

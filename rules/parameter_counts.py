@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import NOTHING
-from fsdp_migrate.findings.finding import Edit, Finding, ReplaceStatement, Safety, Tier
+from fsdp_migrate.findings.edits import Edit, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.collectives import collective, is_sum
 from fsdp_migrate.rule.queries.counts import is_split_evenly, only_counts
 from fsdp_migrate.rule.queries.parameters import (

@@ -11,7 +11,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, code
-from fsdp_migrate.findings.finding import Finding, ReplaceStatement, Safety, Tier
+from fsdp_migrate.findings.edits import ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.held_data import is_computed_from, is_parameter, keeps_data
 from fsdp_migrate.rule.queries.parameters import (
     is_summoned,

@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import NOTHING, Kept, code
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, ReplaceStatement, Tier
+from fsdp_migrate.findings.edits import ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.parameters import attributes, owners
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short

@@ -12,7 +12,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Kept, Name, call, code
-from fsdp_migrate.findings.finding import Edit, Finding, ReplaceExpression, Safety, Tier
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.queries.method_calls import elements
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import called, calls, dtypes, is_certain, owners

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Literal
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.models import is_the_only_model
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 

@@ -12,14 +12,8 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import NOTHING, Name
-from fsdp_migrate.findings.finding import (
-    Edit,
-    Finding,
-    LeaveContext,
-    ReplaceExpression,
-    ReplaceStatement,
-    Tier,
-)
+from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.queries.state_dict_modes import mode_set_by
 from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding

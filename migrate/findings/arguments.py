@@ -23,7 +23,7 @@ from fsdp_migrate.findings.code import (
     call,
     dictionary,
 )
-from fsdp_migrate.findings.finding import RewriteArguments, TakenFrom
+from fsdp_migrate.findings.edits import RewriteArguments, TakenFrom
 from fsdp_migrate.syntax.module import Module
 
 

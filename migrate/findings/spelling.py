@@ -6,7 +6,7 @@ import ast
 from typing import Protocol
 
 from fsdp_migrate.findings.code import Name, Variable
-from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.syntax.module import Module, scope_nodes
 
 

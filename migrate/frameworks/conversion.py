@@ -10,7 +10,8 @@ from typing import Protocol
 
 from fsdp_migrate.findings.arguments import Arguments
 from fsdp_migrate.findings.code import NOTHING, Kept, Part
-from fsdp_migrate.findings.finding import Edit, ReplaceStatement, Safety
+from fsdp_migrate.findings.edits import Edit, ReplaceStatement
+from fsdp_migrate.findings.finding import Safety
 from fsdp_migrate.syntax.module import Module
 
 

@@ -21,7 +21,7 @@ from fsdp_migrate.findings.code import (
     qualified,
     variable,
 )
-from fsdp_migrate.findings.finding import Edit, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall
 from fsdp_migrate.syntax.paths import path_of
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Unknown
 from fsdp_migrate.findings.code import Kept, code, loop_variable, variable
-from fsdp_migrate.findings.finding import Edit, InsertStatements
+from fsdp_migrate.findings.edits import Edit, InsertStatements
 from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, loads
 from fsdp_migrate.lowering.steps import Step, named_outside
 from fsdp_migrate.syntax.module import Module

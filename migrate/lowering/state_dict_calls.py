@@ -9,7 +9,7 @@ import ast
 from dataclasses import dataclass
 
 from fsdp_migrate.findings.code import Kept, Keyword, Literal, Name, call, code, loop_variable
-from fsdp_migrate.findings.finding import Edit, ReplaceExpression
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.lowering.state_dict_modes import Setting
 from fsdp_migrate.syntax.module import Module
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import libcst as cst
 
 from fsdp_migrate.findings.code import Element, Item, Kept, Keyword, Part, Starred
-from fsdp_migrate.findings.finding import RewriteArguments, TakenFrom
+from fsdp_migrate.findings.edits import RewriteArguments, TakenFrom
 from fsdp_migrate.rewriting.fragments import Fragments
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together
 from fsdp_migrate.rewriting.separators import NO_GAP, Row

@@ -7,7 +7,7 @@ import re
 import tokenize
 from collections.abc import Collection
 
-from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.rewriting.import_statements import ImportNode, bound_name, imported
 from fsdp_migrate.syntax.module import Module
 

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from functools import cached_property
 
-from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.rewriting.import_statements import ImportNode, home, is_stdlib
 from fsdp_migrate.syntax.module import Module
 

@@ -6,7 +6,7 @@ import ast
 import sys
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.findings.edits import Import
 
 FSDP = "torch.distributed.fsdp"
 ImportNode = ast.Import | ast.ImportFrom

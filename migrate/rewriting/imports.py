@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from fsdp_migrate.findings.code import NOTHING, Code
-from fsdp_migrate.findings.finding import Edit, Import, InsertStatements, ReplaceStatement
+from fsdp_migrate.findings.edits import Edit, Import, InsertStatements, ReplaceStatement
 from fsdp_migrate.rewriting.import_comments import comments_that_go
 from fsdp_migrate.rewriting.import_plan import ImportPlan
 from fsdp_migrate.rewriting.import_sections import Sections

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fsdp_migrate.findings.code import ALTERNATIVE, BODY, Code, Hole, Kept
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
     Import,
     LeaveContext,

@@ -28,7 +28,7 @@ from fsdp_migrate.findings.code import (
     Quoted,
     Starred,
 )
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
     InsertStatements,
     LeaveContext,

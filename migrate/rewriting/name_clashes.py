@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Name, Part, Variable, parts_of
-from fsdp_migrate.findings.finding import Edit, Import, ReplaceStatement, codes
+from fsdp_migrate.findings.edits import Edit, Import, ReplaceStatement, codes
 from fsdp_migrate.findings.spelling import local_names, torch_paths
 from fsdp_migrate.syntax.module import Module, scope_nodes
 from fsdp_migrate.syntax.span import Span

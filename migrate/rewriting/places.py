@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import libcst as cst
 from libcst.metadata import CodeRange
 
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
     InsertStatements,
     LeaveContext,

@@ -9,16 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsdp_migrate.findings.code import BODY, Code, Kept, parts_of
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
-    Finding,
     Import,
     LeaveContext,
     ReplaceExpression,
     ReplaceStatement,
-    Tier,
     kept_by,
 )
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rewriting.check import problem
 from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_elsewhere
 from fsdp_migrate.rewriting.imports import import_edits

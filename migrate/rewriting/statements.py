@@ -11,7 +11,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Part, parts_of
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
     InsertStatements,
     LeaveContext,

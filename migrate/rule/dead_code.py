@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.analysis.definitions import Definition, removable
-from fsdp_migrate.findings.finding import ReplaceStatement
+from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 

@@ -13,7 +13,8 @@ from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.values import Value, Wrapped
 from fsdp_migrate.findings.arguments import Arguments, bind
 from fsdp_migrate.findings.code import Part
-from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Tier
+from fsdp_migrate.findings.edits import Edit, Import
+from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.state_dict_modes import Modes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Import, ReplaceExpression
+from fsdp_migrate.findings.edits import Import, ReplaceExpression
 from fsdp_migrate.lowering.wrap_call import MIXED_PRECISION
 from fsdp_migrate.rule.dead_code import removed_nodes
 from fsdp_migrate.rule.rule import RUNTIME, Facts, Use

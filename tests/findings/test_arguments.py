@@ -8,7 +8,7 @@ import pytest
 
 from fsdp_migrate.findings.arguments import Arguments, bind
 from fsdp_migrate.findings.code import Code, Item, Kept, Keyword, Literal, Name, Starred, code
-from fsdp_migrate.findings.finding import TakenFrom
+from fsdp_migrate.findings.edits import TakenFrom
 from support.edits import module_of
 
 SIGNATURE = ("a", "b", "c")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsdp_migrate.findings.code import Kept, parts_of
-from fsdp_migrate.findings.finding import InsertStatements
+from fsdp_migrate.findings.edits import InsertStatements
 from fsdp_migrate.lowering.before_wrap import BeforeWrap
 from fsdp_migrate.lowering.optimizer_switch import Switch, find_switch
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders

@@ -20,7 +20,7 @@ from fsdp_migrate.findings.code import (
     loop_variable,
     qualified,
 )
-from fsdp_migrate.findings.finding import ReplaceExpression
+from fsdp_migrate.findings.edits import ReplaceExpression
 from support.edits import Change, changed, edited, first, module_of
 
 TWO = Literal(2)

@@ -37,7 +37,7 @@ from fsdp_migrate.findings.code import (
     qualified,
     variable,
 )
-from fsdp_migrate.findings.finding import Edit, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.rewriting.fragments import Fragments
 from fsdp_migrate.rewriting.places import place_of
 from fsdp_migrate.syntax.module import Module

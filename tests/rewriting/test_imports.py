@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from fsdp_migrate.findings.finding import Import
+from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.rewriting.import_plan import ImportPlan
 from fsdp_migrate.rewriting.imports import import_edits
 from fsdp_migrate.syntax.module import parse

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from fsdp_migrate.findings.finding import ReplaceExpression
+from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.syntax.span import Span
 from support.codes import edited, numbered
 

@@ -27,7 +27,7 @@ from fsdp_migrate.findings.code import (
     loop_variable,
     variable,
 )
-from fsdp_migrate.findings.finding import (
+from fsdp_migrate.findings.edits import (
     Edit,
     InsertStatements,
     MoveStatement,

@@ -19,7 +19,7 @@ from fsdp_migrate.findings.code import (
     qualified,
     variable,
 )
-from fsdp_migrate.findings.finding import Edit, Import, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.edits import Edit, Import, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, spell
 from fsdp_migrate.syntax.module import Module, parse
 from support.programs import dedent, source

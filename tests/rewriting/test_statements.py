@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.findings.finding import InsertStatements, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.edits import InsertStatements, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.rewriting.places import EditError
 from fsdp_migrate.syntax.span import Span
 from support.codes import edited, numbered

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import ALTERNATIVE, BODY, Code, Hole, Kept, Name, Part, Variable
-from fsdp_migrate.findings.finding import Edit
+from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.rewriting.statements import apply_edits
 from fsdp_migrate.syntax.span import Span
 

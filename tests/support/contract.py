@@ -21,7 +21,8 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.finding import Finding, LeaveContext, ReplaceStatement, Safety, Tier
+from fsdp_migrate.findings.edits import LeaveContext, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from support.programs import FOLDER, Files, Run, migrate
 
 SHIM = "fsdp_migrate.runtime"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fsdp_migrate.findings.arguments import Arguments, bind
-from fsdp_migrate.findings.finding import Edit
+from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.rewriting.name_clashes import spell
 from fsdp_migrate.rewriting.statements import apply_edits
 from fsdp_migrate.syntax.module import Module, parse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.engine import facts_of
-from fsdp_migrate.findings.finding import Edit
+from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.rewriting.name_clashes import spell
 from fsdp_migrate.rewriting.statements import apply_edits

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.values import Method, Unknown
 from fsdp_migrate.findings.code import Kept, Name, Part, call, code, either
-from fsdp_migrate.findings.finding import Finding, ReplaceExpression, Tier
+from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.method_calls import PARTIAL
 from fsdp_migrate.rule.queries.parameters import calls
 from fsdp_migrate.rule.queries.values import library_name, literals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.findings.code import Element, Kept, Keyword, Name, Part, Starred, call
-from fsdp_migrate.findings.finding import ReplaceExpression
+from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.rule.rule import Use
 from fsdp_migrate.syntax.module import Module
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.findings.code import Name
-from fsdp_migrate.findings.finding import Edit
+from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
 from fsdp_migrate.rule.queries.method_calls import values

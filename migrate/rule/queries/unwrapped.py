@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.findings.code import ALTERNATIVE, BODY, NOTHING, Kept, code
-from fsdp_migrate.findings.finding import Edit, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.unwrapping import Unwrapping
 

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from fsdp_migrate.findings.finding import ReplaceExpression
+from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.rule.queries.opposites import opposite
 from support.facts import edited
 from support.programs import Analysis
