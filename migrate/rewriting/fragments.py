@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
@@ -23,6 +23,7 @@ from fsdp_migrate.findings.code import (
     Starred,
     Variable,
 )
+from fsdp_migrate.rewriting.line_breaks import joined
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.syntax.span import Span
 
@@ -49,6 +50,7 @@ class Fragments:
     config: cst.PartialParserConfig
     spelling: Spelling
     kept: Callable[[Span], cst.BaseExpression]
+    width: int = 100
 
     def expression(self, part: Part) -> cst.BaseExpression:
         """The expression that `part` is."""
@@ -56,12 +58,21 @@ class Fragments:
             filled = self._filled(part, cst.parse_expression(part.parsed.text, self.config), [])
             return cast(cst.BaseExpression, filled)
         if isinstance(part, Kept):
-            return self.kept(part.span)
+            return self._kept(part)
         if isinstance(part, Literal):
             return cst.parse_expression(part.source, self.config)
         if isinstance(part, KeptBody):
             raise TypeError("the body of a statement is no expression")
         return cst.parse_expression(self.spelling.of(part), self.config)
+
+    def _kept(self, part: Kept) -> cst.BaseExpression:
+        node = self.kept(part.span)
+        if not part.instead:
+            return node
+        others = {id(self.kept(span)): self.expression(other) for span, other in part.instead}
+        made = cast(cst.BaseExpression, node.visit(_Exchange(others)))
+        # It goes somewhere else: whether it needs parentheses is another question there.
+        return joined(made.with_changes(lpar=[], rpar=[]), self.width - 8)
 
     def statements(self, part: Part, body: Sequence[cst.BaseStatement] = ()) -> list[Statement]:
         """The statements that `part` is; `body` are those of the statement that it replaces."""
@@ -230,6 +241,25 @@ class _Fill(cst.CSTTransformer):
             if above and made:
                 made[0] = made[0].with_changes(leading_lines=[*above, *made[0].leading_lines])
             yield from made
+
+
+class _Exchange(cst.CSTTransformer):
+    """Puts other nodes in the place of some, which are given by their identity."""
+
+    def __init__(self, others: Mapping[int, cst.BaseExpression]) -> None:
+        super().__init__()
+        self.others = others
+        self.made: list[cst.CSTNode] = []
+
+    def on_leave(
+        self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
+    ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
+        other = self.others.get(id(original_node))
+        if other is None:
+            made = held_together(updated_node, lambda child: any(child is m for m in self.made))
+            return cast(cst.CSTNodeT, made)
+        self.made.append(other.deep_clone())
+        return cast(cst.CSTNodeT, self.made[-1])
 
 
 def _plain(element: Element) -> Part:

@@ -106,7 +106,8 @@ def spell(module: Module, edits: Iterable[Edit]) -> FileSpelling:
             names[part], needs = _spelled(module, part, taken)
             imports |= needs
         elif isinstance(part, Variable) and not part.in_comprehension:
-            names[part] = _free(part.names, module.bound_names - gone)
+            near = part.beside if part.beside is not None else module.bound_names - gone
+            names[part] = _free(part.names, near)
         elif isinstance(part, Variable):
             names[part] = _free(part.names, _read_beside(module, part, codes))
     own = {name for part in parts if isinstance(part, Code) for name in part.parsed.builtins}
@@ -122,7 +123,8 @@ def _spelled(module: Module, name: Name, taken: set[str]) -> tuple[str, set[Impo
     local = local_name(module, name.module, name.name)
     if local is not None and local not in taken:
         return local, {Import(name.module, name.name, local if local != name.name else None)}
-    if name.name in taken | _imported_otherwise(module, name):
+    clash = name.name in taken | _imported_otherwise(module, name)
+    if clash and (name.module, name.name) not in _imported(module):
         other = _fresh(name.name, module)
         return other, {Import(name.module, name.name, other)}
     return name.name, {Import(name.module, name.name)}

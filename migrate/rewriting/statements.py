@@ -21,7 +21,7 @@ from fsdp_migrate.findings.finding import (
     ReplaceStatement,
 )
 from fsdp_migrate.rewriting.fragments import Fragments, Spelling
-from fsdp_migrate.rewriting.line_breaks import Layout
+from fsdp_migrate.rewriting.line_breaks import Layout, laid_out
 from fsdp_migrate.syntax.source import line_length
 from fsdp_migrate.syntax.span import Span
 
@@ -86,7 +86,7 @@ class _Renderer(cst.CSTTransformer):
         self.statements: dict[tuple[int, int], ReplaceStatement] = {}
         self.inserts: dict[tuple[int, int], list[InsertStatements]] = defaultdict(list)
         self.holes = {hole for edit in edits for hole in _kept_by(edit)}
-        self.fragments = Fragments(self.config, cast(Spelling, spelling), self._kept)
+        self.fragments = Fragments(self.config, cast(Spelling, spelling), self._kept, self.width)
         self.unedited: dict[Span, cst.BaseExpression] = {}  # where an edit keeps its own place
         self.original: dict[Span, cst.BaseExpression] = {}
         self.updated: dict[Span, cst.BaseExpression] = {}
@@ -425,7 +425,8 @@ class _Renderer(cst.CSTTransformer):
         self.made.add(edit)
         if not isinstance(edit.code, str):
             new = self.fragments.statements(edit.code, body)
-            return [s if s in body else self._laid_out(s, edit.span.col) for s in new]
+            kept = {id(statement) for statement in body}
+            return [laid_out(s, self.indent, self.width - edit.span.col, kept) for s in new]
         template = textwrap.dedent(edit.code)
         if self.indent != "    ":
             template = _INDENT.sub(lambda m: self.indent * (len(m[0]) // 4), template)
@@ -439,26 +440,18 @@ class _Renderer(cst.CSTTransformer):
         if filled.header and statements:
             first = statements[0]
             statements[0] = first.with_changes(leading_lines=[*filled.header, *first.leading_lines])
-        made = [s if s in body else self._laid_out(s, edit.span.col) for s in statements]
+        room = self.width - edit.span.col
+        made: list[cst.BaseStatement] = [
+            laid_out(s, self.indent, room, ())
+            if isinstance(s, cst.SimpleStatementLine) and s not in body
+            else s
+            for s in statements
+        ]
         if lead:
             above = [*[cst.EmptyLine(indent=False)] * lead, *cast(Statement, made[0]).leading_lines]
             made[0] = cast(Statement, made[0]).with_changes(leading_lines=above)
         self.gaps[made[-1]] = max(0, len(template) - len(template.rstrip("\n")) - 1)
         return made
-
-    def _laid_out(
-        self, statement: cst.SimpleStatementLine | cst.BaseCompoundStatement, column: int
-    ) -> cst.BaseStatement:
-        """A statement of a template, its call broken up if the line is too long."""
-        if not isinstance(statement, cst.SimpleStatementLine):
-            return statement
-        value = getattr(statement.body[0], "value", None)
-        if not isinstance(value, cst.Call):
-            return statement
-        room = self.width - column
-        bare = statement.with_changes(leading_lines=[])
-        fitted = Layout({value}, self.indent, room, room).fit(bare)
-        return fitted.with_changes(leading_lines=statement.leading_lines)
 
 
 def _kept_by(edit: Edit) -> Iterator[Span]:
@@ -467,7 +460,8 @@ def _kept_by(edit: Edit) -> Iterator[Span]:
         return
     yield from edit.holes
     if not isinstance(edit.code, str):
-        yield from (part.span for part in parts_of(edit.code) if isinstance(part, Kept))
+        for part in parts_of(edit.code):
+            yield from part.spans if isinstance(part, Kept) else ()
 
 
 class _Requote(cst.CSTTransformer):
