@@ -21,9 +21,9 @@ from fsdp_migrate.findings.finding import (
 )
 from fsdp_migrate.findings.spelling import torch_path
 from fsdp_migrate.lowering.state_dict_modes import Setting
-from fsdp_migrate.lowering.wrap_call import is_path
 from fsdp_migrate.rule.rule import Use
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 
 TENSOR = "torch.distributed.tensor"
 DTENSOR = Import(TENSOR, "DTensor")
@@ -57,7 +57,7 @@ def saved(use: Use, call: ast.Call, setting: Setting) -> Written | None:
             text = f"{{\n    {name}: {full}\n    for {items}\n}}"
         return Written((ReplaceExpression(module.span(call), text, holes),), (DTENSOR,))
     statement = module.parents[call]
-    if not isinstance(statement, ast.Assign) or not is_path(statement.targets[0]):
+    if not isinstance(statement, ast.Assign) or path_of(statement.targets[0]) is None:
         return None
     if len(statement.targets) != 1:
         return None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.findings.finding import Edit, Finding, ReplaceStatement, Safety, Tier
-from fsdp_migrate.lowering.wrap_call import HYBRID
+from fsdp_migrate.lowering.wrap_plan import HYBRID
 from fsdp_migrate.rule.queries.parameters import (
     called,
     derived,

@@ -17,8 +17,6 @@ STILL: Mapping[str, frozenset[str]] = {
             "analysis.expressions",
             "analysis.library.calls",
             "analysis.solver",
-            "lowering.wrap_call",
-            "lowering.wrap_policy",
         }
     ),
     "order": frozenset({"syntax.module"}),
@@ -28,12 +26,10 @@ STILL: Mapping[str, frozenset[str]] = {
             "analysis.library.calls",
             "analysis.solver",
             "lowering.before_wrap",
-            "lowering.wrap_call",
             "rewriting.imports",
             "rewriting.statements",
             "rule.queries.no_sync_windows",
             "rules.accelerate_plugin",
-            "rules.constructor",
             "rules.hf_training_arguments",
         }
     ),
@@ -41,7 +37,6 @@ STILL: Mapping[str, frozenset[str]] = {
         {
             "rewriting.statements",
             "analysis.library.calls",
-            "lowering.wrap_call",
             "rewriting.imports",
             "rewriting.rewrite",
             "rules.clip_grad_norm",

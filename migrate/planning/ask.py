@@ -13,7 +13,8 @@ from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.state_dict_modes import find_contexts, settle
-from fsdp_migrate.lowering.wrap_call import plan_wraps
+from fsdp_migrate.lowering.wraps import plan_wraps
+from fsdp_migrate.rule.dead_code import removed_nodes
 from fsdp_migrate.rule.registry import (
     all_rules,
     owned_symbols,
@@ -38,6 +39,7 @@ def decide(project: Project, options: Options) -> tuple[Facts, list[Finding]]:
     absorbed = {node for use in facts.uses for node in _absorbed(use, facts)}
     facts.uses = [use for use in facts.uses if use.node not in absorbed]
     _settle_contexts(facts)
+    facts.removed = removed_nodes(facts)
     findings: list[Finding] = []
     for use in facts.uses:
         findings.extend(_ask(use, facts))

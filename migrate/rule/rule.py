@@ -14,7 +14,7 @@ from fsdp_migrate.findings.finding import Edit, Finding, Fix, Import, Safety, Ti
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.before_wrap import Order
 from fsdp_migrate.lowering.state_dict_modes import Contexts
-from fsdp_migrate.lowering.wrap_call import WrapPlan
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site, Span
 
@@ -114,8 +114,7 @@ class Facts:
     plans: Mapping[Site, WrapPlan]
     contexts: Contexts
     uses: list[Use] = field(default_factory=list)
-    removed: dict[str, set[ast.AST]] = field(default_factory=dict)
-    carried: dict[str, list[Use]] = field(default_factory=dict)
+    removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
 
     def value(self, node: ast.AST | None) -> Value:
         """What an expression can be."""
