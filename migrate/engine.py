@@ -11,13 +11,14 @@ from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.state_dict_modes import find_modes, settled
-from fsdp_migrate.lowering.wrap_call import plan_wraps
+from fsdp_migrate.lowering.wraps import plan_wraps
 from fsdp_migrate.planning.ask import ask, calls_in_modes, every_use, outermost_uses
 from fsdp_migrate.planning.hold_back import hold_back
 from fsdp_migrate.planning.suppressions import ignores_file
 from fsdp_migrate.rewriting.rewrite import rewrite
 from fsdp_migrate.rewriting.todo_comments import mark_files
 from fsdp_migrate.rewriting.vendoring import vendor
+from fsdp_migrate.rule.dead_code import removed_nodes
 from fsdp_migrate.rule.registry import Registry, load_rules
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module, parse
@@ -77,6 +78,7 @@ def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     facts.uses = every_use(facts, registry)
     facts.modes = settled(facts.modes, calls_in_modes(facts, registry))
     facts.uses = outermost_uses(facts, registry)
+    facts.removed = removed_nodes(facts)
     return facts
 
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.analysis.definitions import definition, removable
-from fsdp_migrate.analysis.values import Atom, Result, Symbol
+from fsdp_migrate.findings.code import NOTHING
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.queries.comm_hooks import hooks, state_of_hook
+from fsdp_migrate.rule.queries.wraps import takes_hook
 from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
-from fsdp_migrate.syntax.fsdp1_names import short
 
 ON_EACH = "on each unit (`[m for m in model.modules() if isinstance(m, FSDPModule)]`)"
 ADVICE = {
@@ -42,13 +42,11 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     units = facts.units(use.wraps)
     call = use.call
     statement = use.module.statement(use.node)
-    names = _hooks(use, facts) if call is not None else set()
+    names = hooks(use, facts) if call is not None else set()
     plain = names & {"allreduce_hook", "reduce_scatter_hook"}
-    taken = any(
-        plan.comm_hook is call for plan in facts.plans.values() if plan.native and call is not None
-    )
+    taken = call is not None and takes_hook(facts, call)
     if call is not None and _is_whole(statement, call) and (taken or (plain and plain == names)):
-        name = min(names) if names else "the hook"
+        name = names.pop() if names else "the hook"
         message = (
             f"{name} becomes MixedPrecisionPolicy(reduce_dtype=...) of the wrap"
             if taken
@@ -60,8 +58,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             message,
             tier=Tier.NATIVE,
             edits=[
-                ReplaceStatement(use.module.span(item), "")
-                for item in (statement, *_state(use, facts))
+                ReplaceStatement(use.module.span(item), NOTHING)
+                for item in (statement, *state_of_hook(use, facts))
             ],
             units=units,
         )
@@ -74,31 +72,6 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         tier=Tier.MANUAL,
         units=units,
     )
-
-
-def _hooks(use: Use, facts: Facts) -> set[str]:
-    """The names of the hooks of torch that a call may register; "" for any other."""
-    given = [*use.args[1:2], *(k.value for k in use.keywords if k.arg == "hook")]
-    return {
-        short(atom.name) if isinstance(atom, Symbol) and "_comm_hooks" in atom.name else ""
-        for node in given
-        for atom in facts.value(node)
-    }
-
-
-def _state(use: Use, facts: Facts) -> Iterable[ast.stmt]:
-    """The assignment of the hook's state, if nothing else reads it."""
-    given = [*use.args[:1], *(k.value for k in use.keywords if k.arg == "state")]
-    for node in given:
-        made = facts.value(node)
-        if isinstance(node, ast.Name) and all("_comm_hooks" in _symbol(atom) for atom in made):
-            found = definition(use.module, node)
-            if found is not None and removable(facts.solver, use.module, found, {node}):
-                yield found
-
-
-def _symbol(atom: Atom) -> str:
-    return atom.symbol if isinstance(atom, Result) else ""
 
 
 def _is_whole(statement: ast.stmt, call: ast.Call) -> bool:

@@ -68,6 +68,7 @@ class _Builder:
     leaves: dict[Span, LeaveContext] = field(default_factory=dict)
     lines: list[tuple[int, int]] = field(default_factory=list)
     inside: list[Span] = field(default_factory=list)  # edits that are being made
+    others: dict[int, ast.expr] = field(default_factory=dict)  # instead of nodes, by their ids
     body: list[ast.stmt] = field(default_factory=list)  # of the statement that is replaced
     alternative: list[ast.stmt] = field(default_factory=list)
 
@@ -87,6 +88,7 @@ class _Builder:
             elif edit not in self.inserts[start]:
                 self.inserts[start].append(edit)
         wanted = {span for edit in self.edits for span in kept_by(edit)}
+        self.lines += [(span.line, span.end_line) for span in wanted]
         self.kept: Mapping[Span, ast.expr] = _found(self.module, wanted)
 
     def tree(self) -> ast.Module:
@@ -95,6 +97,8 @@ class _Builder:
     # ------------------------------------------------------------------ the old tree
     def of(self, node: _Node) -> _Node:
         """`node` with the edits inside it made, or itself if there are none."""
+        if id(node) in self.others:
+            return cast(_Node, self.others[id(node)])
         if not self._concerns(node):
             return node
         if isinstance(node, ast.expr):
@@ -203,13 +207,21 @@ class _Builder:
             tree = ast.parse(part.parsed.text, mode="eval").body
             return cast(ast.expr, _Filled(self, part).visit(tree))
         if isinstance(part, Kept):
-            return self.of(self.kept[part.span])
+            return self._exchanged(part) if part.instead else self.of(self.kept[part.span])
         if isinstance(part, Literal):
             return ast.parse(part.source, mode="eval").body
         if isinstance(part, Quoted):
             return ast.parse(part.literal(self.spelling.of), mode="eval").body
         assert not isinstance(part, KeptBody)
         return ast.parse(self.spelling.of(part), mode="eval").body
+
+    def _exchanged(self, part: Kept) -> ast.expr:
+        """A kept expression with other code in places."""
+        others = {id(self.kept[span]): self.expression(code) for span, code in part.instead}
+        saved, self.others = self.others, {**self.others, **others}
+        made = self.of(self.kept[part.span])
+        self.others = saved
+        return made
 
     def block(self, part: Part) -> list[ast.stmt]:
         """The statements that new code is."""

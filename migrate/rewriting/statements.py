@@ -34,7 +34,7 @@ from fsdp_migrate.rewriting.comments import (
     without,
 )
 from fsdp_migrate.rewriting.fragments import Fragments, goes_on, has_brackets, requoted
-from fsdp_migrate.rewriting.line_breaks import Layout
+from fsdp_migrate.rewriting.line_breaks import Layout, laid_out
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.rewriting.places import EditError, Places, Start
 from fsdp_migrate.rewriting.with_items import guarded, without_items
@@ -68,7 +68,9 @@ class _Renderer(cst.CSTTransformer):
         self.places = places
         self.indent = module.default_indent
         self.width = line_length(module.code)  # new code beyond it is broken up
-        self.fragments = Fragments(module.config_for_parsing, spelling, self._kept)
+        self.fragments = Fragments(
+            module.config_for_parsing, spelling, self._kept, width=self.width
+        )
         self.updated: dict[Span, cst.BaseExpression] = {}  # what edits keep, edited
         self.unedited: dict[Span, cst.BaseExpression] = {}  # where an edit keeps its own place
         self.made: set[Edit] = set()
@@ -283,7 +285,7 @@ class _Renderer(cst.CSTTransformer):
 
         def made(parts: Iterable[Part | None]) -> list[cst.BaseStatement]:
             new = (s for part in parts if part for s in self.fragments.statements(part))
-            return [self._laid_out(statement, column) for statement in new]
+            return [laid_out(s, self.indent, self.width - column, ()) for s in new]
 
         body, trailing = without_items(updated, set(left))
         above = made(edit.before for edit in left.values())
@@ -361,29 +363,15 @@ class _Renderer(cst.CSTTransformer):
     ) -> list[cst.BaseStatement]:
         self.made.add(edit)
         made = self.fragments.statements(edit.code, body)
-        result = [s if s in body else self._laid_out(s, edit.span.col) for s in made]
+        kept = {id(statement) for statement in body}
+        room = self.width - edit.span.col
+        result: list[cst.BaseStatement] = [laid_out(s, self.indent, room, kept) for s in made]
         if isinstance(edit, InsertStatements) and result:
             blank = [cst.EmptyLine(indent=False)] * edit.blank_above
             lines = [*blank, *cast(Statement, result[0]).leading_lines]
             result[0] = cast(Statement, result[0]).with_changes(leading_lines=lines)
             self.gaps[result[-1]] = edit.blank_below
         return result
-
-    def _laid_out(self, statement: Statement, column: int) -> cst.BaseStatement:
-        """A new statement, its lines broken up where they are too long."""
-        if not isinstance(statement, cst.SimpleStatementLine):
-            block = getattr(statement, "body", None)
-            if not isinstance(block, cst.IndentedBlock):
-                return statement
-            inner = column + len(self.indent)
-            body = [self._laid_out(cast(Statement, s), inner) for s in block.body]
-            return statement.with_changes(body=block.with_changes(body=body))
-        value = getattr(statement.body[0], "value", None)
-        room = self.width - column
-        new = bare(statement)
-        layout = Layout({value if isinstance(value, cst.Call) else new}, self.indent, room, room)
-        fitted = layout.fit(cast(cst.SimpleStatementLine, new))
-        return fitted.with_changes(leading_lines=statement.leading_lines)
 
     def _fitted(
         self, original: cst.SimpleStatementLine, updated: cst.BaseStatement

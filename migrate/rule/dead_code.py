@@ -3,61 +3,79 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from fsdp_migrate.analysis.definitions import Definition, removable
+from fsdp_migrate.analysis.definitions import Definition, definition, removable
+from fsdp_migrate.findings.code import NOTHING
 from fsdp_migrate.findings.edits import ReplaceStatement
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Span
 
 
-def removed_nodes(facts: Facts, module: Module) -> set[ast.AST]:
-    """The nodes of `module` that go with native wraps and modes, and with what they read."""
-    if module.name not in facts.removed:
-        facts.removed[module.name] = _removed(facts, module)
-    return facts.removed[module.name]
+def removed_nodes(facts: Facts) -> Mapping[str, frozenset[ast.AST]]:
+    """By module, the nodes that go with native wraps and contexts, and with what they read."""
+    modules = facts.solver.project.modules.values()
+    return {module.name: frozenset(_removed(facts, module)) for module in modules}
 
 
 def _removed(facts: Facts, module: Module) -> set[ast.AST]:
-    removed: set[ast.AST] = set()
-    absorbed: list[Definition] = []
-    for plan in facts.plans.values():
-        if not plan.native or plan.fact.module is not module:
-            continue
-        absorbed += plan.absorbed
-        removed |= {inner for node in plan.replaced for inner in ast.walk(node)}
-        mixed = plan.mixed_precision
-        kept = plan.fact.arguments["module"].node
-        for argument in [*plan.fact.node.args, *(k.value for k in plan.fact.node.keywords)]:
-            carried = (
-                mixed is not None and not mixed.inline and (module.text(argument) == mixed.text)
-            )
-            if argument is not kept and not carried:
-                removed |= set(ast.walk(argument))
-    for mode in facts.modes.plans.values():
-        if mode.native and mode.module is module:
-            absorbed += mode.absorbed
-            removed |= set(ast.walk(mode.call))
+    native = [p for p in facts.plans.values() if p.native and p.fact.module is module]
+    modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
+    kept = {span for plan in native for span in plan.kept}
+    tops = [*(top for plan in native for top in _replaced(plan)), *(mode.call for mode in modes)]
+    removed = {node for top in tops for node in _inside(module, top, kept)}
+    absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]
+    absorbed += [d for mode in modes for d in mode.absorbed]
     while more := [
         content
         for statement in absorbed
         if (content := _content(statement)) not in removed
         and removable(facts.solver, module, statement, removed)
     ]:
-        removed |= {node for content in more for node in ast.walk(content)}
+        removed |= {node for content in more for node in _inside(module, content, kept)}
     return removed
+
+
+def _inside(module: Module, node: ast.AST, kept: Collection[Span]) -> Iterator[ast.AST]:
+    """`node` and the nodes in it, without the expressions that the new code keeps."""
+    if isinstance(node, ast.expr) and module.span(node) in kept:
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _inside(module, child, kept)
+
+
+def _replaced(plan: WrapPlan) -> Iterator[ast.AST]:
+    """The expressions whose place something new takes, or nothing."""
+    precision = plan.parts.precision
+    passed_on = {plan.model, precision.node if precision is not None else None}
+    made = plan.fact.node
+    for argument in [*made.args, *(keyword.value for keyword in made.keywords)]:
+        if argument not in passed_on:
+            yield argument
+    for node, _ in plan.parts.replaced:
+        yield node
 
 
 def removals(
     facts: Facts, module: Module, absorbed: Iterable[Definition]
 ) -> list[ReplaceStatement]:
     """Edits that drop those of the `absorbed` assignments that nothing reads any more."""
-    removed = removed_nodes(facts, module)
     return [
-        ReplaceStatement(module.span(statement), "")
+        ReplaceStatement(module.span(statement), NOTHING)
         for statement in absorbed
-        if _content(statement) in removed
+        if _content(statement) in facts.removed[module.name]
     ]
+
+
+def made_only_for(facts: Facts, module: Module, node: ast.expr) -> ast.stmt | None:
+    """The assignment of the variable `node` names, if nothing else reads the variable."""
+    found = definition(module, node) if isinstance(node, ast.Name) else None
+    if found is None or not removable(facts.solver, module, found, {node}):
+        return None
+    return found
 
 
 def _content(statement: Definition) -> ast.AST:

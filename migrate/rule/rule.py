@@ -18,7 +18,7 @@ from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.state_dict_modes import Modes
-from fsdp_migrate.lowering.wrap_call import WrapPlan
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site, Span
 
@@ -144,8 +144,7 @@ class Facts:
     plans: Mapping[Site, WrapPlan]
     modes: Modes
     uses: list[Use] = field(default_factory=list)
-    removed: dict[str, set[ast.AST]] = field(default_factory=dict)
-    carried: dict[str, list[Use]] = field(default_factory=dict)
+    removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
 
     def value(self, node: ast.AST | None) -> Value:
         """What an expression can be."""

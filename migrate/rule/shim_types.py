@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.edits import Import, ReplaceExpression
-from fsdp_migrate.lowering.wrap_call import MIXED_PRECISION
-from fsdp_migrate.rule.dead_code import removed_nodes
+from fsdp_migrate.findings.code import Name
+from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.lowering.arguments.precision_fields import MIXED_PRECISION
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.rule import RUNTIME, Facts, Use
 from fsdp_migrate.syntax.fsdp1_names import CONFIGS, POLICIES, ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Site
 
 LOCAL = ("LocalStateDictConfig", "LocalOptimStateDictConfig")
 RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
@@ -33,7 +35,7 @@ def is_local(use: Use) -> bool:
 
 def swallowed(use: Use, facts: Facts) -> bool:
     """Whether the reference goes away with a natively migrated place."""
-    return use.node in removed_nodes(facts, use.module)
+    return use.node in facts.removed.get(use.module.name, ())
 
 
 def is_native_precision(use: Use, facts: Facts) -> bool:
@@ -42,26 +44,29 @@ def is_native_precision(use: Use, facts: Facts) -> bool:
         return False
     plans = [p for p in facts.plans.values() if "mixed_precision" in p.fact.arguments]
     if use.call is None:
-        carried = [p for p in plans if p.native and p.mixed_precision and p.mixed_precision.sites]
-        return bool(carried) and all(plan.native for plan in plans)
-    site = use.module.site(use.call)
-    return any(p.native and p.mixed_precision and site in p.mixed_precision.sites for p in plans)
+        passed_on = any(_passed_on(plan) for plan in plans)
+        return passed_on and all(plan.native for plan in plans)
+    return any(use.module.site(use.call) in _passed_on(plan) for plan in plans)
 
 
-def carried(facts: Facts, module: Module) -> list[Use]:
+def _passed_on(plan: WrapPlan) -> frozenset[Site]:
+    """Where the objects are made that a native wrap takes as they are."""
+    precision = plan.parts.precision
+    return precision.sites if plan.native and precision is not None else frozenset()
+
+
+def staying(facts: Facts, module: Module) -> list[Use]:
     """The references of a file to FSDP1's types that stay values."""
-    if module.name not in facts.carried:
-        facts.carried[module.name] = [
-            use
-            for use in facts.uses
-            if use.module is module
-            and use.receiver is None
-            and any(use.name == s or use.name.startswith(s + ".") for s in SYMBOLS)
-            and not is_local(use)
-            and not swallowed(use, facts)
-            and not is_native_precision(use, facts)
-        ]
-    return facts.carried[module.name]
+    return [
+        use
+        for use in facts.uses
+        if use.module is module
+        and use.receiver is None
+        and any(use.name == s or use.name.startswith(s + ".") for s in SYMBOLS)
+        and not is_local(use)
+        and not swallowed(use, facts)
+        and not is_native_precision(use, facts)
+    ]
 
 
 def in_shim_wrap(use: Use, facts: Facts) -> bool:
@@ -76,10 +81,8 @@ def in_shim_wrap(use: Use, facts: Facts) -> bool:
     return False
 
 
-def take_from_shim(uses: Iterable[Use]) -> tuple[list[ReplaceExpression], list[Import]]:
-    """The edits and imports by which references name the shim's types."""
-    edits: list[ReplaceExpression] = []
-    imports: list[Import] = []
+def take_from_shim(uses: Iterable[Use]) -> Iterator[ReplaceExpression]:
+    """The edits by which references name the shim's types; an import that stays needs none."""
     for use in uses:
         node: ast.expr = use.node
         rest = use.name[len(ROOT) + 1 :].removeprefix("wrap.")
@@ -88,6 +91,4 @@ def take_from_shim(uses: Iterable[Use]) -> tuple[list[ReplaceExpression], list[I
                 node = node.value
         offered = RENAMED.get(type_name(use), type_name(use))
         if isinstance(node, ast.Attribute) or offered != type_name(use):
-            edits.append(ReplaceExpression(use.module.span(node), offered))
-            imports.append(Import(RUNTIME, offered))
-    return edits, imports
+            yield ReplaceExpression(use.module.span(node), Name(RUNTIME, offered))

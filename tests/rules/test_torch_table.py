@@ -23,8 +23,8 @@ from fsdp_migrate.analysis.library import fsdp1 as library  # noqa: E402
 from fsdp_migrate.analysis.values import Symbol  # noqa: E402
 from fsdp_migrate.cli.explain import coverage  # noqa: E402
 from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402
-from fsdp_migrate.lowering import state_dict_modes  # noqa: E402
-from fsdp_migrate.lowering import wrap_call as wraps  # noqa: E402
+from fsdp_migrate.lowering import state_dict_modes, wrap_plan  # noqa: E402
+from fsdp_migrate.lowering.arguments import LOWERINGS, nothing, precision_fields  # noqa: E402
 from fsdp_migrate.rewriting import import_plan as rewrite  # noqa: E402
 from fsdp_migrate.rule.registry import load_rules  # noqa: E402
 from fsdp_migrate.rules import constructor  # noqa: E402
@@ -46,7 +46,7 @@ def parameters(function: Any) -> list[str]:
 # ---------------------------------------------------------------------- the constructor
 def test_the_constructor_has_these_parameters() -> None:
     found = parameters(FullyShardedDataParallel.__init__)
-    assert set(found) == constructor.KNOWN
+    assert set(found) == set(LOWERINGS) == set(constructor.PARAMETERS)
     assert tuple(found) == library.WRAP_PARAMETERS
 
 
@@ -74,12 +74,12 @@ CARRIED = {
 
 
 def test_every_parameter_is_carried_over_or_dropped_for_a_reason() -> None:
-    assert set(DROPPED) | set(CARRIED) == constructor.KNOWN
+    assert set(DROPPED) | set(CARRIED) == set(LOWERINGS)
     assert not set(DROPPED) & set(CARRIED)
-    assert set(DROPPED) - {"backward_prefetch"} <= wraps.DROPPED
+    assert set(DROPPED) == {n for n, lower in LOWERINGS.items() if lower is nothing} - {"module"}
 
 
-@pytest.mark.parametrize("name", sorted(constructor.KNOWN - {"module"}))
+@pytest.mark.parametrize("name", sorted(set(LOWERINGS) - {"module"}))
 def test_every_parameter_is_understood(name: str) -> None:
     """An argument that can be anything is carried over, dropped or reported, never lost."""
     run = migrate(
@@ -94,7 +94,7 @@ def test_every_parameter_is_understood(name: str) -> None:
 
 # ---------------------------------------------------------------------- configuration types
 def test_fields_of_mixed_precision() -> None:
-    assert tuple(parameters(fsdp.MixedPrecision)) == wraps.MIXED_PRECISION_FIELDS
+    assert tuple(parameters(fsdp.MixedPrecision)) == precision_fields.FIELDS
 
 
 def test_fields_of_cpu_offload() -> None:
@@ -120,7 +120,7 @@ def test_members_of_enums() -> None:
     assert set(STATE_DICT_TYPES) == set(fsdp.StateDictType.__members__)
     assert set(fsdp.BackwardPrefetch.__members__) == {"BACKWARD_PRE", "BACKWARD_POST"}
     assert set(fsdp.OptimStateKeyType.__members__) == {"PARAM_NAME", "PARAM_ID"}
-    assert set(STRATEGIES) >= wraps.HYBRID | wraps.KEEP_UNSHARDED
+    assert set(STRATEGIES) >= wrap_plan.HYBRID | wrap_plan.KEEP_UNSHARDED
     known = {names.short(kind) for kind in state_dict_modes.KINDS}
     assert known == set(STATE_DICT_TYPES) - {"LOCAL_STATE_DICT"}
 

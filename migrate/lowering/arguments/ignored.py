@@ -1,0 +1,59 @@
+"""`ignored_modules=` and `ignored_states=`: parameters that are left alone."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from fsdp_migrate.analysis.values import NONE
+from fsdp_migrate.analysis.wraps import Argument
+from fsdp_migrate.findings.code import Element, Part, Starred, code, loop_variable
+from fsdp_migrate.lowering.wrap_plan import Ignored, Parts
+from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
+
+
+def lower_ignored_modules(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
+    """Modules that are written out become the set of their parameters."""
+    if argument.node is None:
+        raise NotNative("the ignored modules are known only at run time")
+    if argument.value == NONE:
+        return parts
+    node = argument.node
+    if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
+        raise NotNative("the ignored modules are known only at run time")
+    return replace(parts, ignored=Ignored(_parameters(site, node.elts)))
+
+
+def _parameters(site: WrapSite, modules: list[ast.expr]) -> Part:
+    if len(modules) == 1 and not isinstance(modules[0], ast.Starred):
+        return code("set({module}.parameters())", module=site.kept(modules[0]))
+    items: tuple[Element, ...] = tuple(
+        Starred(site.kept(item.value)) if isinstance(item, ast.Starred) else site.kept(item)
+        for item in modules
+    )
+    return code(
+        "{{{p} for {m} in ({items},) for {p} in {m}.parameters()}}",
+        items=items,
+        m=loop_variable("m"),
+        p=loop_variable("p"),
+    )
+
+
+def lower_ignored_states(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
+    """Nothing but None has a native form."""
+    if argument.value != NONE:
+        raise NotNative("`ignored_states` may hold modules or parameters")
+    return parts
+
+
+def check_ignored(parts: Parts) -> None:
+    """Whether the other arguments of the call go together with ignored modules.
+
+    Raises:
+        NotNative: they don't.
+    """
+    precision = parts.precision
+    if parts.ignored is None or precision is None:
+        return
+    if precision.casts_buffers or (parts.units is not None and precision.children_cast):
+        raise NotNative("inputs and buffers of ignored modules keep their dtype")

@@ -1,0 +1,78 @@
+"""`FSDP(model, **kwargs)`, where the dict is written out and nothing else reads it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import Definition, removable
+from fsdp_migrate.analysis.values import Symbol
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
+from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.wrap_site import NotNative
+
+THROUGH = "arguments come in through `**`"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The arguments of a call with the nodes that say what they are, and where those were found."""
+
+    arguments: Mapping[str, Argument]
+    absorbed: tuple[Definition, ...] = ()
+
+
+def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
+    """The arguments of a call, with those of a dict that it spreads.
+
+    Raises:
+        NotNative: they are not all to be seen.
+    """
+    arguments = dict(fact.arguments)
+    absorbed: list[Definition] = []
+    for keyword in fact.node.keywords:
+        if keyword.arg is not None:
+            continue
+        node = keyword.value
+        if isinstance(node, ast.Name):
+            found = followed(fact.module, node)
+            if found is None or not removable(
+                analysis, fact.module, found, _spread(analysis, fact)
+            ):
+                raise NotNative(THROUGH)
+            node = found.value
+            absorbed.append(found)
+        for name, value in _items(analysis, node):
+            if name in arguments:
+                arguments[name] = replace(arguments[name], node=value)
+    if any(isinstance(argument, ast.Starred) for argument in fact.node.args):
+        raise NotNative("arguments come in through `*`")
+    return Written(arguments, tuple(absorbed))
+
+
+def _spread(analysis: Analysis, fact: WrapFact) -> set[ast.AST]:
+    """The names that wrap calls of the same file spread with `**`."""
+    return {
+        keyword.value
+        for other in analysis.wraps.values()
+        if other.module is fact.module and other.direct
+        for keyword in other.node.keywords
+        if keyword.arg is None
+    }
+
+
+def _items(analysis: Analysis, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The items of a dict display or a `dict(...)` call."""
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+                raise NotNative(THROUGH)
+            yield key.value, value
+    elif isinstance(node, ast.Call) and analysis.value(node.func) == {Symbol("builtins.dict")}:
+        if node.args or any(k.arg is None for k in node.keywords):
+            raise NotNative(THROUGH)
+        yield from ((str(k.arg), k.value) for k in node.keywords)
+    else:
+        raise NotNative(THROUGH)

@@ -1,0 +1,117 @@
+"""The keywords of the `fully_shard` calls that a constructor call becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fsdp_migrate.findings.code import (
+    Code,
+    Keyword,
+    Literal,
+    Name,
+    Part,
+    call,
+    code,
+    qualified,
+    variable,
+)
+from fsdp_migrate.lowering.arguments.cpu_offload import policy as offload_policy
+from fsdp_migrate.lowering.arguments.precision_fields import POLICY
+from fsdp_migrate.lowering.wrap_plan import MESH, Mesh, Precision, WrapPlan
+from fsdp_migrate.syntax.paths import path_of
+
+SET_DEVICE = qualified("torch.cuda.set_device")
+REPLACE = Name("dataclasses", "replace")
+DEVICE = variable("device")
+PRECISION = variable("mp_policy")
+IGNORED = variable("ignored_params")
+NO_POLICY = Literal(None)
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """The keywords of all units, and the statements above that they take."""
+
+    above: tuple[Code, ...]
+    shared: tuple[Keyword, ...]  # by all units
+    root: tuple[Keyword, ...] = ()
+    child: tuple[Keyword, ...] = ()
+    policy: Part = NO_POLICY  # of the precision, under the name that it has below
+
+
+def keywords(plan: WrapPlan, named: bool) -> Keywords:
+    """The keywords of the calls; what is long gets a name where there are statements for it."""
+    parts = plan.parts
+    above: list[Code] = []
+    shared: list[Keyword] = []
+    if parts.mesh is not None:
+        shared.append(Keyword("mesh", parts.mesh.name if named else parts.mesh.code))
+        if named and parts.mesh.is_made:
+            above.append(code("{mesh} = {made}", mesh=MESH, made=parts.mesh.code))
+    if parts.reshard is not None:
+        shared.append(Keyword("reshard_after_forward", parts.reshard.after_forward))
+    if parts.offload is not None:
+        shared.append(Keyword("offload_policy", offload_policy(parts.offload, _mesh(parts.mesh))))
+    if parts.ignored is not None:
+        shared.append(Keyword("ignored_params", IGNORED if named else parts.ignored.parameters))
+        if named:
+            above.append(code("{name} = {made}", name=IGNORED, made=parts.ignored.parameters))
+    found = Keywords(tuple(above), tuple(shared))
+    if parts.precision is None:
+        return found
+    return _with_precision(found, parts.precision, parts.units is not None, named)
+
+
+def _with_precision(
+    found: Keywords, precision: Precision, has_children: bool, named: bool
+) -> Keywords:
+    """`found` and the policy, where units below the root may have another one than the root."""
+    policy, above = _policy(precision), found.above
+    readers = 1 + has_children + precision.buffers_as_parameters
+    if named and readers > 1 and not precision.is_name:
+        above = (*above, code("{name} = {policy}", name=PRECISION, policy=policy))
+        policy = PRECISION
+    root = _casting(policy, precision.casts, precision.own_cast)
+    child = _casting(policy, precision.casts, precision.children_cast) if has_children else root
+    if root == child:
+        return replace(found, above=above, shared=(*found.shared, root), policy=policy)
+    return replace(found, above=above, root=(root,), child=(child,), policy=policy)
+
+
+def _mesh(mesh: Mesh | None) -> Part:
+    assert mesh is not None, "a model that is offloaded has a mesh"
+    return mesh.name
+
+
+def _policy(precision: Precision) -> Part:
+    if not precision.optional:
+        return precision.policy
+    return code("{given} or {none}()", given=precision.policy, none=POLICY)
+
+
+def _casting(policy: Part, casts: bool, wanted: bool) -> Keyword:
+    """`policy`, which casts inputs or not, as one that does as wanted."""
+    if casts != wanted:
+        policy = call(REPLACE, policy, cast_forward_inputs=Literal(wanted))
+    return Keyword("mp_policy", policy)
+
+
+def current_device(plan: WrapPlan) -> Iterator[Code]:
+    """The call that makes the device the current one, if it has a number."""
+    device = plan.parts.device
+    if device is None:
+        return
+    if device.has_number:
+        yield call(SET_DEVICE, device.code)
+        return
+    name: Part = device.code
+    if path_of(device.node) is None:
+        name = DEVICE
+        yield code("{name} = {device}", name=name, device=device.code)
+    # A number has no `index`; that of a device is None where it means any of its kind.
+    yield code(
+        'if getattr({device}, "index", {device}) is not None:\n    {set_device}({device})',
+        device=name,
+        set_device=SET_DEVICE,
+    )

@@ -1,0 +1,226 @@
+"""What becomes of one FSDP1 constructor call: made once by the lowering, read by the rules."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Literal
+
+from fsdp_migrate.analysis.definitions import Definition
+from fsdp_migrate.analysis.values import NONE, Wrapped, constants
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
+from fsdp_migrate.findings.code import Code, Kept, Part, Variable, parts_of, variable
+from fsdp_migrate.lowering.condition import Condition
+from fsdp_migrate.syntax.span import Site, Span
+
+HYBRID = frozenset({"HYBRID_SHARD", "_HYBRID_SHARD_ZERO2"})
+KEEP_UNSHARDED = frozenset({"SHARD_GRAD_OP", "_HYBRID_SHARD_ZERO2"})
+MESH = variable("mesh")
+
+# Where the call stands: alone in an assignment or a return, or inside of an expression, out of
+# which the sharding may have to be hoisted.
+Shape = Literal["assign", "return", "expression", "hoisted"]
+
+
+@dataclass(frozen=True)
+class Reshard:
+    """Whether weights are given back after the forward pass."""
+
+    after_forward: Part
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The device mesh: the program's own, or one that is made where the model is sharded."""
+
+    code: Part
+    is_made: bool
+
+    @property
+    def name(self) -> Part:
+        """What the mesh is called once it is there."""
+        return MESH if self.is_made else self.code
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device that FSDP1 was given, and that nothing else makes the current one."""
+
+    node: ast.expr
+    code: Kept
+    has_number: bool  # it is one of several for certain, not just as far as only the run knows
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Offloading or not, as a test says."""
+
+    test: Part
+    yes: Offloading
+    no: Offloading
+
+
+Offloading = bool | Choice
+
+
+@dataclass(frozen=True)
+class Offload:
+    """Whether parameters live on the CPU."""
+
+    choice: Offloading
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """The parameters that are left alone."""
+
+    parameters: Part
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A `mixed_precision=` argument as FSDP2 wants it."""
+
+    policy: Part
+    is_name: bool = False  # of a variable, which may be read more than once
+    optional: bool = False  # it can be None
+    casts: bool = True  # the policy as it is has inputs cast
+    children_cast: bool = True  # units below the root cast their inputs
+    own_cast: bool = True  # the unit itself does, whether it is the root or not
+    buffer_dtype: Part | None = None
+    buffers_as_parameters: bool = False  # they have the `param_dtype` of the policy
+    given: Part | None = None  # the test of whether there is a precision
+    node: ast.expr | None = None  # the argument, where it is passed on as it is
+    sites: frozenset[Site] = frozenset()  # MixedPrecision(...) calls to rewrite elsewhere
+
+    @property
+    def casts_buffers(self) -> bool:
+        """Whether buffers get another dtype."""
+        return self.buffers_as_parameters or self.buffer_dtype is not None
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Weights and buffers that the first rank hands to the others."""
+
+    share_buffers: bool  # those that are in no state dict
+    empty_elsewhere: bool  # ranks but the first may have the model on the meta device
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which submodules are units of their own."""
+
+    condition: Condition
+    root_matches: bool  # it may hold for the root, which no policy makes a unit
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the arguments of a call become, each in its own terms."""
+
+    reshard: Reshard | None = None
+    mesh: Mesh | None = None
+    device: Device | None = None
+    offload: Offload | None = None
+    ignored: Ignored | None = None
+    precision: Precision | None = None
+    initial: InitialWeights | None = None
+    units: Units | None = None
+    comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
+    absorbed: tuple[Definition, ...] = ()  # what may go with the call
+    replaced: tuple[tuple[ast.expr, Part], ...] = ()  # what becomes of expressions elsewhere
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why there is no native form: the parameter ("" for the call itself), and the words."""
+
+    parameter: str
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class WrapPlan:
+    """What becomes of one constructor call."""
+
+    fact: WrapFact
+    shape: Shape
+    members: frozenset[str]  # the sharding strategies that it can have
+    device_type: str
+    arguments: Mapping[str, Argument]  # those of a dict that is written out with them
+    parts: Parts
+    reasons: tuple[Reason, ...]
+    unknown: tuple[str, ...]  # arguments that FSDP1 doesn't have
+    casts_buffers: bool  # FSDP1 may keep buffers in another dtype than it saves them in
+
+    @property
+    def native(self) -> bool:
+        """Whether plain PyTorch can say what the call says."""
+        return not self.reasons
+
+    @property
+    def reason(self) -> str:
+        """The first reason why not."""
+        return self.reasons[0].words if self.reasons else ""
+
+    @property
+    def models(self) -> tuple[Wrapped, ...]:
+        """The FSDP1 model that the call makes."""
+        return (Wrapped(self.fact.site),)
+
+    @property
+    def model(self) -> ast.expr | None:
+        """The module that is wrapped, where that can be seen."""
+        argument = self.arguments.get("module")
+        return argument.node if argument is not None else None
+
+    @property
+    def sets_device(self) -> bool:
+        """Whether the device is made the current one above the model, as far as it has a number."""
+        return self.parts.device is not None and self.shape != "expression"
+
+    @property
+    def keeps_unsharded(self) -> bool | None:
+        """Whether weights stay gathered until the backward pass; None if only the run knows."""
+        if not self.members:
+            return None
+        inside = self.members & KEEP_UNSHARDED
+        return bool(inside) if inside in (set(), self.members) else None
+
+    @property
+    def flat_parameters(self) -> bool:
+        """Whether FSDP1 may have run with `use_orig_params=False`."""
+        argument = self.fact.arguments.get("use_orig_params")
+        return argument is None or constants(argument.value) != [True]
+
+    @property
+    def has_ignored(self) -> bool:
+        """Whether parameters may be left out of the sharding."""
+        names = ("ignored_modules", "ignored_states")
+        given = [self.fact.arguments[n] for n in names if n in self.fact.arguments]
+        return self.fact.opaque or any(a.value != NONE for a in given)
+
+    @property
+    def kept(self) -> frozenset[Span]:
+        """The places of what the new code keeps."""
+        return frozenset(
+            span
+            for code in _codes(self.parts)
+            for part in parts_of(code)
+            if isinstance(part, Kept)
+            for span in part.spans[:1]
+        )
+
+
+def _codes(value: object) -> Iterator[Part]:
+    """The pieces of code in `value`, a part of a plan."""
+    if isinstance(value, Code | Kept | Variable):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _codes(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _codes(getattr(value, field.name))

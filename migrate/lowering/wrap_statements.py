@@ -1,0 +1,169 @@
+"""The plan of a constructor call, written out: the statements, or the expression, it becomes."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from fsdp_migrate.analysis.definitions import bindings
+from fsdp_migrate.findings.code import (
+    Code,
+    Element,
+    Item,
+    Kept,
+    Literal,
+    Name,
+    Part,
+    Starred,
+    block,
+    call,
+    code,
+    dictionary,
+    local_variable,
+    variable,
+)
+from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.spelling import width
+from fsdp_migrate.lowering.condition import UNIT
+from fsdp_migrate.lowering.wrap_keywords import current_device, keywords
+from fsdp_migrate.lowering.wrap_plan import Units, WrapPlan
+from fsdp_migrate.lowering.wrap_states import buffers, initial_weights, state_of_first_rank
+from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
+
+FULLY_SHARD = Name(ROOT, "fully_shard")
+MODEL = variable("model")
+KEYWORDS = variable("fsdp_kwargs")
+LONG, LONG_ALONE = 30, 50  # keywords beyond this width are written once, in a dict of their own
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """The statements up to the root, the call that shards it, and the statements below."""
+
+    model: Part
+    above: tuple[Code, ...]
+    root: Code
+    below: tuple[Code, ...]
+
+
+def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
+    """The edits of the file of a call, which has a native form, that write it down."""
+    module, made = plan.fact.module, plan.fact.node
+    assert plan.model is not None
+    place = module.span(made)
+    elsewhere = (ReplaceExpression(module.span(node), part) for node, part in plan.parts.replaced)
+    if plan.shape == "expression":
+        found = keywords(plan, named=False)
+        new = call(FULLY_SHARD, Kept(module.span(plan.model)), *found.shared, *found.root)
+        return ReplaceExpression(place, new), *elsewhere
+    statement = module.statement(made)
+    if plan.shape == "hoisted":
+        done = _sharding(plan, MODEL)
+        lines = (*done.above, done.root, *done.below) if done.below else done.above
+        inside = done.model if done.below else done.root
+        hoisted = InsertStatements(module.span(statement), block(*lines))
+        return hoisted, ReplaceExpression(place, inside), *elsewhere
+    new = block(*_statements(plan, statement))
+    return ReplaceStatement(module.span(statement), new), *elsewhere
+
+
+def _statements(plan: WrapPlan, statement: ast.stmt) -> tuple[Code, ...]:
+    """What takes the place of an assignment or a return."""
+    module = plan.fact.module
+    if not isinstance(statement, ast.Assign):
+        done = _sharding(plan, _returned(module, statement))
+        if done.below:
+            back = code("return {model}", model=done.model)
+            return *done.above, done.root, *done.below, back
+        return *done.above, code("return {sharded}", sharded=done.root)
+    target = statement.targets[0]
+    done = _sharding(plan, Kept(module.span(target)))
+    assert plan.model is not None
+    own = path_of(plan.model)
+    root = done.root
+    if own is not None and own != path_of(target):
+        root = code("{target} = {sharded}", target=Kept(module.span(target)), sharded=root)
+    return *done.above, root, *done.below
+
+
+def _returned(module: Module, statement: ast.stmt) -> Part:
+    """The name of a model that is sharded on its way out of a function.
+
+    It may be that of a variable of the function, which has come to its end, but of none that
+    others see, or that it gets from around it.
+    """
+    function = module.function(statement)
+    names = [n for n in ast.walk(function or module.tree) if isinstance(n, ast.Name)]
+    if function is None or (
+        any(bindings(function, "model"))
+        and all(module.function(n) is function for n in names if n.id == "model")
+        and not _declared(function, "model")
+    ):
+        return local_variable("model", beside=())
+    return local_variable("model", beside=(n.id for n in names))
+
+
+def _declared(function: ast.AST, name: str) -> bool:
+    """Whether a function says that a variable is of the scope around it."""
+    return any(
+        isinstance(node, ast.Global | ast.Nonlocal) and name in node.names
+        for node in ast.walk(function)
+    )
+
+
+def _sharding(plan: WrapPlan, made: Part) -> Sharding:
+    """How the units and the root are sharded; a model that has no name yet is called `made`."""
+    module, parts = plan.fact.module, plan.parts
+    assert plan.model is not None
+    argument = Kept(module.span(plan.model))
+    named = path_of(plan.model) is not None
+    model: Part = argument if named else made
+    above = [] if named else [code("{model} = {argument}", model=model, argument=argument)]
+    found = keywords(plan, named=True)
+    above += [*current_device(plan), *found.above]
+    shared: tuple[Element, ...] = found.shared
+    long = len(shared) > 0 and _width(module, shared) > (LONG if len(shared) > 1 else LONG_ALONE)
+    if parts.units is not None and long:
+        items = (Item(Literal(k.name), k.value) for k in found.shared)
+        above.append(code("{name} = {items}", name=KEYWORDS, items=dictionary(*items)))
+        shared = (Starred(KEYWORDS, double=True),)
+    below: list[Code] = []
+    if parts.initial is not None:
+        above.append(state_of_first_rank(model))
+        below += initial_weights(plan, model)
+    below += buffers(plan, model, found.policy)
+    if parts.units is not None:
+        above.append(_units(parts.units, model, (*shared, *found.child)))
+    root = call(FULLY_SHARD, model, *shared, *found.root)
+    return Sharding(model, tuple(above), root, tuple(below))
+
+
+def _width(module: Module, elements: tuple[Element, ...]) -> int:
+    return sum(width(module, element) for element in elements) + 2 * (len(elements) - 1)
+
+
+def _units(units: Units, model: Part, given: tuple[Element, ...]) -> Code:
+    """The loop that shards the units."""
+    condition = units.condition
+    test = condition.without(model) if units.root_matches else condition.test
+    sharded = call(FULLY_SHARD, UNIT, *given)
+    if condition.nested:
+        return code(
+            "# children before their parents\n"
+            "for {unit} in reversed(list({model}.modules())):\n"
+            "    if {test}:\n"
+            "        {sharded}",
+            unit=UNIT,
+            model=model,
+            test=test,
+            sharded=sharded,
+        )
+    return code(
+        "for {unit} in {model}.modules():\n    if {test}:\n        {sharded}",
+        unit=UNIT,
+        model=model,
+        test=test,
+        sharded=sharded,
+    )

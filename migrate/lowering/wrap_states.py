@@ -1,0 +1,103 @@
+"""What happens to the state of a model once it is sharded: weights handed out, buffers cast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fsdp_migrate.findings.code import (
+    Code,
+    Literal,
+    Name,
+    Part,
+    attribute,
+    block,
+    call,
+    code,
+    qualified,
+    variable,
+)
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
+
+DSD = "torch.distributed.checkpoint.state_dict"
+GET_RANK = qualified("torch.distributed.get_rank")
+BROADCAST = qualified("torch.distributed.broadcast")
+SET_STATE_DICT = Name(DSD, "set_model_state_dict")
+OPTIONS = Name(DSD, "StateDictOptions")
+STATE = variable("full_state_dict")
+BUFFER = variable("buffer")
+
+
+def state_of_first_rank(model: Part) -> Code:
+    """The statement that takes the weights of the first rank, before the model is sharded."""
+    return code(
+        "{state} = {model}.state_dict() if {rank}() == 0 else {{}}",
+        state=STATE,
+        model=model,
+        rank=GET_RANK,
+    )
+
+
+def initial_weights(plan: WrapPlan, model: Part) -> Iterator[Code]:
+    """The weights of the first rank, handed out."""
+    initial = plan.parts.initial
+    assert initial is not None
+    if initial.empty_elsewhere:
+        yield code(
+            "if {rank}() != 0:\n    {model}.to_empty(device={device})",
+            rank=GET_RANK,
+            model=model,
+            device=Literal(plan.device_type),
+        )
+    yield code(
+        "{load}({model}, {state}, "
+        "options={options}(full_state_dict=True, broadcast_from_rank0=True))",
+        load=SET_STATE_DICT,
+        model=model,
+        state=STATE,
+        options=OPTIONS,
+    )
+    yield code("del {state}", state=STATE)
+
+
+def buffers(plan: WrapPlan, model: Part, policy: Part) -> Iterator[Code]:
+    """The loop over the buffers: from rank 0 to all, then to their dtype."""
+    initial, precision = plan.parts.initial, plan.parts.precision
+    share = [call(BROADCAST, BUFFER, src=Literal(0))] if initial and initial.share_buffers else []
+    if precision is None or not precision.casts_buffers:
+        if share:
+            yield _each_buffer(model, *share)
+        return
+    if precision.buffer_dtype is not None and precision.given is not None:
+        if share:
+            yield _each_buffer(model, *share)
+        loop = _each_buffer(model, _cast(precision.buffer_dtype, None))
+        yield code("if {given}:\n    {loop}", given=precision.given, loop=loop)
+        return
+    if precision.buffer_dtype is not None:
+        cast = _cast(precision.buffer_dtype, None)
+    else:
+        dtype = attribute(policy, "param_dtype")
+        there = code("{dtype} is not None", dtype=dtype) if precision.given else None
+        cast = _cast(dtype, there)
+    yield _each_buffer(model, *share, cast)
+
+
+def _each_buffer(model: Part, *statements: Code) -> Code:
+    return code(
+        "for {buffer} in {model}.buffers():\n    {statements}",
+        buffer=BUFFER,
+        model=model,
+        statements=block(*statements),
+    )
+
+
+def _cast(dtype: Part, there: Code | None) -> Code:
+    test = code("{buffer}.is_floating_point()", buffer=BUFFER)
+    if there is not None:
+        test = code("{test} and {there}", test=test, there=there)
+    return code(
+        "if {test}:\n    {buffer}.data = {buffer}.to({dtype})",
+        test=test,
+        buffer=BUFFER,
+        dtype=dtype,
+    )

@@ -1,0 +1,37 @@
+"""Questions about the calls of FSDP1's constructor, and what they become."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from fsdp_migrate.findings.edits import Edit
+from fsdp_migrate.lowering.arguments.precision_fields import as_policy
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.lowering.wrap_statements import native_edits
+from fsdp_migrate.rule.dead_code import removals
+from fsdp_migrate.rule.rule import Facts, Use
+from fsdp_migrate.rule.shim_types import staying, take_from_shim
+
+__all__ = ["WrapPlan", "as_policy", "native_form", "plan_of", "takes_hook", "types_inside"]
+
+
+def plan_of(use: Use, facts: Facts) -> WrapPlan | None:
+    """What becomes of the constructor call that `use` is the callee of."""
+    return facts.plans.get(use.module.site(use.call)) if use.call is not None else None
+
+
+def native_form(facts: Facts, plan: WrapPlan) -> list[Edit]:
+    """The edits that write a call in plain PyTorch, and drop what only the call has read."""
+    return [*native_edits(plan), *removals(facts, plan.fact.module, plan.parts.absorbed)]
+
+
+def types_inside(facts: Facts, plan: WrapPlan) -> Iterator[Edit]:
+    """The edits by which the arguments of a call of the shim take their types from the shim."""
+    inside = set(ast.walk(plan.fact.node))
+    yield from take_from_shim(u for u in staying(facts, plan.fact.module) if u.node in inside)
+
+
+def takes_hook(facts: Facts, call: ast.Call) -> bool:
+    """Whether a native wrap reduces gradients as the hook does that `call` registers."""
+    return any(p.native and p.parts.comm_hook is call for p in facts.plans.values())

@@ -1,0 +1,45 @@
+"""Ignored modules: the set of their parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.wraps import migrated, shown, wrapped
+
+
+@pytest.mark.parametrize(
+    ("modules", "parameters"),
+    [
+        ("[net.head]", "set(net.head.parameters())"),
+        ("(net.a, net.b)", "{p for m in (net.a, net.b,) for p in m.parameters()}"),
+        ("[*net.rest]", "{p for m in (*net.rest,) for p in m.parameters()}"),
+    ],
+)
+def test_modules_that_are_written_out(modules: str, parameters: str) -> None:
+    plan = wrapped(f"ignored_modules={modules}")
+    assert plan.parts.ignored is not None
+    assert shown(plan.fact.module, plan.parts.ignored.parameters) == parameters
+    assert plan.has_ignored
+
+
+@pytest.mark.parametrize("argument", ["ignored_modules=flag", "ignored_modules=[]"])
+def test_modules_that_only_the_run_knows(argument: str) -> None:
+    assert wrapped(argument).reason == "the ignored modules are known only at run time"
+
+
+def test_states_have_no_native_form() -> None:
+    assert wrapped("ignored_states=[net.head]").reasons[0].parameter == "ignored_states"
+    assert wrapped("ignored_states=None").native
+
+
+def test_inputs_of_ignored_modules_keep_their_dtype() -> None:
+    cast = "mixed_precision=MixedPrecision(torch.bfloat16, cast_forward_inputs=True)"
+    policy = "auto_wrap_policy=ModuleWrapPolicy({Block})"
+    plan = wrapped(f"ignored_modules=[net.head], {cast}, {policy}")
+    assert plan.reason == "inputs and buffers of ignored modules keep their dtype"
+
+
+def test_braces_in_a_string_are_the_authors() -> None:
+    key = '"part{0}_{1}".format(i, i + 1)'
+    text = f"def build(net, i):\n    return FSDP(net, ignored_modules=[net[{key}]])\n"
+    assert f"set(net[{key}].parameters())" in migrated(text)

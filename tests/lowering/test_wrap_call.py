@@ -1,0 +1,88 @@
+"""One call as a whole: where it stands, what its arguments decide together, and why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsdp_migrate.lowering.wrap_plan import Reason
+from support.wraps import plan, wrapped
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("model = FSDP(Block())\n", "assign"),
+        ("def f(s):\n    s.net.model = FSDP(Block())\n", "assign"),
+        ("def f():\n    return FSDP(Block())\n", "return"),
+        ("models = [FSDP(Block())]\n", "expression"),
+        ("a = b = FSDP(Block())\n", "expression"),
+        ("models = [FSDP(Block(), cpu_offload=CPUOffload(True))]\n", "hoisted"),
+        ("model: nn.Module = FSDP(Block(), sync_module_states=True)\n", "hoisted"),
+    ],
+)
+def test_where_a_call_stands(text: str, shape: str) -> None:
+    assert plan(text).shape == shape
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models = [first(), FSDP(Block(), cpu_offload=CPUOffload(True))]\n",
+        "model = 1 if FSDP(Block(), cpu_offload=CPUOffload(True)) else 2\n",
+        "if FSDP(Block(), cpu_offload=CPUOffload(True)):\n    pass\n",
+    ],
+)
+def test_statements_have_no_place_in_some_expressions(text: str) -> None:
+    assert plan(text).reason == "the call is part of an expression"
+
+
+def test_every_argument_says_why_it_has_no_native_form() -> None:
+    found = wrapped("ignored_states=[1], param_init_fn=flag, limit_all_gathers=True")
+    assert found.reasons == (
+        Reason("ignored_states", "`ignored_states` may hold modules or parameters"),
+        Reason("param_init_fn", "`param_init_fn` materialises modules"),
+    )
+    assert not found.native
+    assert found.reason == found.reasons[0].words
+    assert not found.parts.absorbed
+
+
+@pytest.mark.parametrize("name", ["members", "native", "plan", "policy_call", "device_type"])
+def test_arguments_that_fsdp1_does_not_have(name: str) -> None:
+    found = wrapped(f"{name}=3")
+    assert found.unknown == (name,)
+    assert found.reason == f"`{name}` has no native form"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "sharding_strategy=(chosen := ShardingStrategy.FULL_SHARD)",
+        "limit_all_gathers=(chosen := True)",
+        "auto_wrap_policy=ModuleWrapPolicy({(chosen := Block)})",
+    ],
+)
+def test_an_argument_that_binds_a_variable_keeps_it(argument: str) -> None:
+    assert "binds a variable on the way" in wrapped(argument).reason
+
+
+def test_a_model_that_is_bound_on_the_way_is_moved_as_it_is() -> None:
+    assert plan("def f(net):\n    return FSDP((placed := net.cuda()))\n").native
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "make = functools.partial(FSDP, use_orig_params=True)\nmodel = make(Block())\n",
+            "the constructor is reached through a partial or `wrap`",
+        ),
+        ("def f(**kw):\n    return FSDP(Block(), **kw)\n", "arguments come in through `**`"),
+        (
+            "with torch.device('meta'):\n    net = Block()\nmodel = FSDP(net)\n",
+            "modules may be on the meta device",
+        ),
+    ],
+)
+def test_calls_that_have_no_native_form(text: str, reason: str) -> None:
+    assert plan(text).reasons == (Reason("", reason),)

@@ -1,0 +1,37 @@
+"""The plans of a program."""
+
+from __future__ import annotations
+
+from support.wraps import plans
+
+HALF = "half = MixedPrecision(torch.bfloat16)\nprint(half)\n"
+
+
+def test_every_wrap_has_a_plan() -> None:
+    assert [p.fact.node.lineno for p in plans("a = FSDP(Block())\nb = FSDP(Block())\n")] == [18, 19]
+
+
+def test_an_object_is_rewritten_where_all_readers_are_native() -> None:
+    text = (
+        f"{HALF}a = FSDP(Block(), mixed_precision=half)\nb = FSDP(Block(), mixed_precision=half)\n"
+    )
+    assert all(plan.native for plan in plans(text))
+
+
+def test_one_reader_that_is_not_takes_the_others_along() -> None:
+    text = f"""\
+{HALF}other = MixedPrecision(torch.float16)
+print(other)
+a = FSDP(Block(), mixed_precision=half)
+b = FSDP(Block(), mixed_precision=half if a else other)
+c = FSDP(Block(), mixed_precision=other, param_init_fn=print)
+"""
+    found = plans(text)
+    assert [plan.native for plan in found] == [False, False, False]
+    assert found[0].reasons[0].parameter == "mixed_precision"
+
+
+def test_each_program_has_facts_of_its_own() -> None:
+    alone = {"alone.py": "import torch\n\ntorch.cuda.set_device(0)\n"}
+    (plan,) = plans("def f(net, d):\n    net = FSDP(net, device_id=d)\n    return net\n", alone)
+    assert plan.parts.device is not None
