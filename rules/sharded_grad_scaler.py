@@ -60,7 +60,13 @@ RULE = Rule(
     fix_safety="Safe: skipped steps, growth and back-off are the same on every rank.",
     check=check,
     symbols=(SHARDED_GRAD_SCALER,),
-    surfaces=(Surface("sharded_grad_scaler.ShardedGradScaler", "`torch.amp.GradScaler`"),),
+    surfaces=(
+        Surface(
+            "sharded_grad_scaler.ShardedGradScaler",
+            "`torch.amp.GradScaler`",
+            (Tier.NATIVE, Tier.MANUAL),
+        ),
+    ),
     examples=(
         Example(
             before="""\

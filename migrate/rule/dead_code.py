@@ -16,12 +16,12 @@ from fsdp_migrate.syntax.span import Span
 
 def removed_nodes(facts: Facts) -> Mapping[str, frozenset[ast.AST]]:
     """By module, the nodes that go with native wraps and contexts, and with what they read."""
-    modules = facts.solver.project.modules.values()
+    modules = facts.analysis.project.modules.values()
     return {module.name: frozenset(_removed(facts, module)) for module in modules}
 
 
 def _removed(facts: Facts, module: Module) -> set[ast.AST]:
-    native = [p for p in facts.plans.values() if p.native and p.fact.module is module]
+    native = [p for p in facts.wraps.values() if p.native and p.fact.module is module]
     modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
     kept = {span for plan in native for span in plan.kept}
     tops = [*(top for plan in native for top in _replaced(plan)), *(mode.call for mode in modes)]
@@ -32,7 +32,7 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
         content
         for statement in absorbed
         if (content := _content(statement)) not in removed
-        and removable(facts.solver, module, statement, removed)
+        and removable(facts.analysis, module, statement, removed)
     ]:
         removed |= {node for content in more for node in _inside(module, content, kept)}
     return removed
@@ -73,7 +73,7 @@ def removals(
 def made_only_for(facts: Facts, module: Module, node: ast.expr) -> ast.stmt | None:
     """The assignment of the variable `node` names, if nothing else reads the variable."""
     found = definition(module, node) if isinstance(node, ast.Name) else None
-    if found is None or not removable(facts.solver, module, found, {node}):
+    if found is None or not removable(facts.analysis, module, found, {node}):
         return None
     return found
 

@@ -46,7 +46,7 @@ def test_nothing_goes_with_a_call_of_the_shim() -> None:
 def test_an_assignment_goes_where_nothing_else_reads_it(after: str, count: int) -> None:
     text = "policy = ModuleWrapPolicy({Block})\nmodel = FSDP(Block(), auto_wrap_policy=policy)\n"
     facts = decided(text + after)
-    (plan,) = facts.plans.values()
+    (plan,) = facts.wraps.values()
     edits = removals(facts, plan.fact.module, plan.parts.absorbed)
     assert len(edits) == count
 
@@ -54,7 +54,7 @@ def test_an_assignment_goes_where_nothing_else_reads_it(after: str, count: int) 
 def test_a_variable_that_is_made_for_one_place() -> None:
     text = "state = object()\nprint(state)\n"
     facts = decided(f"{text}model = FSDP(Block())\n")
-    (plan,) = facts.plans.values()
+    (plan,) = facts.wraps.values()
     module = plan.fact.module
     (node,) = (n.args[0] for n in ast.walk(module.tree) if isinstance(n, ast.Call) and n.args
                and isinstance(n.args[0], ast.Name) and n.args[0].id == "state")  # fmt: skip

@@ -37,7 +37,7 @@ def decided(text: str) -> Facts:
 
 def test_types_that_stay() -> None:
     facts = decided(TEXT)
-    (module,) = facts.solver.project.modules.values()
+    (module,) = facts.analysis.project.modules.values()
     uses = staying(facts, module)
     assert [type_name(use) for use in uses] == [
         "ShardingStrategy",
@@ -56,7 +56,7 @@ def test_a_precision_that_is_passed_on_becomes_a_policy() -> None:
 
 def test_names_behind_a_module_are_named_anew() -> None:
     facts = decided(TEXT)
-    (module,) = facts.solver.project.modules.values()
+    (module,) = facts.analysis.project.modules.values()
     (edit,) = take_from_shim(staying(facts, module))
     assert edit.code == Name(RUNTIME, "ShardingStrategy")
     line = module.lines[edit.span.line - 1]

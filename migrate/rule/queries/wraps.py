@@ -18,7 +18,7 @@ __all__ = ["WrapPlan", "as_policy", "native_form", "plan_of", "takes_hook", "typ
 
 def plan_of(use: Use, facts: Facts) -> WrapPlan | None:
     """What becomes of the constructor call that `use` is the callee of."""
-    return facts.plans.get(use.module.site(use.call)) if use.call is not None else None
+    return facts.wraps.get(use.module.site(use.call)) if use.call is not None else None
 
 
 def native_form(facts: Facts, plan: WrapPlan) -> list[Edit]:
@@ -34,4 +34,4 @@ def types_inside(facts: Facts, plan: WrapPlan) -> Iterator[Edit]:
 
 def takes_hook(facts: Facts, call: ast.Call) -> bool:
     """Whether a native wrap reduces gradients as the hook does that `call` registers."""
-    return any(p.native and p.parts.comm_hook is call for p in facts.plans.values())
+    return any(p.native and p.parts.comm_hook is call for p in facts.wraps.values())

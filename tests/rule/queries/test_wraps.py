@@ -22,7 +22,7 @@ def test_a_call_and_its_plan() -> None:
 def test_types_in_a_call_of_the_shim() -> None:
     text = "import torch.distributed.fsdp as f\nx = FSDP(Block(), f.ShardingStrategy.NO_SHARD)\n"
     facts, _ = decide(solved(text).project, Options())
-    (plan,) = facts.plans.values()
+    (plan,) = facts.wraps.values()
     assert all(isinstance(edit, ReplaceExpression) for edit in types_inside(facts, plan))
 
 
@@ -35,5 +35,5 @@ model.register_comm_hook(None, hooks.bf16_compress_hook)
     (use,) = (use for use in facts.uses if use.name == "register_comm_hook")
     assert use.call is not None
     assert takes_hook(facts, use.call)
-    (plan,) = facts.plans.values()
+    (plan,) = facts.wraps.values()
     assert not takes_hook(facts, plan.fact.node)
