@@ -7,6 +7,7 @@ from functools import cache, cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
+from fsdp_migrate.analysis.library_results import LibraryResults, Role, is_optimizer_name
 from fsdp_migrate.analysis.values import (
     Atom,
     Bound,
@@ -15,6 +16,7 @@ from fsdp_migrate.analysis.values import (
     Func,
     Method,
     Params,
+    Result,
     Super,
     Symbol,
     Unknown,
@@ -43,7 +45,6 @@ QUIET_METHODS = frozenset(
         "startswith", "strip", "union", "update", "upper", "values",
     }
 )  # fmt: skip
-OPTIMIZERS = ("optim", "adam", "sgd", "lamb", "lion", "adafactor", "muon", "sched", "lr_")
 
 
 class Effects:
@@ -51,6 +52,7 @@ class Effects:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
+        self._results = LibraryResults(analysis)
         self._quiet = cache(self._quiet_function)
 
     @cached_property
@@ -121,7 +123,19 @@ class Effects:
         attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if not value:
             return attr in QUIET_METHODS | OUTPUT_METHODS
-        return all(self._quiet_atom(atom, attr, stack) for atom in value)
+        return all(
+            self._quiet_atom(atom, attr, stack) or self._makes_optimizer(call, atom)
+            for atom in value
+        )
+
+    def _makes_optimizer(self, call: ast.Call, callee: Atom) -> bool:
+        """Whether `call` makes an optimizer, or a scheduler: something that steps."""
+        if not isinstance(callee, Symbol | Result):
+            return False
+        made = self.analysis.value(call)
+        if is_optimizer_name(callee.name if isinstance(callee, Symbol) else callee.symbol):
+            return True
+        return bool(made) and all(self._results.role(a) is Role.OPTIMIZER for a in made)
 
     def _quiet_atom(self, atom: Atom, attr: str, stack: tuple[Site, ...]) -> bool:
         """Whether calling `atom`, as the method `attr` if it is one, changes nothing outside."""
@@ -137,7 +151,7 @@ class Effects:
             case Method() | Unknown():
                 return attr in QUIET_METHODS | OUTPUT_METHODS
             case _:
-                return "optim" in getattr(atom, "symbol", "")
+                return False
 
     def _function(self, atom: Atom) -> Site | None:
         return called_function(atom, self.analysis.method)
@@ -168,4 +182,4 @@ def _quiet_symbol(name: str) -> bool:
         return True
     if name.startswith("builtins."):
         return name.removeprefix("builtins.") not in LOUD_BUILTINS
-    return name.startswith(QUIET) or any(word in name.lower() for word in OPTIMIZERS)
+    return name.startswith(QUIET)

@@ -18,7 +18,6 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
-    Name,
     Part,
     Quoted,
     Starred,

@@ -24,7 +24,6 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
-    Name,
     Part,
     Quoted,
     Starred,
@@ -208,8 +207,7 @@ class _Builder:
         if isinstance(part, Literal):
             return ast.parse(part.source, mode="eval").body
         if isinstance(part, Quoted):
-            names = {n: self.spelling.of(n) for n in part.pieces if isinstance(n, Name)}
-            return ast.parse(part.literal(names), mode="eval").body
+            return ast.parse(part.literal(self.spelling.of), mode="eval").body
         assert not isinstance(part, KeptBody)
         return ast.parse(self.spelling.of(part), mode="eval").body
 
