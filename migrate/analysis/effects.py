@@ -7,11 +7,12 @@ from functools import cache, cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
-from fsdp_migrate.analysis.library_results import LibraryResults, Role, is_optimizer_name
+from fsdp_migrate.analysis.library_results import LibraryResults, Role, parts_given
 from fsdp_migrate.analysis.values import (
     Atom,
     Bound,
     Cls,
+    Const,
     Container,
     Func,
     Method,
@@ -123,19 +124,18 @@ class Effects:
         attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if not value:
             return attr in QUIET_METHODS | OUTPUT_METHODS
-        return all(
-            self._quiet_atom(atom, attr, stack) or self._makes_optimizer(call, atom)
-            for atom in value
+        return all(self._quiet_atom(atom, attr, stack) for atom in value) or (
+            all(isinstance(atom, Symbol | Result) for atom in value) and self._for_optimizers(call)
         )
 
-    def _makes_optimizer(self, call: ast.Call, callee: Atom) -> bool:
-        """Whether `call` makes an optimizer, or a scheduler: something that steps."""
-        if not isinstance(callee, Symbol | Result):
-            return False
+    def _for_optimizers(self, call: ast.Call) -> bool:
+        """Whether a library's call makes an optimizer, or a schedule: it is given no module."""
         made = self.analysis.value(call)
-        if is_optimizer_name(callee.name if isinstance(callee, Symbol) else callee.symbol):
+        if made and all(self._results.role(atom) is Role.OPTIMIZER for atom in made):
             return True
-        return bool(made) and all(self._results.role(a) is Role.OPTIMIZER for a in made)
+        given = [atom for part in parts_given(call) for atom in self.analysis.value(part)]
+        known = [atom for atom in given if not isinstance(atom, Const | Func | Bound)]
+        return bool(known) and all(self._results.role(atom) is Role.OPTIMIZER for atom in known)
 
     def _quiet_atom(self, atom: Atom, attr: str, stack: tuple[Site, ...]) -> bool:
         """Whether calling `atom`, as the method `attr` if it is one, changes nothing outside."""
@@ -151,7 +151,7 @@ class Effects:
             case Method() | Unknown():
                 return attr in QUIET_METHODS | OUTPUT_METHODS
             case _:
-                return False
+                return self._results.role(atom) is Role.OPTIMIZER
 
     def _function(self, atom: Atom) -> Site | None:
         return called_function(atom, self.analysis.method)
