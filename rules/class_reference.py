@@ -37,7 +37,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace a reference to the class, by what it is for."""
     if use.name != FSDP1:
         return
-    if use.call is not None and use.module.site(use.call) in facts.plans:
+    if use.call is not None and use.module.site(use.call) in facts.wraps:
         return
     parent = use.module.parents[use.node]
     if isinstance(parent, ast.ClassDef) and use.node in parent.bases:

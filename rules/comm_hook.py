@@ -44,7 +44,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     names = _hooks(use, facts) if call is not None else set()
     plain = names & {"allreduce_hook", "reduce_scatter_hook"}
     taken = any(
-        plan.comm_hook is call for plan in facts.plans.values() if plan.native and call is not None
+        plan.comm_hook is call for plan in facts.wraps.values() if plan.native and call is not None
     )
     if call is not None and _is_whole(statement, call) and (taken or (plain and plain == names)):
         name = min(names) if names else "the hook"
@@ -92,7 +92,7 @@ def _state(use: Use, facts: Facts) -> Iterable[ast.stmt]:
         made = facts.value(node)
         if isinstance(node, ast.Name) and all("_comm_hooks" in _symbol(atom) for atom in made):
             found = definition(use.module, node)
-            if found is not None and removable(facts.solver, use.module, found, {node}):
+            if found is not None and removable(facts.analysis, use.module, found, {node}):
                 yield found
 
 

@@ -36,7 +36,7 @@ DSD = "torch.distributed.checkpoint.state_dict"
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace the constructor call that `use` is the callee of."""
-    plan = facts.plans.get(use.module.site(use.call)) if use.call is not None else None
+    plan = facts.wraps.get(use.module.site(use.call)) if use.call is not None else None
     if plan is None or use.name != FSDP1:
         return
     unit = facts.units([Wrapped(plan.fact.site)])

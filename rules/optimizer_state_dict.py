@@ -66,7 +66,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         yield _sharded_loader(use)
         return
     model = model_of(use, facts)
-    units = facts.units(facts.solver.wrapped(facts.value(model)))
+    units = facts.units(facts.analysis.wrapped(facts.value(model)))
     if use.call is not None and mode_goes(facts, use.call):
         save = find_save(use, facts) if name == "optim_state_dict" else None
         load = find_load(use, facts) if name == "optim_state_dict_to_load" else None

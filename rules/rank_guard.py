@@ -44,7 +44,7 @@ def _is_collective(use: Use, facts: Facts) -> bool:
     if use.name != "state_dict":
         return True
     assert use.call is not None
-    setting = facts.modes.setting(facts.solver.modes_at(use.call))
+    setting = facts.modes.setting(facts.analysis.modes_at(use.call))
     return setting is not None and setting.kind == "FULL"
 
 

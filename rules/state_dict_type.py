@@ -32,7 +32,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop one mode, or hand it to the shim."""
     name = short(use.name)
     plan = mode_set_by(use, facts)
-    units = facts.units(facts.solver.wrapped(facts.value(_model(use))))
+    units = facts.units(facts.analysis.wrapped(facts.value(_model(use))))
     if plan is not None and plan.native and plan.statement is not None:
         gone: Edit = LeaveContext(use.module.span(plan.call))
         if plan.is_for_good:

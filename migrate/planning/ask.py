@@ -31,7 +31,7 @@ def ask(facts: Facts, registry: Registry) -> list[Finding]:
 def every_use(facts: Facts, registry: Registry) -> list[Use]:
     """Every place that is FSDP1's business, or that of a library that rules speak of."""
     methods, symbols = frozenset(registry.by_method), frozenset(registry.by_symbol)
-    return list(find_uses(facts.solver, methods, symbols))
+    return list(find_uses(facts.analysis, methods, symbols))
 
 
 def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes, bool]]:
@@ -39,7 +39,7 @@ def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes
     for use in facts.uses:
         for rule in _owners(use, registry):
             if rule.lowerable is not None and use.call is not None:
-                yield facts.solver.modes_at(use.call), rule.lowerable(use, facts)
+                yield facts.analysis.modes_at(use.call), rule.lowerable(use, facts)
 
 
 def outermost_uses(facts: Facts, registry: Registry) -> list[Use]:

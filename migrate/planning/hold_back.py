@@ -27,8 +27,8 @@ def _allowed(item: Finding, facts: Facts) -> Finding:
 
 def _forbidden(item: Finding, facts: Facts) -> str:
     """Why the fix of `item` must not be made, or nothing."""
-    modules = facts.solver.project.modules
-    for plan in reversed(list(facts.plans.values())):
+    modules = facts.analysis.project.modules
+    for plan in reversed(list(facts.wraps.values())):
         if unit_name(plan.fact.site) in item.units and not plan.fact.module.rewrite:
             where = f"{modules[plan.fact.site.module].path}:{plan.fact.site.line}"
             return f"the model is wrapped at {where}, which isn't among the given paths"

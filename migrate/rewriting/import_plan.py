@@ -60,7 +60,7 @@ def wanted_elsewhere(facts: Facts, trees: Mapping[Path, ast.Module]) -> dict[str
     `trees` are the files that change, as they will be.
     """
     wanted: dict[str, set[str]] = defaultdict(set)
-    project = facts.solver.project
+    project = facts.analysis.project
     for module in project.modules.values():
         tree = trees.get(module.path, module.tree)
         used = used_names(tree)
@@ -162,7 +162,7 @@ class _Fate:
             if bound not in self.after or only_listed:
                 self.gone.add(bound)
                 self.unlisted |= {bound} if only_listed else set()
-        home = self.facts.solver.project.resolve(self.module, node.module or "", node.level)
+        home = self.facts.analysis.project.resolve(self.module, node.module or "", node.level)
         if target is not None and home is None:
             other = alias.asname or (alias.name if alias.name != target else None)
             self.moved[bound] = Import(RUNTIME, target, other)

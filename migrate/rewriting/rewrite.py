@@ -102,7 +102,7 @@ def _edits_by_module(
         for path, imports in item.fix.imports.items():
             needs[path] |= imports
             touched |= {path} if imports else set()
-    modules = {m.path: m for m in facts.solver.project.modules.values() if m.rewrite}
+    modules = {m.path: m for m in facts.analysis.project.modules.values() if m.rewrite}
     for path in sorted(touched):
         yield modules[path], edits[path], needs[path]
 

@@ -21,7 +21,7 @@ def removed_nodes(facts: Facts, module: Module) -> set[ast.AST]:
 def _removed(facts: Facts, module: Module) -> set[ast.AST]:
     removed: set[ast.AST] = set()
     absorbed: list[Definition] = []
-    for plan in facts.plans.values():
+    for plan in facts.wraps.values():
         if not plan.native or plan.fact.module is not module:
             continue
         absorbed += plan.absorbed
@@ -42,7 +42,7 @@ def _removed(facts: Facts, module: Module) -> set[ast.AST]:
         content
         for statement in absorbed
         if (content := _content(statement)) not in removed
-        and removable(facts.solver, module, statement, removed)
+        and removable(facts.analysis, module, statement, removed)
     ]:
         removed |= {node for content in more for node in ast.walk(content)}
     return removed

@@ -40,7 +40,7 @@ def is_native_precision(use: Use, facts: Facts) -> bool:
     """Whether the reference is to a MixedPrecision that only native wraps read."""
     if use.name != MIXED_PRECISION:
         return False
-    plans = [p for p in facts.plans.values() if "mixed_precision" in p.fact.arguments]
+    plans = [p for p in facts.wraps.values() if "mixed_precision" in p.fact.arguments]
     if use.call is None:
         carried = [p for p in plans if p.native and p.mixed_precision and p.mixed_precision.sites]
         return bool(carried) and all(plan.native for plan in plans)
@@ -68,7 +68,7 @@ def in_shim_wrap(use: Use, facts: Facts) -> bool:
     """Whether the reference is among the arguments of a wrap that goes through the shim."""
     for parent in use.module.ancestors(use.node):
         if isinstance(parent, ast.Call):
-            plan = facts.plans.get(use.module.site(parent))
+            plan = facts.wraps.get(use.module.site(parent))
             if plan is not None and plan.fact.direct and not plan.native:
                 return True
         if isinstance(parent, ast.stmt):

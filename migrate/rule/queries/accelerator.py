@@ -69,7 +69,7 @@ class LatePolicy:
 
 def late_policies(facts: Facts) -> Iterator[LatePolicy]:
     """The places where a plugin gets its wrap policy after it was made."""
-    for module in facts.solver.project.modules.values():
+    for module in facts.analysis.project.modules.values():
         for node in ast.walk(module.tree) if module.rewrite else ():
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 if node.attr == "auto_wrap_policy":
@@ -83,7 +83,7 @@ def _is_plugin(facts: Facts, module: Module, node: ast.expr) -> bool | None:
     value = facts.value(node)
     made = [atom for atom in value if isinstance(atom, Result) and atom.symbol in PLUGIN]
     if made:
-        calls = [facts.solver.call_nodes.get(atom.site) for atom in made]
+        calls = [facts.analysis.call_nodes.get(atom.site) for atom in made]
         return any(call is None or not is_fsdp2(facts, call) for call in calls)
     if value - NONE and not any(isinstance(atom, Unknown) for atom in value):
         return False
@@ -127,7 +127,7 @@ def _is_trainer(facts: Facts, value: Value) -> bool:
     names = {atom.symbol for atom in value if isinstance(atom, Result)}
     for atom in value:
         if isinstance(atom, Instance):
-            names |= facts.solver.library_bases(atom.cls)
+            names |= facts.analysis.library_bases(atom.cls)
     return any(name.partition(".")[0] in TRAINERS for name in names)
 
 
@@ -148,7 +148,7 @@ def lonely_prepares(facts: Facts) -> Iterator[tuple[Module, ast.Call, bool]]:
 
 
 def _calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
-    for module in facts.solver.project.modules.values():
+    for module in facts.analysis.project.modules.values():
         if module.rewrite:
             yield from ((module, n) for n in ast.walk(module.tree) if isinstance(n, ast.Call))
 
@@ -156,7 +156,7 @@ def _calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
 def _kind(facts: Facts, node: ast.expr) -> str | None:
     """Whether an argument is a model, an optimizer, or something else; None if it isn't known."""
     value = facts.value(node) - NONE
-    if any(facts.solver.is_module(a) for a in value):
+    if any(facts.analysis.is_module(a) for a in value):
         return "model"
     names = {a.symbol for a in value if isinstance(a, Result)}
     schedulers = {name for name in names if name.startswith("torch.optim.lr_scheduler.")}

@@ -40,10 +40,10 @@ def _asked(
     rule: Rule, facts: Facts, module: Module, asking: ast.Call, method: Name
 ) -> Iterator[Finding]:
     value = facts.value(asking.args[0])
-    wraps, others = split(facts.solver, value)
+    wraps, others = split(facts.analysis, value)
     if not wraps and not any(isinstance(atom, Unknown | Method) for atom in value):
         return
-    certain = bool(wraps) and not others_with(facts.solver, others, method.name)
+    certain = bool(wraps) and not others_with(facts.analysis, others, method.name)
     takes = library_name(facts.value(asking.func)) == GETATTR
     arguments = tuple(Kept(module.span(argument)) for argument in asking.args)
     new = _taken(arguments, method, certain) if takes else _tested(arguments, certain)

@@ -91,14 +91,14 @@ class SettingValues:
 
     def homes(self, node: ast.expr | None) -> list[Path]:
         """The files that make what it can be."""
-        modules = self.facts.solver.project.modules
+        modules = self.facts.analysis.project.modules
         sites = [a.site.module for a in self.facts.value(node) if isinstance(a, Result)]
         return [modules[name].path for name in sites if name in modules]
 
     def definition(self, node: ast.expr) -> ast.Assign | None:
         """What alone gives the variable its value, if nothing but `node` reads that."""
         found = definition(self.module, node) if isinstance(node, ast.Name) else None
-        if found is None or not removable(self.facts.solver, self.module, found, {node}):
+        if found is None or not removable(self.facts.analysis, self.module, found, {node}):
             return None
         return found
 
@@ -108,7 +108,7 @@ class SettingValues:
         gone = set(gone)
         for statement in reversed(list(dict.fromkeys(statements))):
             if isinstance(statement, Definition):
-                if removable(self.facts.solver, self.module, statement, gone):
+                if removable(self.facts.analysis, self.module, statement, gone):
                     gone |= set(ast.walk(statement))
                     found.append(statement)
         return found
@@ -128,7 +128,7 @@ class SettingValues:
     def policy_classes(self, node: ast.expr) -> tuple[Sequence[str], Sequence[ast.stmt]] | None:
         """The classes that are all that a wrap policy asks for, and the definitions it is in."""
         followed: list[Definition] = []
-        solver = self.facts.solver
+        solver = self.facts.analysis
         condition = lower_policy(solver, self.module, node, followed)
         if condition is None or condition.open or not condition.is_class_test:
             return None
@@ -162,9 +162,9 @@ def _state_dict_type(atom: Atom) -> str | None:
 def calls_of_subclasses(facts: Facts, names: Iterable[str]) -> Iterator[tuple[Module, ast.Call]]:
     """The calls of the project's own classes that derive from one of the library's `names`."""
     wanted = set(names)
-    for module in facts.solver.project.modules.values():
+    for module in facts.analysis.project.modules.values():
         for node in ast.walk(module.tree) if module.rewrite else ():
             if isinstance(node, ast.Call):
                 classes = [a.site for a in facts.value(node.func) if isinstance(a, Cls)]
-                if any(facts.solver.library_bases(site) & wanted for site in classes):
+                if any(facts.analysis.library_bases(site) & wanted for site in classes):
                     yield module, node

@@ -13,13 +13,13 @@ from fsdp_migrate.syntax.module import Module
 
 def has_models(facts: Facts) -> bool:
     """Whether the program makes FSDP models."""
-    return bool(facts.solver.wraps)
+    return bool(facts.analysis.wraps)
 
 
 def is_the_only_model(facts: Facts, wraps: frozenset[Wrapped]) -> bool:
     """Whether `wraps` is the one model that the program makes."""
-    return len(wraps) == len(facts.solver.wraps) == 1 and {w.site for w in wraps} == set(
-        facts.solver.wraps
+    return len(wraps) == len(facts.analysis.wraps) == 1 and {w.site for w in wraps} == set(
+        facts.analysis.wraps
     )
 
 
@@ -40,7 +40,7 @@ def models_given(facts: Facts, module: Module, call: ast.Call, parameter: str) -
     site = module.site(call)
     return {
         Wrapped(fact.site)
-        for fact in facts.solver.wraps.values()
+        for fact in facts.analysis.wraps.values()
         if parameter in fact.arguments
         and any(
             isinstance(atom, Result) and atom.site == site
@@ -53,6 +53,6 @@ def models_trained(facts: Facts, node: ast.AST) -> set[Wrapped]:
     """The FSDP models whose parameters `node` is, from before they are wrapped or from after."""
     inner = facts.holders.params_in(facts.value(node))
     wrapped_later = {
-        Wrapped(site) for site, fact in facts.solver.wraps.items() if fact.inner & inner
+        Wrapped(site) for site, fact in facts.analysis.wraps.items() if fact.inner & inner
     }
     return {*owners(facts, node), *wrapped_later}

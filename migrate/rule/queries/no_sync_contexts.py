@@ -234,7 +234,7 @@ def keeps_unsharded(use: Use, facts: Facts) -> bool | None:
     """Whether the model's weights stay gathered through the window; None if it isn't known."""
     plans = [facts.plan(wrapped) for wrapped in use.wraps]
     if None in plans:  # a model of unknown origin: one of those that the program makes
-        plans = list(facts.plans.values())
+        plans = list(facts.wraps.values())
     keeps = {plan.keeps_unsharded for plan in plans if plan is not None}
     return keeps.pop() if len(keeps) == 1 else None
 

@@ -143,7 +143,7 @@ def _staying(facts: Facts, windows: list[Window]) -> Iterator[Use]:
 
 def _backward_passes(facts: Facts) -> Iterator[tuple[Module, ast.AST]]:
     """The places that run a backward pass."""
-    for module in facts.solver.project.modules.values():
+    for module in facts.analysis.project.modules.values():
         for node in ast.walk(module.tree):
             if not isinstance(node, ast.Attribute | ast.Name) or not isinstance(node.ctx, ast.Load):
                 continue
@@ -157,13 +157,13 @@ def _is_one(facts: Facts, wraps: frozenset[Wrapped]) -> bool:
     """Whether `wraps` are one model, and not one after the other."""
     sites = [wrapped.site for wrapped in wraps]
     site = sites[0] if len(sites) == 1 else None
-    fact = facts.solver.wraps.get(site) if site is not None else None
+    fact = facts.analysis.wraps.get(site) if site is not None else None
     return fact is not None and runs_once(facts, fact.module, fact.node)
 
 
 def _is_given_away(facts: Facts, wraps: frozenset[Wrapped]) -> bool:
     """Whether some library gets the model, which may train it."""
-    for call in facts.solver.call_nodes.values():
+    for call in facts.analysis.call_nodes.values():
         names = [atom.name for atom in facts.value(call.func) if isinstance(atom, Symbol)]
         if names and not all(name.startswith(HARMLESS) for name in names):
             arguments = [*call.args, *(keyword.value for keyword in call.keywords)]

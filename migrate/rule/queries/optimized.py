@@ -12,7 +12,7 @@ from fsdp_migrate.rule.rule import Facts
 def models_optimized_by(facts: Facts, optimizer: ast.expr) -> frozenset[Wrapped]:
     """The FSDP models whose parameters the optimizer (of a library) was made with."""
     made = [
-        facts.solver.call_nodes.get(atom.site)
+        facts.analysis.call_nodes.get(atom.site)
         for atom in facts.value(optimizer)
         if isinstance(atom, Result)
     ]

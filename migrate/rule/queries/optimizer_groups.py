@@ -29,7 +29,7 @@ def may_have_more_entries(facts: Facts, optimizer: ast.expr) -> bool:
     A scheduler of learning rates writes `initial_lr`; what else does is a library that is given
     the optimizer, or the program itself.
     """
-    modules = facts.solver.project.modules.values()
+    modules = facts.analysis.project.modules.values()
     return (
         any(_names_scheduler(facts, module) for module in modules)
         or any(_writes_entry(module) for module in modules)
@@ -50,7 +50,7 @@ def _is_given_away(facts: Facts, optimizer: Value) -> bool:
     """Whether a library, or a function that isn't known, gets the optimizer."""
     return any(
         any(facts.value(argument) & optimizer for argument in _arguments(call))
-        for call in facts.solver.call_nodes.values()
+        for call in facts.analysis.call_nodes.values()
         if any(_is_foreign(atom) for atom in facts.value(call.func))
     )
 

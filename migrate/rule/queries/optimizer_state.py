@@ -49,7 +49,7 @@ def model_of(use: Use, facts: Facts) -> ast.expr | None:
     if use.call is None:
         return None
     every = [*use.call.args, *(keyword.value for keyword in use.call.keywords)]
-    return next((node for node in every if facts.solver.wrapped(facts.value(node))), None)
+    return next((node for node in every if facts.analysis.wrapped(facts.value(node))), None)
 
 
 def is_stateful(optim: ast.expr, facts: Facts) -> bool:
@@ -64,7 +64,7 @@ def is_stateful(optim: ast.expr, facts: Facts) -> bool:
 
 
 def _is_model(node: ast.expr, facts: Facts) -> bool:
-    wraps, others = split(facts.solver, facts.value(node))
+    wraps, others = split(facts.analysis, facts.value(node))
     return bool(wraps) and not others
 
 
@@ -84,7 +84,7 @@ def find_save(use: Use, facts: Facts) -> Save | None:
     if setting.kind == "FULL" and setting.optim_offload != setting.optim_rank0:
         return None
     before = _model_saved_before(use, model, facts)
-    plans = [facts.plan(wrapped) for wrapped in facts.solver.wrapped(facts.value(model))]
+    plans = [facts.plan(wrapped) for wrapped in facts.analysis.wrapped(facts.value(model))]
     if not before and any(plan is None or plan.keeps_unsharded is not False for plan in plans):
         return None  # every unit may be unsharded, not only the root
     return Save(model, optim, setting, before)
@@ -141,7 +141,7 @@ def loads_natively(use: Use, facts: Facts, load: Load) -> bool:
     if setting.kind == "SHARDED":
         return True
     # A full state that flat parameters have left behind shares its `step` tensors.
-    plans = [facts.plan(wrapped) for wrapped in facts.solver.wrapped(facts.value(load.model))]
+    plans = [facts.plan(wrapped) for wrapped in facts.analysis.wrapped(facts.value(load.model))]
     flat = any(plan is None or plan.flat_parameters for plan in plans)
     return not flat and not may_have_more_entries(facts, load.optim)
 
@@ -169,7 +169,7 @@ def _load_arguments(call: ast.Call, facts: Facts) -> tuple[ast.expr, ast.expr, a
     """Model, optimizer and state, in whichever of FSDP1's orders they come."""
     names = ("model", "optim", "optim_state_dict")
     given: dict[str, ast.expr] = {k.arg: k.value for k in call.keywords if k.arg}
-    if len(call.args) == 3 and facts.solver.wrapped(facts.value(call.args[1])):
+    if len(call.args) == 3 and facts.analysis.wrapped(facts.value(call.args[1])):
         state, model, optim = call.args
         given |= {"model": model, "optim": optim, "optim_state_dict": state}
     else:

@@ -33,7 +33,7 @@ def optimizers(facts: Facts) -> Iterator[Optimizer]:
         models = set(sharded)
         for argument in [*holder.call.args, *(k.value for k in holder.call.keywords)]:
             models |= owners(facts, argument)
-        for site, fact in facts.solver.wraps.items():
+        for site, fact in facts.analysis.wraps.items():
             if holder.owners & fact.inner:
                 models.add(Wrapped(site))
         names = frozenset(path for path, _ in parameter_calls(holder.call))
@@ -49,15 +49,15 @@ def own_steps(facts: Facts, call: ast.Call) -> Iterator[ast.AST]:
     """The `step` methods of the program's own classes that `call` makes an object of."""
     for atom in facts.value(call):
         if isinstance(atom, Instance):
-            site = facts.solver.method(atom.cls, "step")
+            site = facts.analysis.method(atom.cls, "step")
             if site is not None:
-                yield facts.solver.functions[site].node
+                yield facts.analysis.functions[site].node
 
 
 def forwards(facts: Facts) -> Iterator[tuple[Module, ast.Call, frozenset[Wrapped]]]:
     """The calls of FSDP models, and the models that are called."""
-    names = {module.name: module for module in facts.solver.project.modules.values()}
-    for site, call in sorted(facts.solver.call_nodes.items(), key=lambda pair: pair[0]):
+    names = {module.name: module for module in facts.analysis.project.modules.values()}
+    for site, call in sorted(facts.analysis.call_nodes.items(), key=lambda pair: pair[0]):
         module = names[site.module]
         models = only_models(facts, call.func) if module.rewrite else None
         if models:

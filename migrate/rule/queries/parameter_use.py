@@ -40,7 +40,7 @@ def may_use_parameters(facts: Facts, function: ast.expr) -> bool:
                 return True
         elif isinstance(atom, Func | Bound):
             site = atom.func.site if isinstance(atom, Bound) else atom.site
-            if facts.effects.mentions(facts.solver.functions[site].node, TOUCHING):
+            if facts.effects.mentions(facts.analysis.functions[site].node, TOUCHING):
                 return True
         elif isinstance(atom, Method | Partial | Result | Unknown):
             return True
@@ -61,7 +61,7 @@ def runs_beside_forward(facts: Facts, func: ast.Attribute) -> bool:
 
 def _runs_model(facts: Facts, method: Site) -> bool:
     """Whether a method calls submodules or reads parameters of its own object."""
-    info = facts.solver.functions[method]
+    info = facts.analysis.functions[method]
     names = [*info.node.args.posonlyargs, *info.node.args.args]
     if not names or isinstance(info.node, ast.Lambda) or "staticmethod" in info.decorators:
         return False
@@ -83,6 +83,6 @@ def _is_used_part(facts: Facts, module: Module, node: ast.Attribute) -> bool:
                 called and atom.symbol.startswith("torch.nn.")
             ):
                 return True
-        elif called and (isinstance(atom, Wrapped) or facts.solver.is_module(atom)):
+        elif called and (isinstance(atom, Wrapped) or facts.analysis.is_module(atom)):
             return True
     return False

@@ -18,12 +18,12 @@ DEPTH = 4
 
 def rewritable(facts: Facts) -> Iterator[Module]:
     """The files that may be rewritten."""
-    return (module for module in facts.solver.project.modules.values() if module.rewrite)
+    return (module for module in facts.analysis.project.modules.values() if module.rewrite)
 
 
 def modules(facts: Facts) -> Iterator[Module]:
     """The files that may be rewritten, if the program has FSDP1 models."""
-    return rewritable(facts) if facts.solver.wraps else iter(())
+    return rewritable(facts) if facts.analysis.wraps else iter(())
 
 
 def attributes(facts: Facts, names: Collection[str]) -> Iterator[tuple[Module, ast.Attribute]]:
@@ -38,7 +38,7 @@ def calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
     """The calls in those files, in the order of the source."""
     wanted = {module.name: module for module in modules(facts)}
     every = [
-        (site, call) for site, call in facts.solver.call_nodes.items() if site.module in wanted
+        (site, call) for site, call in facts.analysis.call_nodes.items() if site.module in wanted
     ]
     for site, call in sorted(every, key=lambda pair: pair[0]):
         yield wanted[site.module], call
@@ -73,7 +73,7 @@ def model_of(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
     """The FSDP models that `model.layer.weight` is a parameter of."""
     while isinstance(node, ast.Attribute):
         node = node.value
-        found = facts.solver.wrapped(facts.value(node))
+        found = facts.analysis.wrapped(facts.value(node))
         if found:
             return frozenset(found)
     return frozenset()
@@ -81,7 +81,7 @@ def model_of(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
 
 def use_orig_params(facts: Facts, wrapped: Wrapped) -> bool | None:
     """Whether FSDP1 ran with `use_orig_params=True`; None if that isn't known."""
-    fact = facts.solver.wraps.get(wrapped.site) if wrapped.site is not None else None
+    fact = facts.analysis.wraps.get(wrapped.site) if wrapped.site is not None else None
     if fact is None:
         return None
     argument = fact.arguments.get("use_orig_params")
@@ -102,7 +102,7 @@ def is_summoned(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> 
                     if isinstance(atom, Result) and atom.symbol == SUMMON:
                         return True
         if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            graph = facts.solver.call_graph
+            graph = facts.analysis.call_graph
             found = graph.callers_of(module.site(around))
             return (
                 depth < DEPTH
@@ -139,12 +139,12 @@ def feeds(node: ast.AST, seeds: set[ast.AST], names: set[str]) -> bool:
 
 def dtypes(facts: Facts, wrapped: Wrapped) -> set[tuple[str | None, str | None]]:
     """The (param_dtype, reduce_dtype) that a wrap can have, as far as they are known."""
-    fact = facts.solver.wraps.get(wrapped.site) if wrapped.site is not None else None
+    fact = facts.analysis.wraps.get(wrapped.site) if wrapped.site is not None else None
     argument = fact.arguments.get("mixed_precision") if fact is not None else None
     found: set[tuple[str | None, str | None]] = set()
     for atom in argument.value if argument is not None else ():
         if isinstance(atom, Result) and atom.symbol == MIXED_PRECISION:
-            args, kwargs = facts.solver.calls[atom.site]
+            args, kwargs = facts.analysis.calls[atom.site]
             given = dict(zip(("param_dtype", "reduce_dtype"), args, strict=False)) | kwargs
             for param in _dtype(given.get("param_dtype")):
                 for reduce in _dtype(given.get("reduce_dtype")):

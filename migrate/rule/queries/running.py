@@ -20,7 +20,7 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 def callers(facts: Facts, module: Module, function: ast.AST) -> list[tuple[Module, ast.Call]]:
     """The calls that may run `function` of `module`."""
-    graph = facts.solver.call_graph
+    graph = facts.analysis.call_graph
     return [(graph.module_of(call), call) for call in graph.callers_of(module.site(function))]
 
 

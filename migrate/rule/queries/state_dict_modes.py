@@ -26,4 +26,4 @@ def mode_set_by(use: Use, facts: Facts) -> ModePlan | None:
 
 
 def _open_modes(facts: Facts, call: ast.Call) -> OpenModes:
-    return facts.solver.modes_at(call)
+    return facts.analysis.modes_at(call)

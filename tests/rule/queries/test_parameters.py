@@ -72,7 +72,7 @@ def test_a_place_is_summoned_if_all_its_callers_are() -> None:
 )
 def test_whether_fsdp1_kept_the_parameters(arguments: str, known: bool | None) -> None:
     asked = ask(f"{HEAD.replace('FSDP(Net())', f'FSDP(Net(){arguments})')}use(model)\n")
-    (wrapped,) = asked.facts.solver.wrapped(asked.facts.value(asked.node("model")))
+    (wrapped,) = asked.facts.analysis.wrapped(asked.facts.value(asked.node("model")))
     assert use_orig_params(asked.facts, wrapped) is known
 
 
