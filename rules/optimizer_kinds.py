@@ -35,7 +35,7 @@ LAYER_WISE = frozenset(
 WHOLE = frozenset({"matmul", "mean", "norm", "qr", "std", "svd", "var", "vector_norm"})
 MESSAGE = (
     "it looks at whole parameters: under FSDP1 those were this rank's flat shards, under FSDP2 "
-    "they are the parameters (a LAMB of tensors: 1e-3 apart after three steps, FSDP2 right)"
+    "they are the parameters, which is what it is made for"
 )
 
 

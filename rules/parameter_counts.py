@@ -67,7 +67,7 @@ def _by_rank(facts: Facts, module: Module, node: ast.Attribute) -> Finding:
         node,
         "asked of FSDP1's parameters, which are one-dimensional shards, this was always 1; FSDP2's "
         "have their own dimensions.  A weight decay for matrices only decayed nothing before, and "
-        "decays them now (loss 4e-4, parameters 1e-2 apart after three steps)",
+        "decays them now",
         tier=Tier.NOTE,
         safety=Safety.UNSAFE,
         units=facts.units(owners(facts, node.value)),

@@ -81,10 +81,7 @@ def _data(
     safety, more = Safety.SAFE, ""
     if not trained:
         safety = Safety.UNSAFE
-        more = (
-            "; FSDP1 without use_orig_params lost part of what was assigned "
-            "(losses 1e-4 apart after four steps)"
-        )
+        more = "; FSDP1 without use_orig_params lost part of what was assigned"
     copied = code(
         "{data}.copy_({value})",
         data=Kept(module.span(target)),

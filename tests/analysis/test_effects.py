@@ -73,6 +73,18 @@ def test_quiet(statement: str, quiet: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("used", "quiet"),
+    [("made.step()", True), ("made.update()", False), ("print(made)", False)],
+)
+def test_what_a_library_makes_is_quiet_if_it_steps(used: str, quiet: bool) -> None:
+    """An optimizer only holds what it is given, whatever it is called; others may do more."""
+    text = f"{DEFINED}\nimport adamlib\nmade = adamlib.sched(model)\n{used}\n"
+    analysis = analyse(text)
+    statement = analysis.module().tree.body[-2]
+    assert Effects(analysis.solver).quiet(statement) is quiet
+
+
+@pytest.mark.parametrize(
     ("statement", "prints"),
     [("x = pure(1)", False), ("print(1)", True), ("deep()", True), ("log.info('a')", True)],
 )
