@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsdp_migrate.analysis.analysis import analyse
@@ -73,13 +73,12 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
 
 def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     """What the analysis finds out, and what becomes of each model and each state-dict context."""
-    solver = analyse(project)
-    facts = Facts(solver, options, plan_wraps(solver), find_modes(solver))
-    facts.uses = every_use(facts, registry)
-    facts.modes = settled(facts.modes, calls_in_modes(facts, registry))
-    facts.uses = outermost_uses(facts, registry)
-    facts.removed = removed_nodes(facts)
-    return facts
+    analysis = analyse(project)
+    facts = Facts(analysis, options, plan_wraps(analysis), find_modes(analysis))
+    facts = replace(facts, uses=every_use(facts, registry))
+    facts = replace(facts, modes=settled(facts.modes, calls_in_modes(facts, registry)))
+    facts = replace(facts, uses=outermost_uses(facts, registry))
+    return replace(facts, removed=removed_nodes(facts))
 
 
 def _load(

@@ -50,7 +50,7 @@ def definition(module: Module, node: ast.Name) -> ast.Assign | None:
 
 
 def removable(
-    solver: Analysis, module: Module, statement: Definition, absorbed: set[ast.AST]
+    analysis: Analysis, module: Module, statement: Definition, absorbed: set[ast.AST]
 ) -> bool:
     """Whether nothing but the nodes in `absorbed` reads what `statement` defines."""
     if isinstance(statement, ast.FunctionDef):
@@ -65,16 +65,16 @@ def removable(
                 return False
         if isinstance(node, ast.Constant) and node.value == name:
             return False  # listed in `__all__`, or looked up by name
-    return not isinstance(scope, ast.Module) or not is_imported(solver, module, name)
+    return not isinstance(scope, ast.Module) or not is_imported(analysis, module, name)
 
 
-def is_imported(solver: Analysis, module: Module, name: str) -> bool:
+def is_imported(analysis: Analysis, module: Module, name: str) -> bool:
     """Whether another module of the project imports `name` from `module`."""
     return any(
         isinstance(node, ast.ImportFrom)
         and any(alias.name in (name, "*") for alias in node.names)
-        and solver.project.resolve(other, node.module or "", node.level) == module.name
-        for other in solver.project.modules.values()
+        and analysis.project.resolve(other, node.module or "", node.level) == module.name
+        for other in analysis.project.modules.values()
         if other is not module
         for node in ast.walk(other.tree)
     )

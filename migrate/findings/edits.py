@@ -6,7 +6,6 @@ Whoever makes a fix says what is to change, never how: the rewriting makes the e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fsdp_migrate.findings.code import Code, Kept, Part, parts_of
 from fsdp_migrate.syntax.span import Span
@@ -34,8 +33,7 @@ class ReplaceExpression:
     """
 
     span: Span
-    code: Any  # a Part, once every rule gives one
-    holes: tuple[Span, ...] = ()
+    code: Part
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,7 @@ class ReplaceStatement:
     """
 
     span: Span
-    code: Any  # a Part, once every rule gives one
-    holes: tuple[Span, ...] = ()
+    code: Part
     without_comments: frozenset[str] = frozenset()
 
 
@@ -79,8 +76,7 @@ class InsertStatements:
     """Put the statements of `code` before (or after) the statement at `span`."""
 
     span: Span
-    code: Any  # a Part, once every rule gives one
-    holes: tuple[Span, ...] = ()
+    code: Part
     after: bool = False
     blank_above: int = 0  # lines
     blank_below: int = 0

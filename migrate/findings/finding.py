@@ -7,11 +7,11 @@ is edits as data.  Nothing here knows how a finding is made, applied or printed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from fsdp_migrate.findings.edits import Edit, Import
+from fsdp_migrate.findings.edits import Edit
 
 
 class Tier(Enum):
@@ -32,10 +32,9 @@ class Safety(Enum):
 
 @dataclass(frozen=True)
 class Fix:
-    """The edits that settle a finding, by file, and the names that they need there."""
+    """The edits that settle a finding, by file."""
 
     edits: Mapping[Path, tuple[Edit, ...]]
-    imports: Mapping[Path, frozenset[Import]] = field(default_factory=dict)
     safety: Safety = Safety.SAFE
 
 

@@ -40,15 +40,15 @@ class Role(Enum):
 class Nesting:
     """The wraps of a program, and which are inside which."""
 
-    def __init__(self, solver: Analysis) -> None:
-        self.solver = solver
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
         self._reach: dict[WrapFact, Value] = {}
         self._below = cache(self._parts)  # looking through the heap takes its time
 
     def role(self, fact: WrapFact) -> Role:
         """What `fact` makes, as far as the values say where it ends up."""
         me = Wrapped(fact.site)
-        others = [other for other in self.solver.wraps.values() if me in self.reach(other)]
+        others = [other for other in self.analysis.wraps.values() if me in self.reach(other)]
         parent = fact.module.parents.get(fact.node)
         targets = parent.targets if isinstance(parent, ast.Assign) else []
         named = any(isinstance(target, ast.Name) for target in targets)
@@ -57,7 +57,7 @@ class Nesting:
             return Role.EITHER if elsewhere else Role.INNER
         unknown = any(
             self._is_unknown(other.inner)
-            for other in self.solver.wraps.values()
+            for other in self.analysis.wraps.values()
             if other is not fact
         )
         in_expression = not isinstance(parent, ast.Assign | ast.AnnAssign | ast.Return)
@@ -71,7 +71,7 @@ class Nesting:
             return True
         return self._is_unknown(fact.inner) and any(
             self.role(other) is not Role.ROOT
-            for other in self.solver.wraps.values()
+            for other in self.analysis.wraps.values()
             if other is not fact
         )
 
@@ -91,21 +91,21 @@ class Nesting:
 
     def _parts(self, atom: Atom) -> Value:
         if isinstance(atom, Wrapped):
-            fact = self.solver.wraps.get(atom.site) if atom.site is not None else None
+            fact = self.analysis.wraps.get(atom.site) if atom.site is not None else None
             return fact.inner - {atom} if fact is not None else NOTHING
         if isinstance(atom, Result):
-            args, kwargs = self.solver.calls.get(atom.site, ([], {}))
+            args, kwargs = self.analysis.calls.get(atom.site, ([], {}))
             kept = [self._stored[key] for key in (("result", atom.site), ("item", atom.site))]
             return join(*args, *kwargs.values(), *kept)
-        if isinstance(atom, Container) or self.solver.is_module(atom):
-            return self.solver.parts(atom)
+        if isinstance(atom, Container) or self.analysis.is_module(atom):
+            return self.analysis.parts(atom)
         return NOTHING
 
     @cached_property
     def _stored(self) -> Mapping[object, Value]:
         """What is stored in each object of a library."""
         found: dict[object, Value] = defaultdict(lambda: NOTHING)
-        for key, value in self.solver.heap.items():
+        for key, value in self.analysis.heap.items():
             if key[0] in ("result", "item"):
                 found[key[:2]] = join(found[key[:2]], value)
         return found
@@ -114,23 +114,23 @@ class Nesting:
     def _held(self) -> frozenset[Wrapped]:
         """The models that are stored in an attribute or item of what may be a module."""
         held: set[Wrapped] = set()
-        for module in self.solver.project.modules.values():
+        for module in self.analysis.project.modules.values():
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Assign):
-                    wraps = self.solver.wrapped(self.solver.value(node.value))
+                    wraps = self.analysis.wrapped(self.analysis.value(node.value))
                     if wraps and any(self._may_be_module(target) for target in node.targets):
                         held |= wraps
                 elif isinstance(node, ast.Call) and len(node.args) == 3:
-                    if self.solver.value(node.func) == {Symbol("builtins.setattr")}:
-                        held |= self.solver.wrapped(self.solver.value(node.args[2]))
+                    if self.analysis.value(node.func) == {Symbol("builtins.setattr")}:
+                        held |= self.analysis.wrapped(self.analysis.value(node.args[2]))
         return frozenset(held)
 
     def _may_be_module(self, target: ast.expr) -> bool:
         if not isinstance(target, ast.Attribute | ast.Subscript):
             return False
-        value = self.solver.value(target.value)
+        value = self.analysis.value(target.value)
         return not value or any(
-            self.solver.is_module(atom)
+            self.analysis.is_module(atom)
             if isinstance(atom, Instance)
             else not isinstance(atom, Cls | ModuleRef | Container | Symbol)
             for atom in value

@@ -28,10 +28,10 @@ def ask(facts: Facts, registry: Registry) -> list[Finding]:
     return _unique(findings)
 
 
-def every_use(facts: Facts, registry: Registry) -> list[Use]:
+def every_use(facts: Facts, registry: Registry) -> tuple[Use, ...]:
     """Every place that is FSDP1's business, or that of a library that rules speak of."""
     methods, symbols = frozenset(registry.by_method), frozenset(registry.by_symbol)
-    return list(find_uses(facts.analysis, methods, symbols))
+    return tuple(find_uses(facts.analysis, methods, symbols))
 
 
 def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes, bool]]:
@@ -42,10 +42,10 @@ def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes
                 yield facts.analysis.modes_at(use.call), rule.lowerable(use, facts)
 
 
-def outermost_uses(facts: Facts, registry: Registry) -> list[Use]:
+def outermost_uses(facts: Facts, registry: Registry) -> tuple[Use, ...]:
     """The uses to ask about: all of them but those inside what a rule takes the place of."""
     replaced = {node for use in facts.uses for node in _replaced(use, facts, registry)}
-    return [use for use in facts.uses if use.node not in replaced]
+    return tuple(use for use in facts.uses if use.node not in replaced)
 
 
 def _owners(use: Use, registry: Registry) -> tuple[Rule, ...]:

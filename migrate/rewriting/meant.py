@@ -106,7 +106,7 @@ class _Builder:
             edit = self.expressions.get(span)
             if edit is not None and span not in self.inside:
                 self.inside.append(span)
-                made = self.expression(cast(Part, edit.code))
+                made = self.expression(edit.code)
                 self.inside.pop()
                 return cast(_Node, _in_context(made, getattr(node, "ctx", None)))
         changed: dict[str, object] = {}
@@ -167,11 +167,11 @@ class _Builder:
             body, orelse = getattr(statement, "body", []), getattr(statement, "orelse", [])
             self.body = self._block(body) if body else []
             self.alternative = self._block(orelse) if orelse else []
-            made = self.block(cast(Part, edit.code))
+            made = self.block(edit.code)
             self.body, self.alternative = saved
         inserts = self.inserts.get(start, ())
-        before = [s for i in inserts if not i.after for s in self.block(cast(Part, i.code))]
-        after = [s for i in inserts if i.after for s in self.block(cast(Part, i.code))]
+        before = [s for i in inserts if not i.after for s in self.block(i.code)]
+        after = [s for i in inserts if i.after for s in self.block(i.code)]
         return [*before, *made, *after]
 
     def _without_items(self, statement: ast.stmt) -> list[ast.stmt]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from fsdp_migrate.findings.code import BODY, Code, Kept, parts_of
 from fsdp_migrate.findings.edits import (
     Edit,
-    Import,
     LeaveContext,
     ReplaceExpression,
     ReplaceStatement,
@@ -21,7 +20,6 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rewriting.check import problem
 from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_elsewhere
 from fsdp_migrate.rewriting.imports import import_edits
-from fsdp_migrate.rewriting.legacy import apart, typed
 from fsdp_migrate.rewriting.meant import meant
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, spell
 from fsdp_migrate.rule.rule import Facts
@@ -37,16 +35,7 @@ class _Draft:
     module: Module
     edits: tuple[Edit, ...]
     spelling: FileSpelling
-    needs: frozenset[Import]
     tree: ast.Module
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """The new texts by file, and messages about files that came out broken."""
-
-    texts: Mapping[Path, str]
-    broken: Mapping[Path, str]
 
 
 def rewrite(
@@ -55,9 +44,9 @@ def rewrite(
     """The findings, the new texts by file, and messages about files that came out broken."""
     broken: dict[Path, str] = {}
     drafts: dict[Path, _Draft] = {}
-    for module, edits, imports in _edits_by_module(facts, findings):
+    for module, edits in _edits_by_module(facts, findings):
         try:
-            drafts[module.path] = _draft(module, edits, imports)
+            drafts[module.path] = _draft(module, edits)
         except Exception as error:  # a defect of ours must not cost the user a file
             broken[module.path] = _internal(repr(error))
     changes: dict[Path, str] = {}
@@ -86,10 +75,9 @@ def _internal(complaint: str) -> str:
 # ---------------------------------------------------------------------- edits
 def _edits_by_module(
     facts: Facts, findings: Iterable[Finding]
-) -> Iterable[tuple[Module, list[Edit], set[Import]]]:
+) -> Iterable[tuple[Module, list[Edit]]]:
     """The edits of all fixes, by the file that they are about, in the order of the files."""
     edits: dict[Path, list[Edit]] = defaultdict(list)
-    needs: dict[Path, set[Import]] = defaultdict(set)
     touched: set[Path] = set()
     for item in findings:
         if item.fix is None:
@@ -98,20 +86,15 @@ def _edits_by_module(
         for path, some in item.fix.edits.items():
             edits[path].extend(some)
             touched |= {path} if some else set()
-        for path, imports in item.fix.imports.items():
-            needs[path] |= imports
-            touched |= {path} if imports else set()
     modules = {m.path: m for m in facts.analysis.project.modules.values() if m.rewrite}
     for path in sorted(touched):
-        yield modules[path], edits[path], needs[path]
+        yield modules[path], edits[path]
 
 
-def _draft(module: Module, edits: list[Edit], imports: set[Import]) -> _Draft:
-    edits, imports = apart(module, edits, imports)
-    unique = tuple(_outermost(dict.fromkeys(typed(edit) for edit in edits)))
+def _draft(module: Module, edits: list[Edit]) -> _Draft:
+    unique = tuple(_outermost(dict.fromkeys(edits)))
     spelling = spell(module, unique)
-    tree = meant(module, unique, spelling)
-    return _Draft(module, unique, spelling, frozenset(imports) | spelling.imports, tree)
+    return _Draft(module, unique, spelling, meant(module, unique, spelling))
 
 
 def _outermost(edits: Iterable[Edit]) -> list[Edit]:
@@ -159,7 +142,7 @@ def _with_imports(facts: Facts, drafts: Mapping[Path, _Draft]) -> dict[Path, tup
         for path in sorted(stale):
             draft = drafts[path]
             exported = wanted.get(draft.module.name, frozenset())
-            plan = plan_imports(facts, draft.module, draft.tree, draft.needs, exported)
+            plan = plan_imports(facts, draft.module, draft.tree, draft.spelling.imports, exported)
             every[path] = (*draft.edits, *_import_edits(draft, plan))
             trees[path] = meant(draft.module, every[path], draft.spelling)
         stale = set()

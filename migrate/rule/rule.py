@@ -20,7 +20,7 @@ from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.state_dict_modes import Modes
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.span import Site, Span
+from fsdp_migrate.syntax.span import Site
 
 RUNTIME = "fsdp_migrate.runtime"
 
@@ -135,39 +135,42 @@ class Rule:
     examples: tuple[Example, ...] = ()
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Facts:
-    """Everything that is known when the rules run."""
+    """Everything that is known when the rules run.
 
-    solver: Analysis
+    `removed` are, by module, the nodes that go with what is migrated natively.
+    """
+
+    analysis: Analysis
     options: Options
-    plans: Mapping[Site, WrapPlan]
+    wraps: Mapping[Site, WrapPlan]
     modes: Modes
-    uses: list[Use] = field(default_factory=list)
+    uses: tuple[Use, ...] = ()
     removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
 
     def value(self, node: ast.AST | None) -> Value:
         """What an expression can be."""
-        return self.solver.value(node)
+        return self.analysis.value(node)
 
     @cached_property
     def effects(self) -> Effects:
         """What calls do."""
-        return Effects(self.solver)
+        return Effects(self.analysis)
 
     @cached_property
     def holders(self) -> ParameterHolders:
         """What is given a model's parameters, and keeps them."""
-        return ParameterHolders(self.solver)
+        return ParameterHolders(self.analysis)
 
     @cached_property
     def by_path(self) -> Mapping[Path, Module]:
         """The modules by their file."""
-        return {module.path: module for module in self.solver.project.modules.values()}
+        return {module.path: module for module in self.analysis.project.modules.values()}
 
     def plan(self, wrapped: Wrapped) -> WrapPlan | None:
         """What becomes of the constructor call that makes `wrapped`."""
-        return self.plans.get(wrapped.site) if wrapped.site is not None else None
+        return self.wraps.get(wrapped.site) if wrapped.site is not None else None
 
     def units(self, wraps: Iterable[Wrapped]) -> frozenset[str]:
         """The names of the units of migration that `wraps` stand for."""
@@ -186,7 +189,6 @@ def finding(
     *,
     tier: Tier,
     edits: Iterable[Edit] = (),
-    imports: Iterable[Import] = (),
     safety: Safety = Safety.SAFE,
     units: frozenset[str] = frozenset(),
     at: ast.AST | None = None,
@@ -200,7 +202,6 @@ def finding(
         message,
         tier=tier,
         edits=edits,
-        imports=imports,
         safety=safety,
         units=units,
         blocking=blocking,
@@ -215,7 +216,6 @@ def finding_at(
     *,
     tier: Tier,
     edits: Iterable[Edit] = (),
-    imports: Iterable[Import] = (),
     safety: Safety = Safety.SAFE,
     units: frozenset[str] = frozenset(),
     blocking: bool = True,
@@ -225,7 +225,7 @@ def finding_at(
     fix = None
     if tier in (Tier.NATIVE, Tier.SHIM):
         path = module.path
-        fix = Fix({path: tuple(edits)}, {path: frozenset(imports)}, safety)
+        fix = Fix({path: tuple(edits)}, safety)
     return Finding(
         path=module.path,
         line=span.line,
@@ -238,26 +238,6 @@ def finding_at(
         units=units,
         blocking=blocking,
     )
-
-
-def call_parts(
-    module: Module, call: ast.Call | Use, *before: ast.expr, without: ast.keyword | None = None
-) -> tuple[str, tuple[Span, ...]]:
-    """The arguments of `call` as they go into a template, and its holes, `before` first.
-
-    Those of a use come without its receiver.
-    """
-    holes = [module.span(node) for node in before]
-    parts: list[str] = []
-    for argument in call.args:
-        starred = isinstance(argument, ast.Starred)
-        parts.append(f"{'*' if starred else ''}{{{len(holes)}}}")
-        holes.append(module.span(argument.value if isinstance(argument, ast.Starred) else argument))
-    for keyword in call.keywords:
-        if keyword is not without:
-            parts.append((f"{keyword.arg}=" if keyword.arg else "**") + f"{{{len(holes)}}}")
-            holes.append(module.span(keyword.value))
-    return ", ".join(parts), tuple(holes)
 
 
 def runtime(name: str) -> Import:

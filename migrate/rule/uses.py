@@ -38,36 +38,36 @@ TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
 
 
 def find_uses(
-    solver: Analysis, methods: frozenset[str], symbols: frozenset[str] = frozenset()
+    analysis: Analysis, methods: frozenset[str], symbols: frozenset[str] = frozenset()
 ) -> Iterator[Use]:
     """The uses in the files that may be rewritten, in the order of the source.
 
     `symbols` are names of other libraries (and what is below them) that count as well.
     """
-    for module in solver.project.modules.values():
+    for module in analysis.project.modules.values():
         if module.rewrite:
             yield from sorted(
-                _uses_in(solver, module, methods, symbols),
+                _uses_in(analysis, module, methods, symbols),
                 key=lambda use: (use.node.lineno, use.node.col_offset),
             )
 
 
 def _uses_in(
-    solver: Analysis, module: Module, methods: frozenset[str], symbols: frozenset[str]
+    analysis: Analysis, module: Module, methods: frozenset[str], symbols: frozenset[str]
 ) -> Iterator[Use]:
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
-        name = _name_of(solver.value(node), symbols)
+        name = _name_of(analysis.value(node), symbols)
         if name is not None:
             parent = module.parents.get(node)
-            if isinstance(parent, ast.Attribute) and _name_of(solver.value(parent), symbols):
+            if isinstance(parent, ast.Attribute) and _name_of(analysis.value(parent), symbols):
                 continue  # the longer name is the reference
-            yield _unbound(solver, module, node, name) or Use(
+            yield _unbound(analysis, module, node, name) or Use(
                 module, node, name, call=_call_of(module, node)
             )
         elif isinstance(node, ast.Attribute) and node.attr in methods:
-            use = _method_use(solver, module, node)
+            use = _method_use(analysis, module, node)
             if use is not None:
                 yield use
 
@@ -98,7 +98,7 @@ def symbol_of(value: Value) -> str | None:
 
 
 def _unbound(
-    solver: Analysis, module: Module, node: ast.Name | ast.Attribute, name: str
+    analysis: Analysis, module: Module, node: ast.Name | ast.Attribute, name: str
 ) -> Use | None:
     """`FSDP.no_sync(model)` as the use of a method of `model`, which must be FSDP's then."""
     call = _call_of(module, node)
@@ -108,7 +108,7 @@ def _unbound(
     if isinstance(call.args[0], ast.Starred):
         return None
     receiver = call.args[0]
-    wraps, _ = split(solver, solver.value(receiver))
+    wraps, _ = split(analysis, analysis.value(receiver))
     wraps = wraps or frozenset({Wrapped(None)})
     return Use(module, node, method, call, receiver, wraps, unbound=True)
 
@@ -118,32 +118,32 @@ def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
     return parent if isinstance(parent, ast.Call) and parent.func is node else None
 
 
-def _method_use(solver: Analysis, module: Module, node: ast.Attribute) -> Use | None:
-    base = solver.value(node.value)
-    wraps, others = split(solver, base)
+def _method_use(analysis: Analysis, module: Module, node: ast.Attribute) -> Use | None:
+    base = analysis.value(node.value)
+    wraps, others = split(analysis, base)
     if not wraps and node.attr in HOLDER_METHODS:
-        wraps, others = held(solver, base), frozenset()
+        wraps, others = held(analysis, base), frozenset()
     call = _call_of(module, node)
     if wraps:
-        kept = others_with(solver, others, node.attr)
+        kept = others_with(analysis, others, node.attr)
         return Use(module, node, node.attr, call, node.value, wraps, kept)
     unknown = [a for a in base if isinstance(a, Unknown | Method)]
-    if node.attr in TELLING and unknown and solver.wraps:
+    if node.attr in TELLING and unknown and analysis.wraps:
         return Use(module, node, node.attr, call, node.value, frozenset(), base)
     return None
 
 
-def held(solver: Analysis, value: Value) -> frozenset[Wrapped]:
+def held(analysis: Analysis, value: Value) -> frozenset[Wrapped]:
     """The FSDP models inside the plain modules that `value` can be."""
     found: set[Wrapped] = set()
     seen: set[Atom] = set()
-    todo = [a for a in value if solver.is_module(a) or isinstance(a, Result)]
+    todo = [a for a in value if analysis.is_module(a) or isinstance(a, Result)]
     while todo:
         atom = todo.pop()
         if atom in seen:
             continue
         seen.add(atom)
-        for part in solver.parts(atom):
+        for part in analysis.parts(atom):
             if isinstance(part, Wrapped):
                 found.add(part)
             elif isinstance(part, Instance | Result | Container):
@@ -151,7 +151,7 @@ def held(solver: Analysis, value: Value) -> frozenset[Wrapped]:
     return frozenset(found)
 
 
-def split(solver: Analysis, value: Value) -> tuple[frozenset[Wrapped], Value]:
+def split(analysis: Analysis, value: Value) -> tuple[frozenset[Wrapped], Value]:
     """The FSDP models that `value` can be, and what else it can be.
 
     The module that a wrap is given counts as the model: after the migration they are one
@@ -160,18 +160,18 @@ def split(solver: Analysis, value: Value) -> tuple[frozenset[Wrapped], Value]:
     wraps = frozenset(a for a in value if isinstance(a, Wrapped))
     inner: set[Atom] = set()
     for wrapped in wraps:
-        if wrapped.site is not None and wrapped.site in solver.wraps:
-            inner |= solver.wraps[wrapped.site].inner
+        if wrapped.site is not None and wrapped.site in analysis.wraps:
+            inner |= analysis.wraps[wrapped.site].inner
         elif wrapped.site is None:
-            inner |= {a for a in value if solver.is_module(a)}
+            inner |= {a for a in value if analysis.is_module(a)}
     return wraps, frozenset(value - wraps - inner - NONE)
 
 
-def others_with(solver: Analysis, others: Value, attr: str) -> Value:
+def others_with(analysis: Analysis, others: Value, attr: str) -> Value:
     """Those of `others` that can have the method `attr`."""
-    return frozenset(atom for atom in others if _has(solver, atom, attr))
+    return frozenset(atom for atom in others if _has(analysis, atom, attr))
 
 
-def _has(solver: Analysis, atom: Atom, attr: str) -> bool:
+def _has(analysis: Analysis, atom: Atom, attr: str) -> bool:
     """Whether `atom` can have the method at all; if not, it is not what is called here."""
-    return attr not in OWN_METHODS or has_method(solver, atom, attr) is not False
+    return attr not in OWN_METHODS or has_method(analysis, atom, attr) is not False

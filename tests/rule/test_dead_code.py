@@ -6,16 +6,17 @@ import ast
 
 import pytest
 
+from fsdp_migrate.engine import facts_of
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.planning.ask import decide
 from fsdp_migrate.rule.dead_code import made_only_for, removals
+from fsdp_migrate.rule.registry import load_rules
 from fsdp_migrate.rule.rule import Facts
 from support.wraps import solved
 
 
 def decided(text: str) -> Facts:
     """The facts that the rules are given."""
-    return decide(solved(text).project, Options())[0]
+    return facts_of(solved(text).project, Options(), load_rules())
 
 
 def gone(text: str) -> set[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 
+from fsdp_migrate.engine import facts_of
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.planning.ask import decide
+from fsdp_migrate.rule.registry import load_rules
 from fsdp_migrate.rule.rule import RUNTIME, Facts
 from fsdp_migrate.rule.shim_types import (
     in_shim_wrap,
@@ -32,7 +33,7 @@ second = FSDP(Block(), cpu_offload=CPUOffload(True), ignored_states=[1])
 
 def decided(text: str) -> Facts:
     """The facts that the rules are given."""
-    return decide(solved(text).project, Options())[0]
+    return facts_of(solved(text).project, Options(), load_rules())
 
 
 def test_types_that_stay() -> None:

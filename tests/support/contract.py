@@ -21,7 +21,8 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.edits import LeaveContext, ReplaceStatement
+from fsdp_migrate.findings.code import Name, Part, parts_of
+from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement, codes
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from support.programs import FOLDER, Files, Run, migrate
 
@@ -350,10 +351,18 @@ def labels_findings(run: Run) -> None:
             continue
         assert item.fix.safety is item.safety, f"{item}: the fix is {item.fix.safety}"
         assert isinstance(item.safety, Safety)
-        shims = {i for imports in item.fix.imports.values() for i in imports if i.module == SHIM}
+        every = [
+            part for edits in item.fix.edits.values() for edit in edits for part in _parts(edit)
+        ]
+        shims = {part for part in every if isinstance(part, Name) and part.module == SHIM}
         assert not (item.tier is Tier.NATIVE and shims), f"{item}: native, and uses {shims}"
     imports_shim = {name for name in run.changed if SHIM in run.after[name]}
     if any(item.tier is Tier.SHIM for item in run.findings):
         assert imports_shim, "a finding says shim, and nothing imports it"
     elif not any(SHIM in text for text in run.before.values()):
         assert not imports_shim, f"{imports_shim} import the shim, and no finding says so"
+
+
+def _parts(edit: Edit) -> list[Part]:
+    """All parts of the code that an edit brings in."""
+    return [part for code in codes(edit) for part in parts_of(code)]

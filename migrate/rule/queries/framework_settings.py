@@ -128,11 +128,11 @@ class SettingValues:
     def policy_classes(self, node: ast.expr) -> tuple[Sequence[str], Sequence[ast.stmt]] | None:
         """The classes that are all that a wrap policy asks for, and the definitions it is in."""
         followed: list[Definition] = []
-        solver = self.facts.analysis
-        condition = lower_policy(solver, self.module, node, followed)
+        analysis = self.facts.analysis
+        condition = lower_policy(analysis, self.module, node, followed)
         if condition is None or condition.open or not condition.is_class_test:
             return None
-        own = {solver.classes[site].node.name for site in condition.classes}
+        own = {analysis.classes[site].node.name for site in condition.classes}
         return sorted(own | {short(name) for name in condition.libraries}), followed
 
 
