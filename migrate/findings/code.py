@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from string import Formatter
@@ -50,11 +50,13 @@ class Variable:
     """A variable that the new code binds, called by the first of `names` that the file leaves free.
 
     The variable of a comprehension is seen by nothing outside of it: it only has to differ from
-    what is read inside.
+    what is read inside.  One that is bound where little else is in sight has to differ from the
+    names of `beside` only.
     """
 
     names: tuple[str, ...]
     in_comprehension: bool = False
+    beside: frozenset[str] | None = None
 
 
 def variable(*names: str) -> Variable:
@@ -67,11 +69,26 @@ def loop_variable(*names: str) -> Variable:
     return Variable(names, in_comprehension=True)
 
 
+def local_variable(*names: str, beside: Iterable[str]) -> Variable:
+    """A variable that has to differ from the names `beside` it only."""
+    return Variable(names, beside=frozenset(beside))
+
+
 @dataclass(frozen=True)
 class Kept:
-    """An expression of the edited file, as its author wrote it, edits inside it included."""
+    """An expression of the edited file, as its author wrote it, edits inside it included.
+
+    `instead` puts other code in the place of expressions within it, as when the body of a lambda
+    goes where its parameter has another name.
+    """
 
     span: Span
+    instead: tuple[tuple[Span, Part], ...] = ()
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The places that are looked up in the file."""
+        return self.span, *(span for span, _ in self.instead)
 
 
 @dataclass(frozen=True)
@@ -247,6 +264,9 @@ def parts_of(part: Part) -> Iterator[Part]:
     yield part
     if isinstance(part, Quoted):
         yield from (piece for piece in part.pieces if isinstance(piece, Name))
+    if isinstance(part, Kept):
+        for _, other in part.instead:
+            yield from parts_of(other)
 
 
 def flat(hole: Hole) -> Iterator[Part]:

@@ -133,4 +133,5 @@ def codes(edit: Edit) -> tuple[Part, ...]:
 
 def kept_by(edit: Edit) -> list[Span]:
     """The places that the code of an edit keeps expressions of."""
-    return [p.span for code in codes(edit) for p in parts_of(code) if isinstance(p, Kept)]
+    kept = (p for code in codes(edit) for p in parts_of(code) if isinstance(p, Kept))
+    return [span for part in kept for span in part.spans]

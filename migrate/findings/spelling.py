@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from string import Formatter
 from typing import Protocol
 
-from fsdp_migrate.findings.code import Name, Variable
+from fsdp_migrate.findings.code import (
+    Code,
+    Element,
+    Item,
+    Kept,
+    Keyword,
+    Literal,
+    Name,
+    Starred,
+    Variable,
+)
 from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.syntax.module import Module, scope_nodes
+from fsdp_migrate.syntax.span import Span
 
 
 class Spelling(Protocol):
@@ -67,3 +79,46 @@ def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:
 def local_name(module: Module, dotted: str, name: str) -> str | None:
     """The first of these, or None."""
     return next(iter(local_names(module, dotted, name)), None)
+
+
+def width(module: Module, part: Element) -> int:
+    """About how many characters `part` takes in `module`, on one line: for layout only."""
+    if isinstance(part, Keyword):
+        return len(part.name) + 1 + width(module, part.value)
+    if isinstance(part, Starred):
+        return (2 if part.double else 1) + width(module, part.value)
+    if isinstance(part, Item):
+        return width(module, part.key) + 2 + width(module, part.value)
+    if isinstance(part, Code):
+        return _code_width(module, part)
+    if isinstance(part, Name):
+        return len(_spelled(module, part))
+    if isinstance(part, Variable):
+        return len(part.names[0])
+    if isinstance(part, Literal):
+        return len(part.source)
+    return len(_text(module, part.span)) if isinstance(part, Kept) else 0
+
+
+def _code_width(module: Module, part: Code) -> int:
+    total = 0
+    for literal, hole, _, _ in Formatter().parse(part.template):
+        total += len(literal)
+        if hole is not None:
+            filled = part[hole]
+            every = filled if isinstance(filled, tuple) else (filled,)
+            total += sum(width(module, item) for item in every) + 2 * max(0, len(every) - 1)
+    return total
+
+
+def _spelled(module: Module, name: Name) -> str:
+    if name.qualified:
+        return f"{torch_path(module, name.module)[0]}.{name.name}"
+    return local_name(module, name.module, name.name) or name.name
+
+
+def _text(module: Module, span: Span) -> str:
+    lines = module.lines[span.line - 1 : span.end_line]
+    lines[-1] = lines[-1][: span.end_col]
+    lines[0] = lines[0][span.col :]
+    return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -23,6 +23,7 @@ from fsdp_migrate.findings.code import (
     Starred,
 )
 from fsdp_migrate.findings.spelling import Spelling
+from fsdp_migrate.rewriting.line_breaks import joined
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.syntax.span import Span
 
@@ -40,6 +41,7 @@ class Fragments:
     spelling: Spelling
     kept: Callable[[Span], cst.BaseExpression]
     quote: str = '"'  # around new strings, where they have no such quote themselves
+    width: int = 100
 
     def expression(self, part: Part) -> cst.BaseExpression:
         """The expression that `part` is."""
@@ -47,7 +49,7 @@ class Fragments:
             filled = self._filled(part, cst.parse_expression(part.parsed.text, self.config), [])
             return cast(cst.BaseExpression, filled)
         if isinstance(part, Kept):
-            return self.kept(part.span)
+            return self._kept(part)
         if isinstance(part, Literal):
             return self._literal(part)
         if isinstance(part, Quoted):
@@ -62,6 +64,15 @@ class Fragments:
             if self.quote not in literal.value:
                 source = f"{self.quote}{literal.value}{self.quote}"
         return cst.parse_expression(source, self.config)
+
+    def _kept(self, part: Kept) -> cst.BaseExpression:
+        node = self.kept(part.span)
+        if not part.instead:
+            return node
+        others = {id(self.kept(span)): self.expression(other) for span, other in part.instead}
+        made = cast(cst.BaseExpression, node.visit(_Exchange(others)))
+        # It goes somewhere else: whether it needs parentheses is another question there.
+        return joined(made.with_changes(lpar=[], rpar=[]), self.width - 8)
 
     def statements(self, part: Part, body: Sequence[cst.BaseStatement] = ()) -> list[Statement]:
         """The statements that `part` is; `body` are those of the statement that it replaces."""
@@ -230,6 +241,25 @@ class _Fill(cst.CSTTransformer):
             if above and made:
                 made[0] = made[0].with_changes(leading_lines=[*above, *made[0].leading_lines])
             yield from made
+
+
+class _Exchange(cst.CSTTransformer):
+    """Puts other nodes in the place of some, which are given by their identity."""
+
+    def __init__(self, others: Mapping[int, cst.BaseExpression]) -> None:
+        super().__init__()
+        self.others = others
+        self.made: list[cst.CSTNode] = []
+
+    def on_leave(
+        self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
+    ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
+        other = self.others.get(id(original_node))
+        if other is None:
+            made = held_together(updated_node, lambda child: any(child is m for m in self.made))
+            return cast(cst.CSTNodeT, made)
+        self.made.append(other.deep_clone())
+        return cast(cst.CSTNodeT, self.made[-1])
 
 
 def _plain(element: Element) -> Part:

@@ -7,7 +7,8 @@ fit or there is nothing left to break.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -15,6 +16,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 ROUNDS = 16
+Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 Display = cst.Dict | cst.List | cst.Set | cst.Tuple
 Comprehension = cst.ListComp | cst.SetComp | cst.DictComp | cst.GeneratorExp
 Operation = cst.BooleanOperation | cst.BinaryOperation
@@ -23,6 +25,28 @@ _BREAKABLE = (
     cst.Dict, cst.List, cst.Set, cst.Tuple, cst.ListComp, cst.SetComp, cst.DictComp,
     cst.GeneratorExp, cst.Call, cst.IfExp, cst.BooleanOperation, cst.BinaryOperation,
 )  # fmt: skip
+
+
+def laid_out(statement: Statement, indent: str, room: int, kept: Container[int]) -> Statement:
+    """A new statement, and those inside of it, its long calls and displays broken up.
+
+    Statements whose ids are among `kept` are the author's and stay as they are.
+    """
+    if id(statement) in kept:
+        return statement
+    if not isinstance(statement, cst.SimpleStatementLine):
+        body = getattr(statement, "body", None)
+        if not isinstance(body, cst.IndentedBlock):
+            return statement
+        room -= len(indent)
+        inner = [laid_out(cast(Statement, s), indent, room, kept) for s in body.body]
+        return statement.with_changes(body=body.with_changes(body=inner))
+    value = getattr(statement.body[0], "value", None)
+    if not isinstance(value, cst.Call | cst.Dict):
+        return statement
+    bare = statement.with_changes(leading_lines=[])
+    fitted = Layout({value}, indent, room, room).fit(bare)
+    return fitted.with_changes(leading_lines=statement.leading_lines)
 
 
 @dataclass
@@ -102,6 +126,21 @@ class Layout:
             ]
             args.append(call.args[-1].with_changes(comma=cst.Comma(whitespace_after=outer)))
         return call.with_changes(args=args, whitespace_before_args=inner)
+
+
+def joined(node: cst.BaseExpression, room: int) -> cst.BaseExpression:
+    """`node` on one line, if that takes fewer than `room` characters and loses no comment."""
+    text = _code(node)
+    line = " ".join(part.strip() for part in text.splitlines())
+    if "\n" not in text or "#" in line or len(line) >= room:
+        return node
+    try:
+        same = ast.dump(ast.parse(line, mode="eval")) == ast.dump(
+            ast.parse(f"({text})", mode="eval")
+        )
+    except SyntaxError:
+        return node
+    return cst.parse_expression(line) if same else node
 
 
 def _last(arg: cst.Arg, outer: cst.ParenthesizedWhitespace) -> cst.Arg:

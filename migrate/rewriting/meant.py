@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
 
 from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Part
@@ -39,13 +39,24 @@ class _Builder:
     def __init__(self, module: Module, edits: EditsByPlace, spelling: Spelling) -> None:
         self.module = module
         self.edits = edits
-        self.lines = lines_of(edits.edits)
+        self.lines = [*lines_of(edits.edits), *((s.line, s.end_line) for s in edits.kept)]
         self.places = _found(module, edits.kept)
-        self.new = MeantCode(spelling, lambda span: self.of(self.places[span]))
+        self.new = MeantCode(spelling, self._kept)
         self.inside: list[Span] = []  # edits that are being made
+        self.others: dict[int, ast.expr] = {}  # instead of nodes, by their ids
+
+    def _kept(self, span: Span, instead: Mapping[Span, ast.expr]) -> ast.expr:
+        """A kept expression with the edits in it, and other expressions instead of some."""
+        others = {id(self.places[place]): other for place, other in instead.items()}
+        saved, self.others = self.others, {**self.others, **others}
+        made = self.of(self.places[span])
+        self.others = saved
+        return made
 
     def of(self, node: _Node) -> _Node:
         """`node` with the edits inside it made, or itself if there are none."""
+        if id(node) in self.others:
+            return cast(_Node, self.others[id(node)])
         if not self._concerns(node):
             return node
         if isinstance(node, ast.expr):

@@ -24,6 +24,8 @@ from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.syntax.span import Span
 
 _Node = TypeVar("_Node", bound=ast.AST)
+# What becomes of the expression at a place, with other ones instead of some inside of it.
+KeptTree = Callable[[Span, Mapping[Span, ast.expr]], ast.expr]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class MeantCode:
     """Makes the trees of new code for one file; what the code keeps is asked for by its place."""
 
     spelling: Spelling
-    kept: Callable[[Span], ast.expr]
+    kept: KeptTree
 
     def expression(self, part: Part) -> ast.expr:
         """The expression that `part` is."""
@@ -47,7 +49,8 @@ class MeantCode:
             tree = ast.parse(part.parsed.text, mode="eval").body
             return cast(ast.expr, _Filled(self, part, Suites()).visit(tree))
         if isinstance(part, Kept):
-            return self.kept(part.span)
+            instead = {span: self.expression(other) for span, other in part.instead}
+            return self.kept(part.span, instead)
         if isinstance(part, Literal):
             return ast.parse(part.source, mode="eval").body
         if isinstance(part, Quoted):

@@ -83,7 +83,8 @@ class _Speller:
                 names[part], need = self._named(part, taken)
                 imports |= {need} if need is not None else set()
             elif isinstance(part, Variable):
-                names[part] = _free(part.names, self.read.get(part, self._bound))
+                near = part.beside if part.beside is not None else self._bound
+                names[part] = _free(part.names, self.read.get(part, near))
         hidden = {n for n, taken in self.visible.items() if isinstance(n, str) and n in taken}
         shadowed = {name: f"builtins.{name}" for name in sorted(hidden)}
         imports |= {Import("builtins")} if hidden else set()

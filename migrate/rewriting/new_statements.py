@@ -11,8 +11,7 @@ from fsdp_migrate.findings.code import Part
 from fsdp_migrate.findings.edits import InsertStatements, ReplaceStatement
 from fsdp_migrate.rewriting.comments import Statement, bare, led
 from fsdp_migrate.rewriting.fragments import Fragments
-from fsdp_migrate.rewriting.line_breaks import Layout
-from fsdp_migrate.syntax.source import line_length
+from fsdp_migrate.rewriting.line_breaks import Layout, laid_out
 
 
 class NewStatements:
@@ -27,18 +26,17 @@ class NewStatements:
         self.fragments = fragments
         self.generated = generated
         self.indent = module.default_indent
-        self.width = line_length(module.code)
+        self.width = fragments.width
         self.gaps: dict[cst.CSTNode, int] = {}  # blank lines below inserted statements
 
     def of(
         self, edit: ReplaceStatement | InsertStatements, body: Sequence[cst.BaseStatement] = ()
     ) -> list[cst.BaseStatement]:
         """The statements of an edit; `body` are those of the statement that it replaces."""
-        kept = set(body)
-        result = [
-            s if s in kept else self._laid_out(s, edit.span.col)
-            for s in self.fragments.statements(edit.code, body)
-        ]
+        kept = {id(statement) for statement in body}
+        room = self.width - edit.span.col
+        made = self.fragments.statements(edit.code, body)
+        result: list[cst.BaseStatement] = [laid_out(s, self.indent, room, kept) for s in made]
         if isinstance(edit, InsertStatements) and result:
             blank = [cst.EmptyLine(indent=False)] * edit.blank_above
             first = cast(Statement, result[0])
@@ -49,23 +47,7 @@ class NewStatements:
     def of_parts(self, parts: Iterable[Part | None], column: int) -> list[cst.BaseStatement]:
         """The statements of several pieces of code, at a column."""
         made = (s for part in parts if part is not None for s in self.fragments.statements(part))
-        return [self._laid_out(statement, column) for statement in made]
-
-    def _laid_out(self, statement: Statement, column: int) -> cst.BaseStatement:
-        """A new statement, its lines broken up where they are too long."""
-        if not isinstance(statement, cst.SimpleStatementLine):
-            block = getattr(statement, "body", None)
-            if not isinstance(block, cst.IndentedBlock):
-                return statement
-            inner = column + len(self.indent)
-            body = [self._laid_out(cast(Statement, s), inner) for s in block.body]
-            return statement.with_changes(body=block.with_changes(body=body))
-        value = getattr(statement.body[0], "value", None)
-        room = self.width - column
-        new = bare(statement)
-        layout = Layout({value if isinstance(value, cst.Call) else new}, self.indent, room, room)
-        fitted = layout.fit(cast(cst.SimpleStatementLine, new))
-        return fitted.with_changes(leading_lines=statement.leading_lines)
+        return [laid_out(s, self.indent, self.width - column, ()) for s in made]
 
     def fitted(
         self, original: cst.BaseStatement, updated: cst.BaseStatement, column: int
