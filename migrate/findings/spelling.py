@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from string import Formatter
 from typing import Protocol
 
@@ -49,20 +50,24 @@ def torch_paths(module: Module, dotted: str) -> list[str]:
     Takes `import torch.distributed as dist`, `from torch import nn` and plain `import torch`
     as they come, so that the result reads like the code around it.
     """
-    found: list[str] = []
-    for node in module.tree.body:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.asname and (dotted == alias.name or dotted.startswith(alias.name + ".")):
-                    found.append(alias.asname + dotted[len(alias.name) :])
-                elif alias.asname is None and alias.name.split(".")[0] == dotted.split(".")[0]:
-                    found.append(dotted)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                if dotted == full or dotted.startswith(full + "."):
-                    found.append((alias.asname or alias.name) + dotted[len(full) :])
+    found = [
+        bound + dotted[len(full) :]
+        for node in module.tree.body
+        for full, bound in _bound(node)
+        if dotted == full or dotted.startswith(f"{full}.")
+    ]
     return sorted(dict.fromkeys(found), key=lambda path: path.count("."))
+
+
+def _bound(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    """What an import statement gives names to, as a dotted path, and the names."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            package = alias.name.partition(".")[0]
+            yield (alias.name, alias.asname) if alias.asname else (package, package)
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        for alias in node.names:
+            yield f"{node.module}.{alias.name}", alias.asname or alias.name
 
 
 def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:

@@ -99,6 +99,31 @@ def keep_comments(
     dropped: Collection[str] = (),
 ) -> list[cst.BaseStatement]:
     """Put comments that edits would drop, but for those `dropped` on purpose, above `pieces`."""
+    lost = _lost(original, pieces, later, dropped)
+    if dropped:
+        first = cast(Statement, pieces[0])
+        lines = without(first.leading_lines, dropped)
+        pieces = [first.with_changes(leading_lines=lines), *pieces[1:]]
+    trailing = getattr(original, "trailing_whitespace", None)
+    if isinstance(trailing, cst.TrailingWhitespace) and trailing.comment in lost:
+        last = pieces[-1]
+        if isinstance(last, cst.SimpleStatementLine) and last.trailing_whitespace.comment is None:
+            lost.remove(trailing.comment)
+            pieces = [*pieces[:-1], last.with_changes(trailing_whitespace=trailing)]
+    if not lost:
+        return pieces
+    first = cast(Statement, pieces[0])
+    above = [*first.leading_lines, *(cst.EmptyLine(comment=comment) for comment in lost)]
+    return [first.with_changes(leading_lines=above), *pieces[1:]]
+
+
+def _lost(
+    original: cst.BaseStatement,
+    pieces: Sequence[cst.BaseStatement],
+    later: Sequence[cst.EmptyLine],
+    dropped: Collection[str],
+) -> list[cst.Comment]:
+    """The comments of `original` that are found neither in `pieces` nor `later`."""
     left = Counter(c.value for node in [*pieces, *later] for c in comments_of(node))
     lost: list[cst.Comment] = []
     for comment in comments_of(original):
@@ -106,22 +131,4 @@ def keep_comments(
             left[comment.value] -= 1
         elif comment.value not in dropped:
             lost.append(comment)
-    if dropped:
-        first = cast(Statement, pieces[0])
-        lines = without(first.leading_lines, dropped)
-        pieces = [first.with_changes(leading_lines=lines), *pieces[1:]]
-    if not lost:
-        return pieces
-    last = pieces[-1]
-    trailing = getattr(original, "trailing_whitespace", None)
-    if (
-        isinstance(last, cst.SimpleStatementLine)
-        and last.trailing_whitespace.comment is None
-        and isinstance(trailing, cst.TrailingWhitespace)
-        and any(comment is trailing.comment for comment in lost)
-    ):
-        lost = [comment for comment in lost if comment is not trailing.comment]
-        pieces = [*pieces[:-1], last.with_changes(trailing_whitespace=trailing)]
-    first = cast(Statement, pieces[0])
-    lines = [*first.leading_lines, *(cst.EmptyLine(comment=c) for c in lost)]
-    return [first.with_changes(leading_lines=lines), *pieces[1:]]
+    return lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -22,19 +23,22 @@ def comments_that_go(module: Module, node: ImportNode, left: Collection[Import])
     if not gone:
         return frozenset()
     names = {name for alias in gone for name in (alias.name, bound_name(alias))}
-    everything = len(gone) == len(node.names)
-    comments = _comments(module, node)
-    found = set()
-    for line, comment in comments.items():
-        beside = [alias for alias in node.names if alias.lineno == line]
-        all_gone = all(alias in gone for alias in beside) and (bool(beside) or everything)
-        if line < node.lineno:
-            all_gone = everything
-        about_line = bool(_DIRECTIVE.match(comment)) and line >= node.lineno
-        alone = node.lineno != node.end_lineno or not left
-        if all_gone and ((about_line and alone) or _speaks_of(comment, names, module)):
-            found.add(comment)
-    return frozenset(found)
+    apart = node.lineno != node.end_lineno or not left  # a directive may be about what goes alone
+    return frozenset(
+        comment
+        for line, comment in _comments(module, node).items()
+        if _stands_by(line, node, gone)
+        and (
+            (apart and line >= node.lineno and _DIRECTIVE.match(comment))
+            or _speaks_of(comment, names, module)
+        )
+    )
+
+
+def _stands_by(line: int, node: ImportNode, gone: Collection[ast.alias]) -> bool:
+    """Whether a comment on `line` stands by names that go, and by no other."""
+    beside = [alias for alias in node.names if alias.lineno == line and line >= node.lineno]
+    return all(alias in gone for alias in beside or node.names)
 
 
 def _comments(module: Module, node: ImportNode) -> dict[int, str]:

@@ -98,16 +98,13 @@ class Sections:
 
     def _last(self, library: bool) -> ImportNode | None:
         """The import after which new ones of a library (or of the standard library) go."""
-        imports = [n for n in self._imports if home(n) != "__future__"]
-        torch = [n for n in imports if home(n).partition(".")[0] == "torch"]
+        futures = [node for node in self._imports if home(node) == "__future__"]
+        imports = [node for node in self._imports if home(node) != "__future__"]
+        torch = [node for node in imports if home(node).partition(".")[0] == "torch"]
         if library and torch:
             return torch[-1]
-        same = [n for n in imports if is_stdlib(home(n)) != library]
-        own = [n for n in same if not home(n).startswith(".")]
-        if own:
-            return own[-1]
-        futures = [n for n in self._imports if n not in imports]
-        return futures[-1] if futures and not imports else None
+        own = [node for node in imports if _is_like(node, library)]
+        return next(reversed(own or (futures if not imports else [])), None)
 
     def _first_code(self) -> ast.stmt | None:
         """The first import, or what follows the docstring: imports go before it."""
@@ -117,6 +114,11 @@ class Sections:
             if isinstance(node, ast.Import | ast.ImportFrom) and home(node) != "__future__":
                 return node
         return body[0] if body else None
+
+
+def _is_like(node: ImportNode, library: bool) -> bool:
+    """Whether `node` imports from a library (or else, from the standard library)."""
+    return is_stdlib(home(node)) != library and not home(node).startswith(".")
 
 
 def _apart(node: ImportNode | Import) -> Key:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 
 from fsdp_migrate.findings.code import NOTHING, Code
 from fsdp_migrate.findings.edits import Edit, Import, InsertStatements, ReplaceStatement
@@ -27,11 +26,11 @@ from fsdp_migrate.rewriting.import_statements import (
     order,
     statements,
 )
-from fsdp_migrate.syntax.module import Module, all_annotations
+from fsdp_migrate.rewriting.name_uses import FUNCTIONS, NameUses, Place
+from fsdp_migrate.rewriting.type_checking import TypeCheckingBlocks
+from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.used_names import used_names
 
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-Place = tuple[int, int]
 LONGEST = 100  # of an import on one line, in files whose lines are longer
 
 
@@ -45,13 +44,14 @@ class _Editor:
 
     def __init__(self, module: Module, tree: ast.Module, plan: ImportPlan) -> None:
         self.module = module
-        self.tree = tree
         self.plan = plan
         self.used = used_names(tree) | plan.keep
         found = [n for n in ast.walk(module.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         self.nodes: list[ImportNode] = sorted(found, key=lambda n: (n.lineno, n.col_offset))
         self.top = {n for n in module.tree.body if isinstance(n, ast.Import | ast.ImportFrom)}
         self.sections = Sections(module)
+        self.type_checking = TypeCheckingBlocks(module, self.nodes)
+        self.uses = NameUses(tree)
         present = self._present()
         self.waiting = {n for n in plan.needed if n not in present and n.local in self.used}
         self.changes: dict[ImportNode, list[Import]] = {}
@@ -73,7 +73,8 @@ class _Editor:
                 self.changes[node] = left
         inserts = self._place()
         self._merge_siblings()
-        emptied = self._emptied()
+        emptied = self.type_checking.emptied(self.changes)
+        self.changes |= self.type_checking.imports_of_test(emptied, self.changes)
         return [
             *(self._replaced(node) for node in self.changes if not self._goes(node, emptied)),
             *(ReplaceStatement(self.module.span(node), NOTHING) for node in emptied),
@@ -131,54 +132,6 @@ class _Editor:
         self.waiting -= mine
         return sorted(mine, key=order)
 
-    # ------------------------------------------------------------------ blocks for type checkers
-    def _emptied(self) -> list[ast.If]:
-        """The blocks for type checkers that nothing is left of: their test goes with them."""
-        blocks = [
-            node
-            for node in ast.walk(self.module.tree)
-            if isinstance(node, ast.If) and self._is_for_type_checkers(node) and not node.orelse
-        ]
-        emptied = [
-            node
-            for node in blocks
-            if all(
-                isinstance(s, ast.Import | ast.ImportFrom) and self.changes.get(s) == []
-                for s in node.body
-            )
-        ]
-        if emptied and len(emptied) == len(blocks):
-            self._drop_test()
-        return emptied
-
-    def _is_for_type_checkers(self, node: ast.If) -> bool:
-        """Whether the test is `TYPE_CHECKING` of the library `typing`."""
-        if isinstance(node.test, ast.Attribute):
-            return node.test.attr == "TYPE_CHECKING"
-        name = node.test.id if isinstance(node.test, ast.Name) else ""
-        starred = name == "TYPE_CHECKING" and name not in self.module.bound_names
-        return starred or name in self._tests
-
-    @cached_property
-    def _tests(self) -> set[str]:
-        """What `typing.TYPE_CHECKING` is called here."""
-        return {
-            bound_name(alias)
-            for node in self.nodes
-            if home(node) in ("typing", "typing_extensions")
-            for alias in node.names
-            if alias.name == "TYPE_CHECKING"
-        }
-
-    def _drop_test(self) -> None:
-        """Import `TYPE_CHECKING` no more, if no block for type checkers is left."""
-        for node in self.nodes:
-            if isinstance(node, ast.ImportFrom) and home(node) in ("typing", "typing_extensions"):
-                names = self.changes.get(node, [imported(node, alias) for alias in node.names])
-                left = [n for n in names if n.local not in self._tests]
-                if len(left) < len(names):
-                    self.changes[node] = left
-
     def _goes(self, node: ImportNode, emptied: list[ast.If]) -> bool:
         """Whether a statement goes with a block around it."""
         return any(block in emptied for block in self.module.ancestors(node))
@@ -214,52 +167,32 @@ class _Editor:
                     return []  # `import x` goes above that
                 if _is_close(node, need) or not functions:
                     return [node]
-                continue
-            if not _is_close(node, need):
-                continue
-            around = list(self.module.ancestors(node))
-            if any(isinstance(a, ast.ClassDef) for a in around):
-                continue
-            inner = next((a for a in around if isinstance(a, _FUNCTIONS)), None)
-            if inner is not None:
-                functions.setdefault((inner.lineno, inner.col_offset), node)
-            elif not self._for_type_checkers(around) or self._only_annotates(need.local):
-                return [node]
+            elif _is_close(node, need) and self._serves(node, need):
+                function = self._function_around(node)
+                if function is None:
+                    return [node]
+                functions.setdefault(function, node)
         return self._in_functions(need, functions) or [n for n in same if n in self.top][:1]
+
+    def _serves(self, node: ImportNode, need: Import) -> bool:
+        """Whether what a nested statement imports is there for those who need it."""
+        if any(isinstance(around, ast.ClassDef) for around in self.module.ancestors(node)):
+            return False
+        runs = self._function_around(node) is not None or not self.type_checking.holds(node)
+        return runs or self.uses.only_annotates(need.local)
+
+    def _function_around(self, node: ast.AST) -> Place | None:
+        inner = next((a for a in self.module.ancestors(node) if isinstance(a, FUNCTIONS)), None)
+        return (inner.lineno, inner.col_offset) if inner is not None else None
 
     def _in_functions(
         self, need: Import, functions: Mapping[Place, ImportNode]
     ) -> list[ImportNode]:
         """The statements in functions that need the name, if no other place does."""
-        uses = [set(self._functions_around(use)) for use in self._uses(need.local)]
+        uses = self.uses.functions_around(need.local)
         if not uses or not all(around & set(functions) for around in uses):
             return []
         return [node for place, node in functions.items() if any(place in a for a in uses)]
-
-    def _uses(self, name: str) -> Iterator[ast.Name]:
-        return (n for n in ast.walk(self.tree) if isinstance(n, ast.Name) and n.id == name)
-
-    def _functions_around(self, node: ast.AST) -> Iterator[Place]:
-        """The functions around a node of the new tree, by where they stand in the old one."""
-        while (parent := self._new_parents.get(node)) is not None:
-            if isinstance(parent, _FUNCTIONS):
-                yield parent.lineno, parent.col_offset
-            node = parent
-
-    @cached_property
-    def _new_parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: n for n in ast.walk(self.tree) for child in ast.iter_child_nodes(n)}
-
-    def _for_type_checkers(self, around: Iterable[ast.AST]) -> bool:
-        return any(isinstance(n, ast.If) and self._is_for_type_checkers(n) for n in around)
-
-    def _only_annotates(self, name: str) -> bool:
-        """Whether `name` is used in annotations alone, none of which is ever evaluated."""
-        stated = {n for a in all_annotations(self.tree) for n in ast.walk(a)}
-        lazy = any(
-            isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in self.tree.body
-        )
-        return all(lazy and use in stated for use in self._uses(name))
 
     # ------------------------------------------------------------------ statements
     def _merge_siblings(self) -> None:

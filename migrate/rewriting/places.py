@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import libcst as cst
 from libcst.metadata import CodeRange
 
-from fsdp_migrate.findings.edits import (
-    Edit,
-    InsertStatements,
-    LeaveContext,
-    MoveStatement,
-    ReplaceExpression,
-    ReplaceStatement,
-    RewriteArguments,
-    kept_by,
-)
+from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement
+from fsdp_migrate.rewriting.edits_by_place import EditError, EditsByPlace, Start, lines_of
 from fsdp_migrate.syntax.span import Span
 
-Start = tuple[int, int]  # line and column
-
-
-class EditError(Exception):
-    """An edit that does not fit the source: a defect of a rule."""
+_STATEMENTS = (cst.SimpleStatementLine, cst.BaseCompoundStatement)
 
 
 @dataclass
 class Places:
-    """The edits of a file by their places, and the nodes at these places.
+    """The nodes that the edits of a file are about."""
 
-    Raises:
-        EditError: two edits are about one place, or there is nothing where one is.
-    """
-
-    edits: tuple[Edit, ...]
-    expressions: dict[Span, ReplaceExpression | RewriteArguments] = field(default_factory=dict)
-    statements: dict[Start, ReplaceStatement] = field(default_factory=dict)
-    inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
-    moves: dict[Start, MoveStatement] = field(default_factory=dict)
-    landings: set[Start] = field(default_factory=set)  # where moved statements go
-    leaves: dict[Span, LeaveContext] = field(default_factory=dict)  # by the context
-    kept: frozenset[Span] = frozenset()
-    # nodes
+    edits: EditsByPlace
     spans: dict[cst.CSTNode, Span] = field(default_factory=dict)  # replaced or kept expressions
     original: dict[Span, cst.BaseExpression] = field(default_factory=dict)
     starts: dict[cst.CSTNode, Start] = field(default_factory=dict)  # edited statements
@@ -52,92 +27,84 @@ class Places:
     lines: dict[cst.CSTNode, Start] = field(default_factory=dict)  # moved, or landed behind
     columns: dict[cst.CSTNode, int] = field(default_factory=dict)  # of statements' lines
     quiet: set[cst.CSTNode] = field(default_factory=set)  # statements that nothing changes in
+    made: set[Edit] = field(default_factory=set)  # by those who go through the tree
 
-    def __post_init__(self) -> None:
-        self.kept = frozenset(span for edit in self.edits for span in kept_by(edit))
-        for edit in self.edits:
-            start = (edit.span.line, edit.span.col)
-            if isinstance(edit, ReplaceExpression | RewriteArguments):
-                if self.expressions.setdefault(edit.span, edit) != edit:
-                    raise EditError(f"two edits of the expression at {edit.span}")
-            elif isinstance(edit, ReplaceStatement):
-                if self.statements.setdefault(start, edit) != edit:
-                    raise EditError(f"two edits of the statement at {edit.span}")
-            elif isinstance(edit, MoveStatement):
-                if self.moves.setdefault(start, edit) != edit:
-                    raise EditError(f"two places for the statement at {edit.span}")
-                self.landings.add((edit.below.line, edit.below.col))
-            elif isinstance(edit, LeaveContext):
-                if self.leaves.setdefault(edit.span, edit) != edit:
-                    raise EditError(f"two edits of the context at {edit.span}")
-            else:
-                self.inserts[start].append(edit)
-
-    def look(self, positions: Mapping[cst.CSTNode, CodeRange]) -> None:
-        """Find the nodes that the edits are about.
+    @classmethod
+    def of(cls, edits: EditsByPlace, positions: Mapping[cst.CSTNode, CodeRange]) -> Places:
+        """The nodes at the places of `edits`, by where each node of the tree stands.
 
         Raises:
-            EditError: there is none at the place of an edit.
+            EditError: there is nothing at the place of an edit.
         """
+        places = cls(edits)
+        touched = lines_of(edits.edits)
         found: set[Edit] = set()
         for node, place in positions.items():
-            found.update(self._index(node, place_of(node, positions)))
-            decorators = getattr(node, "decorators", ())
-            first = positions[decorators[0]].start.line if decorators else place.start.line
-            self._note_quiet(node, first, place.end.line)
-        for edit in self.edits:
+            found.update(places._index(node, place_of(node, positions)))
+            if isinstance(node, _STATEMENTS):
+                decorators = getattr(node, "decorators", ())
+                first = positions[decorators[0]].start.line if decorators else place.start.line
+                if not any(a <= place.end.line and first <= b for a, b in touched):
+                    places.quiet.add(node)
+        for edit in edits.edits:
             if edit not in found:
                 raise EditError(f"nothing to edit at {edit.span}: {edit}")
+        return places
 
     def _index(self, node: cst.CSTNode, span: Span) -> Iterator[Edit]:
-        """The edits that `node` is the place of."""
+        """Remember what `node` is to edits: gives those that it is the place of."""
         start = (span.line, span.col)
-        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement):
-            if start in self.moves or start in self.landings:
-                self.lines[node] = start
-            if start in self.moves:
-                yield self.moves[start]
+        if isinstance(node, _STATEMENTS):
+            yield from self._index_line(node, start)
         if isinstance(node, cst.SimpleStatementLine | cst.With):
             self.columns[node] = span.col
         if isinstance(node, cst.BaseExpression):
-            if span in self.leaves:
-                self.left[node] = self.leaves[span]
-                yield self.leaves[span]
-            if span in self.expressions or span in self.kept:
-                self.spans[node] = span
-                self.original[span] = node
-            if isinstance(node, cst.Call) and len(node.args) == 1:
-                self._index_generator(node.args[0].value, span)
-            if span in self.expressions:
-                yield self.expressions[span]
+            yield from self._index_expression(node, span)
         elif isinstance(node, cst.BaseSmallStatement | cst.BaseCompoundStatement):
-            if start in self.statements or start in self.inserts:
-                self.starts[node] = start
-                yield from self.inserts.get(start, ())
-            if start in self.statements:
-                yield self.statements[start]
+            yield from self._index_statement(node, start)
+
+    def _index_line(self, node: cst.CSTNode, start: Start) -> Iterator[Edit]:
+        move = self.edits.moves.get(start)
+        if move is not None or start in self.edits.landings:
+            self.lines[node] = start
+        if move is not None:
+            yield move
+
+    def _index_statement(self, node: cst.CSTNode, start: Start) -> Iterator[Edit]:
+        edit, inserts = self.edits.statements.get(start), self.edits.inserts.get(start, ())
+        if edit is not None or inserts:
+            self.starts[node] = start
+        yield from inserts
+        if edit is not None:
+            yield edit
+
+    def _index_expression(self, node: cst.BaseExpression, span: Span) -> Iterator[Edit]:
+        left, edit = self.edits.leaves.get(span), self.edits.expressions.get(span)
+        if edit is not None or span in self.edits.kept:
+            self.spans[node] = span
+            self.original[span] = node
+        if isinstance(node, cst.Call) and len(node.args) == 1:
+            self._index_generator(node.args[0].value, span)
+        if left is not None:
+            self.left[node] = left
+            yield left
+        if edit is not None:
+            yield edit
 
     def _index_generator(self, node: cst.BaseExpression, call: Span) -> None:
         """Remember the generator in `f(x for x in y)`: to `ast` the parentheses are its own."""
         if isinstance(node, cst.GeneratorExp) and not node.lpar:
-            for span in self.kept:
+            for span in self.edits.kept:
                 same_end = (span.end_line, span.end_col) == (call.end_line, call.end_col)
                 if span != call and same_end and call.contains(span):
                     self.spans[node] = span
                     self.original[span] = node
 
-    def _note_quiet(self, node: cst.CSTNode, first: int, last: int) -> None:
-        """Remember a statement (from line `first`, its decorators included) without any edit."""
-        if isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement) and not any(
-            edit.span.line <= last and first <= edit.span.end_line for edit in self.edits
-        ):
-            self.quiet.add(node)
-
     # ------------------------------------------------------------------ questions
     def statement_edit(self, node: cst.CSTNode) -> ReplaceStatement | None:
         """What takes the place of a statement, if it is replaced."""
         start = self.starts.get(node)
-        return self.statements.get(start) if start is not None else None
+        return self.edits.statements.get(start) if start is not None else None
 
     def items_left(self, statement: cst.BaseStatement) -> dict[int, LeaveContext]:
         """The items that go, by their place among the items of a `with` statement."""
@@ -156,14 +123,14 @@ class Places:
         edits = [self.statement_edit(node) for node in (*statements, *smalls)]
         return frozenset(comment for edit in edits if edit for comment in edit.without_comments)
 
-    def complain_unless_made(self, made: set[Edit]) -> None:
+    def complain_unless_made(self) -> None:
         """Complain about edits that were found and not made.
 
         Raises:
             EditError: there are some.
         """
-        for edit in self.edits:
-            if edit not in made:
+        for edit in self.edits.edits:
+            if edit not in self.made:
                 raise EditError(f"not made at {edit.span}: {edit}")
 
 

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from fsdp_migrate.syntax.module import all_annotations
 
 
 def used_names(tree: ast.Module) -> set[str]:
-    """The names that a module reads anywhere, in string annotations and `__all__` too."""
-    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    names -= {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    } - {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    for annotation in all_annotations(tree):
-        for inner in ast.walk(annotation):
-            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                try:
-                    parsed = ast.parse(inner.value, mode="eval")
-                except SyntaxError:
-                    continue
-                names |= {n.id for n in ast.walk(parsed) if isinstance(n, ast.Name)}
-    return names | exported_names(tree)
+    """The names that a module reads or deletes, in string annotations and `__all__` too."""
+    names = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)
+    }
+    quoted = {name for annotation in all_annotations(tree) for name in _quoted_names(annotation)}
+    return names | quoted | exported_names(tree)
+
+
+def _quoted_names(annotation: ast.expr) -> Iterator[str]:
+    """The names in strings of an annotation, which are code themselves."""
+    for inner in ast.walk(annotation):
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            try:
+                parsed = ast.parse(inner.value, mode="eval")
+            except SyntaxError:
+                continue
+            yield from (node.id for node in ast.walk(parsed) if isinstance(node, ast.Name))
 
 
 def exported_names(tree: ast.Module) -> set[str]:
     """The strings of `__all__`."""
-    names: set[str] = set()
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets):
-            assert isinstance(node, ast.Assign)
-            names |= {
-                c.value
-                for c in ast.walk(node.value)
-                if isinstance(c, ast.Constant) and isinstance(c.value, str)
-            }
-    return names
+    return {
+        inner.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        for inner in ast.walk(node.value)
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
+    }
