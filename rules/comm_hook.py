@@ -46,7 +46,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     plain = names & {"allreduce_hook", "reduce_scatter_hook"}
     taken = call is not None and takes_hook(facts, call)
     if call is not None and _is_whole(statement, call) and (taken or (plain and plain == names)):
-        name = names.pop() if names else "the hook"
+        name = min(names) if names else "the hook"
         message = (
             f"{name} becomes MixedPrecisionPolicy(reduce_dtype=...) of the wrap"
             if taken
