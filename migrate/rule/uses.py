@@ -14,6 +14,7 @@ from fsdp_migrate.analysis.values import (
     Container,
     Instance,
     Method,
+    Params,
     Result,
     Symbol,
     Unknown,
@@ -128,9 +129,20 @@ def _method_use(analysis: Analysis, module: Module, node: ast.Attribute) -> Use 
         kept = others_with(analysis, others, node.attr)
         return Use(module, node, node.attr, call, node.value, wraps, kept)
     unknown = [a for a in base if isinstance(a, Unknown | Method)]
-    if node.attr in TELLING and unknown and analysis.wraps:
+    if (
+        node.attr in TELLING
+        and unknown
+        and analysis.wraps
+        and not _takes_parameters(analysis, call)
+    ):
         return Use(module, node, node.attr, call, node.value, frozenset(), base)
     return None
+
+
+def _takes_parameters(analysis: Analysis, call: ast.Call | None) -> bool:
+    """Whether a call is given parameters: `nn.utils.clip_grad_norm_` is, no method of a model."""
+    first = call.args[0] if call is not None and call.args else None
+    return any(isinstance(atom, Params) for atom in analysis.value(first))
 
 
 def held(analysis: Analysis, value: Value) -> frozenset[Wrapped]:

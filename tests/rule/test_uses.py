@@ -63,3 +63,10 @@ def test_of_a_plain_module_nothing_is_found() -> None:
 def test_a_model_inside_a_plain_module_is_reached_by_its_state_dict() -> None:
     (use,) = uses("holder = nn.Sequential(model)\nholder.state_dict()\n", "state_dict")
     assert len(use.wraps) == 1
+
+
+def test_a_function_that_is_given_parameters_is_no_method_of_a_model() -> None:
+    """Even where nothing is known of what it is taken from."""
+    text = "def step(tools, net):\n    tools.clip_grad_norm_(net.parameters(), 1.0)\n"
+    assert uses(f"{text}step(load(), nn.Linear(2, 2))\n", "clip_grad_norm_") == []
+    assert len(uses("load().clip_grad_norm_(1.0)\n", "clip_grad_norm_")) == 1

@@ -32,6 +32,7 @@ from fsdp_migrate.analysis.values import (
     Func,
     Instance,
     Method,
+    ModuleRef,
     Params,
     Partial,
     Result,
@@ -43,9 +44,10 @@ from fsdp_migrate.analysis.values import (
     constant,
     join,
     ordered,
+    symbols,
     unknown,
 )
-from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical
 
 RESULT = unknown("the result of a call")
 BY_SETATTR = unknown("set by `setattr`")
@@ -150,6 +152,19 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
 def make_partial(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     """A partial; what it is called with is noted with the call."""
     return frozenset({Partial(machine.module.site(node))})
+
+
+@models("builtins.__import__", "importlib.import_module", "pytest.importorskip")
+def import_module(machine: Machine, node: ast.Call, passed: Passed) -> Value | None:
+    """`import_module("torch")`: the module, if its name is written out."""
+    name = constant(passed.args[0]) if passed.args else None
+    if name is None or not isinstance(name.value, str) or name.value.startswith("."):
+        return None
+    dotted = name.value
+    if symbols(machine.evaluate(node.func)) == {"builtins.__import__"}:
+        dotted = dotted.partition(".")[0]
+    found = machine.project.resolve(machine.module, dotted)
+    return frozenset({ModuleRef(found) if found else Symbol(canonical(dotted))})
 
 
 @models("builtins.super")

@@ -12,6 +12,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
     constants,
+    symbols,
 )
 from support.values import FULL, analyse, check_model, probed, reasons, wraps
 
@@ -201,3 +202,21 @@ def test_calling_a_model_runs_its_forward() -> None:
 def test_models_are_found_by_canonical_names() -> None:
     for name in ("functools.partial", "builtins.getattr", "torch.compile", "typing.cast"):
         assert name in models
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        'importlib.import_module("torch.nn")',
+        'pytest.importorskip("torch").nn',
+        '__import__("torch.nn").nn',
+    ],
+)
+def test_modules_that_are_imported_by_a_call(made: str) -> None:
+    analysis = analyse(f"import importlib\nimport pytest\nprobe = {made}\nprobe.utils\n")
+    assert symbols(analysis.value("probe.utils")) == {"torch.nn.utils"}
+
+
+def test_a_module_whose_name_is_computed_is_not_known() -> None:
+    analysis = analyse("import importlib\nprobe = importlib.import_module(name())\nprobe.utils\n")
+    assert not symbols(analysis.value("probe.utils"))
