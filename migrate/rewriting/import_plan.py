@@ -15,7 +15,7 @@ from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, STARS, short, starred
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
-from fsdp_migrate.syntax.used_names import exported_names, used_names
+from fsdp_migrate.syntax.used_names import exported_apart, exported_names, used_names
 
 # What the runtime shim offers under FSDP1's own names.
 OFFERED = frozenset(
@@ -126,7 +126,7 @@ class _Fate:
         self.before = used_names(module.tree)
         self.after = used_names(tree)
         self.exported = exported
-        self.listed = exported_names(tree)
+        self.listed = exported_names(tree) - exported_apart(tree)  # where they can be taken out
         self.read = {
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
         }

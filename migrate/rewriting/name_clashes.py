@@ -8,25 +8,16 @@ the user wrote keeps its names: only a `Name` or a `Variable` of new code is eve
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Name, Part, Variable, parts_of
 from fsdp_migrate.findings.edits import Edit, Import, ReplaceStatement, codes
 from fsdp_migrate.findings.spelling import local_names, torch_paths
-from fsdp_migrate.syntax.module import Module, scope_nodes
+from fsdp_migrate.rewriting.visible_names import VisibleNames
+from fsdp_migrate.syntax.module import Module, names_bound_by
 from fsdp_migrate.syntax.span import Span
-
-_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-_NAMED = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ClassDef,
-    ast.ExceptHandler,
-    ast.MatchAs,
-    ast.MatchStar,
-)
 
 
 @dataclass(frozen=True)
@@ -57,6 +48,7 @@ class _Speller:
     def __init__(self, module: Module, edits: list[Edit]) -> None:
         self.module = module
         self.edits = edits
+        self.scopes = VisibleNames(module)
         self.visible: dict[Name | Variable | str, set[str]] = {}  # by what is to be spelled
         self.read: dict[Variable, set[str]] = {}  # beside the variable of a comprehension
         for edit in edits:
@@ -64,15 +56,20 @@ class _Speller:
 
     def _look(self, span: Span, parts: list[Part]) -> None:
         """Note what is visible at the place of an edit, for all that its code names."""
-        taken = self._own_names_at(span)
         for part in parts:
             if isinstance(part, Name | Variable):
-                self.visible.setdefault(part, set()).update(taken)
+                self._note(part, span)
             elif isinstance(part, Code):
                 for name in part.parsed.builtins:
-                    self.visible.setdefault(name, set()).update(taken)
+                    self._note(name, span)
             if isinstance(part, Variable) and part.in_comprehension:
                 self.read.setdefault(part, set()).update(self._read_by(parts))
+
+    def _note(self, part: Name | Variable | str, span: Span) -> None:
+        """Note the names that are visible at `span` and stand for something else than `part`."""
+        visible = self.scopes.visible(span)
+        others = {local for local, target in visible.imports if not _leads_to(target, part)}
+        self.visible.setdefault(part, set()).update(visible.own | others)
 
     def spelling(self) -> FileSpelling:
         """Everything spelled."""
@@ -98,10 +95,9 @@ class _Speller:
         """A name that is imported with `from`: as it is already, or so that nothing clashes."""
         present = local_names(self.module, name.module, name.name)
         for local in present:
-            if local not in taken or local in self._imported_outside:
+            if local not in taken or local in self.scopes.imported_outside:
                 return local, _import(name, local)
-        clashes = name.name in taken or name.name in self._bound_by_other_imports(name)
-        local = self._fresh(name.name) if clashes else name.name
+        local = self._fresh(name.name) if name.name in taken else name.name
         return local, _import(name, local)
 
     def _qualified(self, name: Name, taken: Collection[str]) -> tuple[str, Import | None]:
@@ -121,58 +117,7 @@ class _Speller:
             name = f"_{name}"
         return name
 
-    @cached_property
-    def _imported_outside(self) -> frozenset[str]:
-        """The names that imports bind outside of functions, and no function binds otherwise."""
-        inside = {
-            name
-            for node in ast.walk(self.module.tree)
-            if isinstance(node, _Function)
-            for name in _bound_in(node)
-        }
-        return (
-            frozenset(
-                alias.asname or alias.name
-                for node in scope_nodes(self.module.tree)
-                if isinstance(node, ast.ImportFrom)
-                for alias in node.names
-            )
-            - inside
-        )
-
-    def _bound_by_other_imports(self, name: Name) -> set[str]:
-        """The names that imports of other things bind, but for those that stand in for `name`."""
-        return {
-            alias.asname or alias.name.partition(".")[0]
-            for node in ast.walk(self.module.tree)
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for alias in node.names
-            if not (isinstance(node, ast.ImportFrom) and node.module == name.module)
-            and not any(isinstance(a, ast.ExceptHandler) for a in self.module.ancestors(node))
-        }
-
     # ------------------------------------------------------------------ names of the file
-    def _own_names_at(self, span: Span) -> set[str]:
-        """The names that are visible at `span` and bound by anything but an import."""
-        names = set(self._outside)
-        for function, bound in self._functions:
-            if function.contains(span):
-                names |= bound
-        return names
-
-    @cached_property
-    def _outside(self) -> frozenset[str]:
-        """The names that the module binds outside of functions and classes."""
-        return frozenset(_bound_in(self.module.tree))
-
-    @cached_property
-    def _functions(self) -> list[tuple[Span, frozenset[str]]]:
-        return [
-            (self.module.span(node), frozenset(_bound_in(node)))
-            for node in ast.walk(self.module.tree)
-            if isinstance(node, _Function)
-        ]
-
     @cached_property
     def _bound(self) -> frozenset[str]:
         """All names that are bound anywhere, but for those that only what is removed binds."""
@@ -185,7 +130,7 @@ class _Speller:
             return self.module.bound_names
         bound: dict[str, bool] = {}  # whether only removed statements bind it
         for node in ast.walk(self.module.tree):
-            for name in _bound_by(node):
+            for name in names_bound_by(node):
                 inside = any(span.contains(self.module.span(node)) for span in removed)
                 bound[name] = bound.get(name, True) and inside
         return self.module.bound_names - {name for name, gone in bound.items() if gone}
@@ -193,12 +138,19 @@ class _Speller:
     def _read_by(self, parts: Iterable[Part]) -> set[str]:
         """The names that kept expressions read."""
         kept = [part.span for part in parts if isinstance(part, Kept)]
-        return {
-            node.id
-            for node in ast.walk(self.module.tree)
-            if isinstance(node, ast.Name)
-            and any(span.contains(self.module.span(node)) for span in kept)
-        }
+        return {n for place, n in self._read_names if any(span.contains(place) for span in kept)}
+
+    @cached_property
+    def _read_names(self) -> list[tuple[Span, str]]:
+        names = (node for node in ast.walk(self.module.tree) if isinstance(node, ast.Name))
+        return [(self.module.span(node), node.id) for node in names]
+
+
+def _leads_to(target: str, part: Name | Variable | str) -> bool:
+    """Whether an import of `target` is one by which `part` may be spelled."""
+    if not isinstance(part, Name):
+        return False
+    return f"{part.module}.".startswith(f"{target}.") if part.qualified else target == str(part)
 
 
 def _import(name: Name, local: str) -> Import:
@@ -211,21 +163,3 @@ def _free(names: tuple[str, ...], taken: Collection[str]) -> str:
     while name in taken:
         name = f"fsdp_{name}"
     return name
-
-
-def _bound_in(scope: ast.Module | _Function) -> Iterator[str]:
-    """The names that are bound in a scope itself, imports apart."""
-    if not isinstance(scope, ast.Module):
-        yield from (node.arg for node in ast.walk(scope.args) if isinstance(node, ast.arg))
-    for node in scope_nodes(scope):
-        yield from _bound_by(node)
-
-
-def _bound_by(node: ast.AST) -> Iterator[str]:
-    """The names that `node` itself binds."""
-    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-        yield node.id
-    elif isinstance(node, ast.arg):
-        yield node.arg
-    elif isinstance(node, _NAMED) and node.name is not None:
-        yield node.name

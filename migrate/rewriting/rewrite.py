@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fsdp_migrate.findings.code import BODY, Code, Kept, parts_of
+from fsdp_migrate.findings.code import BODY, parts_of
 from fsdp_migrate.findings.edits import (
     Edit,
     LeaveContext,
-    ReplaceExpression,
     ReplaceStatement,
     kept_by,
 )
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rewriting.check import problem
+from fsdp_migrate.rewriting.exports import unlisted
 from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_elsewhere
 from fsdp_migrate.rewriting.imports import import_edits
 from fsdp_migrate.rewriting.meant import meant
@@ -151,27 +151,11 @@ def _with_imports(facts: Facts, drafts: Mapping[Path, _Draft]) -> dict[Path, tup
 
 def _import_edits(draft: _Draft, plan: ImportPlan) -> list[Edit]:
     """The edits of import statements and of `__all__`, but for those in what is removed."""
-    unlisted = [*_unlisted(draft.module, plan.unlisted)]
-    tree = meant(draft.module, [*draft.edits, *unlisted], draft.spelling)
-    made = [*unlisted, *import_edits(draft.module, tree, plan)]
+    listed = [*unlisted(draft.module, plan.unlisted)]
+    tree = meant(draft.module, [*draft.edits, *listed], draft.spelling)
+    made = [*listed, *import_edits(draft.module, tree, plan)]
     outer = _outermost([*draft.edits, *made])
     return [edit for edit in made if edit in outer]
-
-
-def _unlisted(module: Module, names: frozenset[str]) -> Iterable[Edit]:
-    """Take names that are gone out of `__all__`."""
-    for node in module.tree.body:
-        if not names or not isinstance(node, ast.Assign):
-            continue
-        listed = isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
-        if listed and isinstance(node.value, ast.List | ast.Tuple):
-            kept = tuple(
-                Kept(module.span(item))
-                for item in node.value.elts
-                if isinstance(item, ast.Constant) and item.value not in names
-            )
-            display = Code("[{items}]", (("items", kept),))
-            yield ReplaceExpression(module.span(node.value), display)
 
 
 # ---------------------------------------------------------------------- texts

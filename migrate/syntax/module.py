@@ -16,6 +16,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 BUILTINS = frozenset(dir(builtins))
+_NAMED = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.ExceptHandler,
+    ast.MatchAs,
+    ast.MatchStar,
+)
 
 
 @dataclass(eq=False)
@@ -64,35 +72,14 @@ class Module:
     @cached_property
     def bound_names(self) -> frozenset[str]:
         """Every name that is bound somewhere in the module, in any scope."""
-        names: set[str] = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                names.add(node.id)
-            elif isinstance(node, ast.arg):
-                names.add(node.arg)
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names.add(node.name)
-            elif isinstance(node, ast.alias):
-                names.add(node.asname or node.name.partition(".")[0])
-        return frozenset(names)
+        return frozenset(name for node in ast.walk(self.tree) for name in names_bound_by(node))
 
     @cached_property
     def global_names(self) -> frozenset[str]:
         """The names that are bound in the module's own scope, or by a `global` in a function."""
-        names: set[str] = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Global):
-                names |= set(node.names)
-        for node in scope_nodes(self.tree):
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                names.add(node.id)
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names.add(node.name)
-            elif isinstance(node, ast.alias):
-                names.add(node.asname or node.name.partition(".")[0])
-            elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-                names.add(node.name)
-        return frozenset(names)
+        declared = {n for g in ast.walk(self.tree) if isinstance(g, ast.Global) for n in g.names}
+        own = {name for node in scope_nodes(self.tree) for name in names_bound_by(node)}
+        return frozenset(declared | own)
 
     def site(self, node: ast.AST) -> Site:
         """The place of `node`."""
@@ -191,6 +178,20 @@ def scope_nodes(scope: Scope) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             todo.extend(ast.iter_child_nodes(node))
+
+
+def names_bound_by(node: ast.AST) -> Iterator[str]:
+    """The names that `node` itself binds."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+    elif isinstance(node, ast.MatchMapping):
+        yield from [node.rest] if node.rest else []
+    elif isinstance(node, _NAMED) and node.name is not None:
+        yield node.name
 
 
 def parse(source: Source, name: str, rewrite: bool = True) -> Module:

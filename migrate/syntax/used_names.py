@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from fsdp_migrate.syntax.module import all_annotations
+from fsdp_migrate.syntax.module import all_annotations, scope_nodes
 
 
 def used_names(tree: ast.Module) -> set[str]:
@@ -32,11 +32,46 @@ def _quoted_names(annotation: ast.expr) -> Iterator[str]:
 
 def exported_names(tree: ast.Module) -> set[str]:
     """The strings of `__all__`."""
-    return {
-        inner.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
-        for inner in ast.walk(node.value)
-        if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
-    }
+    return {str(string.value) for value in _exports(tree) for string in _strings(value)}
+
+
+def export_displays(tree: ast.Module) -> list[ast.List | ast.Tuple]:
+    """The displays that list names of `__all__`, joined by `+` or not."""
+    return [display for value in _exports(tree) for display in _displays(value)]
+
+
+def exported_apart(tree: ast.Module) -> set[str]:
+    """The strings of `__all__` that stand in no display, as in `__all__.append("name")`."""
+    listed = {id(item) for display in export_displays(tree) for item in display.elts}
+    strings = (string for value in _exports(tree) for string in _strings(value))
+    return {str(string.value) for string in strings if id(string) not in listed}
+
+
+def _exports(tree: ast.Module) -> Iterator[ast.expr]:
+    """What is put into `__all__`."""
+    for node in scope_nodes(tree):
+        if isinstance(node, ast.Assign) and any(map(_is_all, node.targets)):
+            yield node.value
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and _is_all(node.target):
+            yield from [node.value] if node.value is not None else []
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if _is_all(node.func.value) and node.func.attr in ("append", "extend"):
+                yield from node.args
+
+
+def _is_all(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "__all__"
+
+
+def _displays(value: ast.expr) -> Iterator[ast.List | ast.Tuple]:
+    if isinstance(value, ast.List | ast.Tuple):
+        yield value
+    elif isinstance(value, ast.BinOp):
+        yield from _displays(value.left)
+        yield from _displays(value.right)
+
+
+def _strings(value: ast.expr) -> Iterator[ast.Constant]:
+    for inner in ast.walk(value):
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            yield inner

@@ -73,7 +73,16 @@ def spelled(text: str, part: Part) -> FileSpelling:
             None,
         ),
         ("fsdp_fully_shard = fully_shard = 1\nhere", "_fsdp_fully_shard", None),
+        ("def g():\n    global fully_shard\n    fully_shard = 1\nhere", "fsdp_fully_shard", None),
+        ("def f(m):\n    from mine import fully_shard\n    here", "fsdp_fully_shard", None),
+        (
+            "def f(m):\n    match m:\n        case {1: 2, **fully_shard}: here",
+            "fsdp_fully_shard",
+            None,
+        ),
+        ("class A:\n    fully_shard = 1\n    m = here", "fsdp_fully_shard", None),
         # somewhere else it is nothing to us
+        ("def f(m):\n    from mine import fully_shard\nhere", "fully_shard", SHARD_IMPORT),
         ("def f(fully_shard): ...\nhere", "fully_shard", SHARD_IMPORT),
         ("class A:\n    def fully_shard(self): ...\nhere", "fully_shard", SHARD_IMPORT),
     ],
@@ -104,6 +113,22 @@ def test_names_that_are_imported(text: str, name: str, need: Import | None) -> N
             Import("torch.distributed", None, "fsdp_distributed"),
         ),
         ("import torch\ndef f(torch): ...\nhere", "torch.distributed.get_rank", None),
+        (
+            "import torch\nimport torch.distributed as dist\n"
+            "def f():\n    from mine import dist\n    here",
+            "torch.distributed.get_rank",
+            None,
+        ),
+        (
+            "import torch\ndef f():\n    import mine as torch\n    here",
+            "fsdp_distributed.get_rank",
+            Import("torch.distributed", None, "fsdp_distributed"),
+        ),
+        (
+            "import torch\ndef f():\n    import torch.nn\n    here",
+            "torch.distributed.get_rank",
+            None,
+        ),
     ],
 )
 def test_names_with_their_module_in_front(text: str, path: str, need: Import | None) -> None:
@@ -119,6 +144,9 @@ def test_names_with_their_module_in_front(text: str, path: str, need: Import | N
         ("def f(isinstance):\n    here", "builtins.isinstance"),
         ("isinstance = 1\nhere", "builtins.isinstance"),
         ("def f(isinstance): ...\nhere", "isinstance"),
+        ("from mine import isinstance\nhere", "builtins.isinstance"),
+        ("def f():\n    import mine as isinstance\n    here", "builtins.isinstance"),
+        ("def f():\n    global isinstance\n    isinstance = 1\nhere", "builtins.isinstance"),
         ("class A:\n    def isinstance(self): ...\nhere", "isinstance"),
     ],
 )
@@ -134,6 +162,8 @@ def test_builtins(text: str, name: str) -> None:
         ("here", variable("mesh"), "mesh"),
         ("mesh = 1\nhere", variable("mesh"), "fsdp_mesh"),
         ("mesh = fsdp_mesh = 1\nhere", variable("mesh"), "fsdp_fsdp_mesh"),
+        ("try: pass\nexcept E as mesh: here", variable("mesh"), "fsdp_mesh"),
+        ("match here:\n    case mesh: pass", variable("mesh"), "fsdp_mesh"),
         ("def f(module): ...\nhere", variable("module", "submodule"), "submodule"),
         ("module = submodule = 1\nhere", variable("module", "submodule"), "fsdp_module"),
         # of a comprehension: only what is read inside of it matters
