@@ -32,7 +32,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         taker = _accelerator(use, facts) if hybrid else None
     except ByHand as reason:
         units = frozenset(f"file {path}" for path in reason.paths)
-        yield finding(RULE, use, str(reason), tier=Tier.MANUAL, units=units, at=reason.at)
+        yield finding(RULE, use, str(reason), tier=Tier.MANUAL, models=units, at=reason.at)
         return
     units = frozenset[str]()
     if taker is not None:
@@ -44,7 +44,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             "hybrid sharding becomes a ParallelismConfig of the Accelerator (1.10 or newer)",
             tier=Tier.NATIVE,
             edits=[taker.edit()],
-            units=units,
+            models=units,
         )
     yield finding(
         RULE,
@@ -53,7 +53,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         tier=Tier.NATIVE,
         edits=plan.edits(),
         safety=plan.safety,
-        units=units,
+        models=units,
     )
     yield from _prepared(facts)
 

@@ -49,7 +49,7 @@ def _sums(use: Use, facts: Facts) -> Iterator[Finding]:
             message,
             tier=Tier.NOTE,
             safety=Safety.UNSAFE,
-            units=facts.units(use.wraps),
+            models=facts.models(use.wraps),
         )
 
 
@@ -69,7 +69,7 @@ def _left_over(use: Use, facts: Facts, seen: set[ast.AST]) -> Iterator[Finding]:
             "window end here (set_requires_gradient_sync(True) before the backward)",
             tier=Tier.NOTE,
             safety=Safety.UNSAFE,
-            units=facts.units(use.wraps),
+            models=facts.models(use.wraps),
         )
 
 

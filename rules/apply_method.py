@@ -43,7 +43,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             "statement inside summon_full_params of fsdp_migrate.runtime, or do it before "
             "fully_shard",
             tier=Tier.MANUAL,
-            units=facts.units(use.wraps),
+            models=facts.models(use.wraps),
         )
         return
     new = code("with {summon}({model}):\n    {apply}", summon=SUMMON, model=model, apply=apply)
@@ -53,7 +53,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         "apply is given whole parameters by the shim, as FSDP1 did",
         tier=Tier.SHIM,
         edits=[ReplaceStatement(span(statement), new)],
-        units=facts.units(use.wraps),
+        models=facts.models(use.wraps),
     )
 
 

@@ -47,7 +47,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         f"model.clip_grad_norm_ becomes {CLIP}",
         tier=Tier.NATIVE,
         edits=[ReplaceExpression(use.module.span(use.call), norm)],
-        units=facts.units(use.wraps),
+        models=facts.models(use.wraps),
     )
 
 
@@ -57,8 +57,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 
 def _shim(use: Use, facts: Facts, message: str, edit: Edit) -> Finding:
-    units = facts.units(use.wraps)
-    return finding(RULE, use, message, tier=Tier.SHIM, edits=[edit], units=units)
+    units = facts.models(use.wraps)
+    return finding(RULE, use, message, tier=Tier.SHIM, edits=[edit], models=units)
 
 
 def _not_native(use: Use, clipping: ast.Call, facts: Facts) -> str:

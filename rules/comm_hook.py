@@ -39,7 +39,7 @@ CUSTOM = (
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop the call if the wrap took it over, or say what to do."""
-    units = facts.units(use.wraps)
+    units = facts.models(use.wraps)
     call = use.call
     statement = use.module.statement(use.node)
     names = hooks(use, facts) if call is not None else set()
@@ -61,7 +61,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
                 ReplaceStatement(use.module.span(item), NOTHING)
                 for item in (statement, *state_of_hook(use, facts))
             ],
-            units=units,
+            models=units,
         )
         return
     advice = next((ADVICE[name] for name in sorted(names) if name in ADVICE), CUSTOM)
@@ -70,7 +70,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         use,
         f"FSDP2 has no register_comm_hook: {advice}",
         tier=Tier.MANUAL,
-        units=units,
+        models=units,
     )
 
 

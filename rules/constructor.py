@@ -26,7 +26,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     plan = plan_of(use, facts)
     if plan is None or use.name != FSDP1:
         return
-    unit = facts.units(plan.models)
+    unit = facts.models(plan.models)
     shim = ReplaceExpression(use.module.span(use.node), FROM_FSDP1)
     if plan.unknown or "module" not in plan.fact.arguments:
         words = ", ".join(f"`{name}`" for name in plan.unknown) or "no module"
@@ -35,7 +35,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             use,
             f"this FSDP call has {words} and can't run under FSDP1 either; correct or remove it",
             tier=Tier.SHIM,  # whose function refuses the call just as FSDP1 does
-            units=unit,
+            models=unit,
             edits=[shim],
         )
         return
@@ -44,9 +44,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     else:
         message, tier = f"fully_shard_from_fsdp1(...): {plan.reason}", Tier.SHIM
         edits = [shim, *types_inside(facts, plan)]
-    yield finding(RULE, use, f"FSDP(...) becomes {message}", tier=tier, edits=edits, units=unit)
+    yield finding(RULE, use, f"FSDP(...) becomes {message}", tier=tier, edits=edits, models=unit)
     for note in _notes(use, plan):
-        yield finding(RULE, use, note, tier=Tier.NOTE, units=unit)
+        yield finding(RULE, use, note, tier=Tier.NOTE, models=unit)
 
 
 def _notes(use: Use, plan: WrapPlan) -> Iterator[str]:

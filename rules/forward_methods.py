@@ -33,7 +33,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     assert use.receiver is not None
     if not use.wraps:
         return
-    units = facts.units(use.wraps)
+    units = facts.models(use.wraps)
     if use.call is None:
         if not _asks_signature(use, facts):
             yield finding(
@@ -42,7 +42,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
                 "forward is taken as a value; FSDP2 gathers parameters when the model is called: "
                 'use the model itself, or register_fsdp_forward_method(model, "forward")',
                 tier=Tier.MANUAL,
-                units=units,
+                models=units,
             )
         return
     model: Part = Kept(use.module.span(use.receiver))
@@ -56,7 +56,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         "model.forward(...) becomes model(...), which gathers the parameters",
         tier=Tier.NATIVE,
         edits=[edit],
-        units=units,
+        models=units,
     )
 
 
@@ -80,7 +80,7 @@ def survey(facts: Facts) -> Iterator[Finding]:
 
 def _beside_forward(facts: Facts, module: Module, node: ast.Call, func: ast.Attribute) -> Finding:
     method = func.attr
-    units = facts.units(models(facts.value(func.value)))
+    units = facts.models(models(facts.value(func.value)))
     wrap = _wrap_statement(facts, func.value)
     if wrap is None:
         return finding_at(
@@ -91,7 +91,7 @@ def _beside_forward(facts: Facts, module: Module, node: ast.Call, func: ast.Attr
             "none for it.  If it is to work under FSDP2, call "
             f'register_fsdp_forward_method(model, "{method}") after fully_shard(model)',
             tier=Tier.NOTE,
-            units=units,
+            models=units,
         )
     model = Kept(wrap.module.span(wrap.model))
     register = call(REGISTER, model, Literal(method))
@@ -105,7 +105,7 @@ def _beside_forward(facts: Facts, module: Module, node: ast.Call, func: ast.Attr
         tier=Tier.NATIVE,
         safety=Safety.UNSAFE,
         edits=[InsertStatements(wrap.module.span(wrap.statement), register, after=True)],
-        units=units,
+        models=units,
     )
     span = module.span(node)
     return replace(made, path=module.path, line=span.line, col=span.col + 1)

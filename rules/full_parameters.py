@@ -42,7 +42,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         f"{spoken} goes through the shim",
         tier=Tier.SHIM,
         edits=[edit if is_static else as_function(use, shim)],
-        units=facts.units(use.wraps),
+        models=facts.models(use.wraps),
     )
 
 

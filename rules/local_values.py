@@ -47,12 +47,13 @@ def survey(facts: Facts) -> Iterable[Finding]:
                 if reduced(facts, node) is not None and not is_summoned(facts, module, node):
                     scopes.setdefault(module.scope(node), []).append(node)
         for scope, seeds in scopes.items():
-            yield from _settle(facts, module, scope, seeds)
+            yield from _of_scope(facts, module, scope, seeds)
 
 
-def _settle(
+def _of_scope(
     facts: Facts, module: Module, scope: ast.AST, seeds: list[ast.Call]
 ) -> Iterator[Finding]:
+    """What is said of the values that `seeds` compute, which one function or module uses."""
     every = set(seeds)
     tensors = computed_from(scope, every, stop=TO_PYTHON)
     numbers = computed_from(scope, every, stop=frozenset())
@@ -85,7 +86,9 @@ def _alone(
             ReplaceExpression(span, code("{value}.full_tensor()", value=Kept(span)))
             for span in map(module.span, _outermost(seeds))
         ],
-        units=facts.units(w for base in _bases(facts, seeds) for w in sharded_models(facts, base)),
+        models=facts.models(
+            w for base in _bases(facts, seeds) for w in sharded_models(facts, base)
+        ),
     )
 
 
@@ -133,7 +136,7 @@ def _over_ranks(facts: Facts, module: Module, call: ast.Call, seeds: list[ast.Ca
                 ReplaceExpression(span, code("{value}.to_local()", value=Kept(span)))
                 for span in map(module.span, bases)
             ],
-            units=facts.units(models),
+            models=facts.models(models),
         )
     return finding_at(
         RULE,
@@ -142,7 +145,7 @@ def _over_ranks(facts: Facts, module: Module, call: ast.Call, seeds: list[ast.Ca
         "what is communicated here is a DTensor, which knows the other ranks' parts: drop the "
         "call and use `.full_tensor()`, or compute from `p.grad.to_local()`",
         tier=Tier.MANUAL,
-        units=facts.units(models),
+        models=facts.models(models),
     )
 
 

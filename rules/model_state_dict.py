@@ -30,7 +30,7 @@ def lowerable(use: Use, facts: Facts) -> bool:
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one call."""
-    units = facts.units(use.wraps)
+    units = facts.models(use.wraps)
     if use.call is None:
         yield finding(
             RULE,
@@ -38,7 +38,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             f"{use.name} is taken as a value; under FSDP2 it is about shards, "
             "use torch.distributed.checkpoint.state_dict",
             tier=Tier.MANUAL,
-            units=units,
+            models=units,
         )
         return
     found = without_mode(use, facts)
@@ -49,7 +49,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             f"model.{use.name} goes through the shim",
             tier=Tier.SHIM,
             edits=[as_function(use, SHIMS[use.name])],
-            units=units,
+            models=units,
         )
         return
     function, edits = written(found, facts)
@@ -57,7 +57,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if function is not None:
         becomes = f"becomes {function.name}"
     yield finding(
-        RULE, use, f"model.{use.name} {becomes}", tier=Tier.NATIVE, edits=edits, units=units
+        RULE, use, f"model.{use.name} {becomes}", tier=Tier.NATIVE, edits=edits, models=units
     )
 
 

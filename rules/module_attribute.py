@@ -20,7 +20,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if _is_unwrapping(use, facts) or _asked_for(use, facts):
         return  # runs for real wrappers only, which FSDP2 is none of
     message, edit = _edit(use, use.receiver)
-    yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit], units=facts.units(use.wraps))
+    yield finding(
+        RULE, use, message, tier=Tier.NATIVE, edits=[edit], models=facts.models(use.wraps)
+    )
 
 
 def _edit(use: Use, receiver: ast.expr) -> tuple[str, Edit]:

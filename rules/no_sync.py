@@ -75,7 +75,7 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
             "no_sync becomes set_requires_gradient_sync",
             tier=Tier.NATIVE,
             edits=edits,
-            units=facts.units(use.wraps),
+            models=facts.models(use.wraps),
         )
     plans = [facts.plan(wrapped) for wrapped in use.wraps]
     keeps = {plan.keeps_unsharded if plan is not None else None for plan in plans}
@@ -86,7 +86,7 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
         "no_sync goes through the shim's context manager",
         tier=Tier.SHIM,
         edits=[as_function(use, SHIM, **more)],
-        units=facts.units(use.wraps),
+        models=facts.models(use.wraps),
     )
 
 

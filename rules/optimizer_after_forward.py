@@ -36,13 +36,14 @@ def survey(facts: Facts) -> Iterable[Finding]:
             if module is optimizer.module and shared and len(optimizer.names) == 1:
                 plans = [facts.plan(model) for model in shared]
                 root_only = all(p is not None and p.keeps_unsharded is False for p in plans)
-                yield from _settle(optimizer, forward, root_only, facts.units(shared))
+                yield from _built_early(optimizer, forward, root_only, facts.models(shared))
                 break
 
 
-def _settle(
+def _built_early(
     optimizer: Optimizer, forward: ast.Call, root_only: bool, units: frozenset[str]
 ) -> Iterator[Finding]:
+    """What is said of an optimizer that is built after a forward pass of its model."""
     module = optimizer.module
     built, run = module.statement(optimizer.call), module.statement(forward)
     if module.scope(optimizer.call) is not module.scope(forward) or run is built:
@@ -60,7 +61,7 @@ def _settle(
         "that FSDP2 puts away; they are resharded first",
         tier=Tier.NATIVE,
         edits=[InsertStatements(module.span(built), _reshard(Kept(module.span(model)), root_only))],
-        units=units,
+        models=units,
     )
 
 

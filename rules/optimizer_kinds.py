@@ -43,13 +43,14 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at what is built over the parameters of FSDP models."""
     for optimizer in optimizers(facts):
         if optimizer.models:
-            units = facts.units(optimizer.models)
-            yield from _settle(facts, optimizer.module, optimizer.call, units)
+            units = facts.models(optimizer.models)
+            yield from _optimizer(facts, optimizer.module, optimizer.call, units)
 
 
-def _settle(
+def _optimizer(
     facts: Facts, module: Module, call: ast.Call, units: frozenset[str]
 ) -> Iterator[Finding]:
+    """What is said of an optimizer by its class and its arguments."""
     names = called(facts, call)
     for name in sorted(names & REFUSED.keys()):
         yield finding_at(
@@ -59,13 +60,13 @@ def _settle(
             f"{REFUSED[name]} cannot update DTensors (torch 2.13 raises in the first step): choose "
             "another optimizer, or update `p.to_local()` yourself",
             tier=Tier.MANUAL,
-            units=units,
+            models=units,
         )
     if "torch.optim.SGD" in names:
         yield from _fused(module, call, units)
         return
     if not names & REFUSED.keys() and LAYER_WISE & set(map(short, library_classes(facts, call))):
-        yield finding_at(RULE, module, call, MESSAGE, tier=Tier.NOTE, units=units)
+        yield finding_at(RULE, module, call, MESSAGE, tier=Tier.NOTE, models=units)
     for step in own_steps(facts, call):
         yield from _own(module, call, step, units)
 
@@ -82,7 +83,7 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
             fused.value,
             "SGD(fused=True) cannot update DTensors (torch 2.13 raises): see that this is False",
             tier=Tier.NOTE,
-            units=units,
+            models=units,
         )
         return
     arguments = bind(module, call)
@@ -96,7 +97,7 @@ def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Fi
         tier=Tier.NATIVE,
         safety=Safety.UNSAFE,
         edits=[arguments.edit()],
-        units=units,
+        models=units,
     )
 
 
@@ -116,7 +117,7 @@ def _own(module: Module, call: ast.Call, step: ast.AST, units: frozenset[str]) -
             "way: take `.full_tensor().item()`"
         )
     yield finding_at(
-        RULE, module, call, MESSAGE + more, tier=Tier.NOTE, safety=Safety.UNSAFE, units=units
+        RULE, module, call, MESSAGE + more, tier=Tier.NOTE, safety=Safety.UNSAFE, models=units
     )
 
 

@@ -47,7 +47,7 @@ def _finding(facts: Facts, early: TooEarly) -> Finding:
         tier=tier,
         edits=early.moves,
         safety=Safety.UNSAFE if tier is Tier.NATIVE and not trained else Safety.SAFE,
-        units=facts.units([early.wrapped]),
+        models=facts.models([early.wrapped]),
     )
     if early.switch is not None:
         home, edits = early.switch

@@ -60,7 +60,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         yield _sharded_loader(use)
         return
     model = model_of(use, facts)
-    units = facts.units(facts.analysis.wrapped(facts.value(model)))
+    units = facts.models(facts.analysis.wrapped(facts.value(model)))
     if use.call is not None and mode_goes(facts, use.call):
         save = find_save(use, facts) if name == "optim_state_dict" else None
         load = find_load(use, facts) if name == "optim_state_dict_to_load" else None
@@ -76,7 +76,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         f"FSDP.{name} goes through the shim",
         tier=Tier.SHIM,
         edits=[ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))],
-        units=units,
+        models=units,
     )
 
 
@@ -109,7 +109,7 @@ def _saved(use: Use, save: Save, units: frozenset[str]) -> Finding:
         "FSDP.optim_state_dict becomes get_optimizer_state_dict",
         tier=Tier.NATIVE,
         edits=edits,
-        units=units,
+        models=units,
     )
 
 
@@ -133,7 +133,7 @@ def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Findin
         f"loading the optimizer's state becomes one call of {function.name}",
         tier=Tier.NATIVE if native else Tier.SHIM,
         edits=_in_place_of(use, load, call(function, *kept, *_options(flags))),
-        units=units,
+        models=units,
     )
 
 

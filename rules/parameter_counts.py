@@ -70,7 +70,7 @@ def _by_rank(facts: Facts, module: Module, node: ast.Attribute) -> Finding:
         "decays them now",
         tier=Tier.NOTE,
         safety=Safety.UNSAFE,
-        units=facts.units(owners(facts, node.value)),
+        models=facts.models(owners(facts, node.value)),
     )
 
 
@@ -80,7 +80,7 @@ def _count(
 ) -> Iterator[Finding]:
     counts: set[ast.AST] = set(nodes)
     names = derived(scope, counts)
-    units = facts.units(owners(facts, nodes[0].value))
+    units = facts.models(owners(facts, nodes[0].value))
     summed = [
         call
         for call in ast.walk(scope)
@@ -101,7 +101,7 @@ def _count(
             "take it out",
             tier=Tier.MANUAL if edit is None else Tier.NATIVE,
             edits=[edit] if edit is not None else [],
-            units=units,
+            models=units,
         )
     if not summed:
         yield finding_at(
@@ -110,7 +110,7 @@ def _count(
             nodes[0],
             "counts the whole model; FSDP1's parameters counted this rank's part of it",
             tier=Tier.NOTE,
-            units=units,
+            models=units,
         )
 
 

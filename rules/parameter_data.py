@@ -42,7 +42,7 @@ def _assigned(
         models = owners(facts, target.value) or model_of(facts, target.value)
         if models and not is_summoned(facts, module, node):
             trained = all(use_orig_params(facts, wrapped) for wrapped in models)
-            yield _data(facts, module, node, target, trained, facts.units(models))
+            yield _data(facts, module, node, target, trained, facts.models(models))
     elif is_parameter(facts, node.value):
         models = model_of(facts, target)
         if models and not is_summoned(facts, module, node):
@@ -53,7 +53,7 @@ def _assigned(
                 "FSDP2 goes on using the shard that it has, and ignores a parameter put in its "
                 "place: do it before fully_shard, or write into the parameter that is there",
                 tier=Tier.MANUAL,
-                units=facts.units(models),
+                models=facts.models(models),
             )
 
 
@@ -76,7 +76,7 @@ def _data(
             "(`distribute_tensor(full, p.device_mesh, p.placements)`), after cloning what you mean "
             "to put back later",
             tier=Tier.MANUAL,
-            units=units,
+            models=units,
         )
     safety, more = Safety.SAFE, ""
     if not trained:
@@ -95,7 +95,7 @@ def _data(
         tier=Tier.NATIVE,
         safety=safety,
         edits=[ReplaceStatement(module.span(node), copied)],
-        units=units,
+        models=units,
     )
 
 

@@ -104,13 +104,13 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop or replace the few that have a plain form, and name the way for the others."""
     if use.receiver is not None and use.others and not use.wraps:
         return
-    name, units = short(use.name), facts.units(use.wraps)
+    name, units = short(use.name), facts.models(use.wraps)
     statement = use.module.statement(use.node)
     is_whole = isinstance(statement, ast.Expr) and statement.value is use.call
     if name in {"_lazy_init", "_reset_lazy_init"} and is_whole:
         gone = ReplaceStatement(use.module.span(statement), NOTHING)
         message = f"{name} goes: {INIT}"
-        yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[gone], units=units)
+        yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[gone], models=units)
     elif name == "clean_tensor_name" and use.call is not None and len(use.call.args) == 1:
         cleaned = code(
             '{name}.replace("_checkpoint_wrapped_module.", "")',
@@ -124,7 +124,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             edits=[ReplaceExpression(use.module.span(use.call), cleaned)],
         )
     else:
-        yield finding(RULE, use, _message(name), tier=Tier.MANUAL, units=units)
+        yield finding(RULE, use, _message(name), tier=Tier.MANUAL, models=units)
 
 
 def survey(facts: Facts) -> Iterator[Finding]:
@@ -132,9 +132,9 @@ def survey(facts: Facts) -> Iterator[Finding]:
     for module, node in attributes(facts, OF_PARAMETERS):
         models = owners(facts, node.value)
         if models:
-            units = facts.units(models)
+            units = facts.models(models)
             message = _message(node.attr)
-            yield finding_at(RULE, module, node, message, tier=Tier.MANUAL, units=units)
+            yield finding_at(RULE, module, node, message, tier=Tier.MANUAL, models=units)
 
 
 def _message(name: str) -> str:

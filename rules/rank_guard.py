@@ -31,7 +31,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
         return
     for use in facts.uses:
         if use.call is not None and _is_collective(use, facts):
-            yield from _guarded(facts, use.module, use.call, facts.units(use.wraps))
+            yield from _guarded(facts, use.module, use.call, facts.models(use.wraps))
     for module, call, _ in forwards(facts):
         yield from _guarded(facts, module, call, frozenset())
 
@@ -61,7 +61,7 @@ def _guarded(
             "part: it hangs, under FSDP1 as under FSDP2.  Call it on every rank and use the result "
             "on one",
             tier=Tier.MANUAL,
-            units=units,
+            models=units,
             blocking=False,
         )
 

@@ -66,7 +66,7 @@ def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
         tier=tier,
         safety=Safety.UNSAFE,
         edits=edits,
-        units=facts.units(models),
+        models=facts.models(models),
     )
 
 
@@ -97,7 +97,7 @@ def _scaled(facts: Facts, module: Module, step: ast.Call, scaler: ast.expr) -> I
             "scaled, apart from each other.  With FSDP2 they agree",
             tier=Tier.NOTE,
             safety=Safety.UNSAFE,
-            units=facts.units(half),
+            models=facts.models(half),
         )
 
 

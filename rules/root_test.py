@@ -13,7 +13,7 @@ from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Answer the question where there is one answer."""
-    units = facts.units(use.wraps)
+    units = facts.models(use.wraps)
     if use.call is not None and use.certain and is_the_only_model(facts, use.wraps):
         yield finding(
             RULE,
@@ -21,7 +21,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             "the program wraps one model, and this is it: check_is_root() is True",
             tier=Tier.NATIVE,
             edits=[ReplaceExpression(use.module.span(use.call), Literal(True))],
-            units=units,
+            models=units,
         )
         return
     yield finding(
@@ -30,7 +30,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         "FSDP2 has no check_is_root: the root is the model that you gave to the last fully_shard "
         "call, so compare with that (`module is model`)",
         tier=Tier.MANUAL,
-        units=units,
+        models=units,
     )
 
 

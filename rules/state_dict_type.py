@@ -26,7 +26,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop one mode, or hand it to the shim."""
     name = short(use.name)
     plan = mode_set_by(use, facts)
-    units = facts.units(facts.analysis.wrapped(facts.value(_model(use))))
+    units = facts.models(facts.analysis.wrapped(facts.value(_model(use))))
     if plan is not None and plan.native and plan.statement is not None:
         gone: Edit = LeaveContext(use.module.span(plan.call))
         if plan.is_for_good:
@@ -37,7 +37,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             f"{name} goes; the state-dict calls inside it state their options",
             tier=Tier.NATIVE,
             edits=[gone, *removals(facts, use.module, plan.absorbed)],
-            units=units,
+            models=units,
         )
         return
     yield finding(
@@ -46,7 +46,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         f"{name} goes through the shim",
         tier=Tier.SHIM,
         edits=[ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))],
-        units=units,
+        models=units,
     )
 
 

@@ -59,7 +59,7 @@ def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> It
                 "before it is sharded, or keep an average shard by shard "
                 "(`e.mul_(d).add_(p.detach(), alpha=1 - d)` works on DTensors)",
                 tier=Tier.MANUAL,
-                units=facts.units(models),
+                models=facts.models(models),
                 blocking=False,
             )
     if DDP in names:
@@ -70,7 +70,7 @@ def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> It
             "DDP around an FSDP model hangs under FSDP1, and FSDP2 refuses it: for replicas of "
             'shards give fully_shard a mesh with the dimensions ("replicate", "shard")',
             tier=Tier.MANUAL,
-            units=facts.units(models),
+            models=facts.models(models),
             blocking=False,
         )
 
@@ -87,7 +87,7 @@ def _low_precision(facts: Facts, module: Module, call: ast.Call) -> Iterator[Fin
                 "the parameters.  Without it the optimizer gets float32 gradients, and memory for "
                 "them is needed; take it out if that is what you want",
                 tier=Tier.MANUAL,
-                units=facts.units(models_given(facts, module, call, "mixed_precision")),
+                models=facts.models(models_given(facts, module, call, "mixed_precision")),
             )
 
 
@@ -120,7 +120,7 @@ def _in_backward(facts: Facts, module: Module, call: ast.Call) -> Iterator[Findi
             "fully_shard, build an optimizer for each parameter and step it in "
             "`p.register_post_accumulate_grad_hook(...)`, which trains the same",
             tier=Tier.MANUAL,
-            units=facts.units(found),
+            models=facts.models(found),
         )
 
 

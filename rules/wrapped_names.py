@@ -37,7 +37,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
         for node in module.parents:
             if isinstance(node, ast.Constant) and _is_mark(node):
                 if not _is_documentation(facts, module, node):
-                    yield from _settle(facts, module, node)
+                    yield from _prefixed_name(facts, module, node)
 
 
 def _is_mark(node: ast.Constant) -> bool:
@@ -51,7 +51,8 @@ def _is_documentation(facts: Facts, module: Module, node: ast.Constant) -> bool:
     )
 
 
-def _settle(facts: Facts, module: Module, node: ast.Constant) -> Iterator[Finding]:
+def _prefixed_name(facts: Facts, module: Module, node: ast.Constant) -> Iterator[Finding]:
+    """What becomes of a string with the prefix that FSDP1 gave to names of parameters."""
     call = next((a for a in module.ancestors(node) if isinstance(a, ast.Call | ast.stmt)), None)
     parent = module.parents[node]
     if isinstance(call, ast.Call) and (edit := _dropped(facts, module, call, node)) is not None:

@@ -15,13 +15,13 @@ from torch import nn
 
 from fsdp_migrate.runtime.casting import cast_floating
 from fsdp_migrate.runtime.precision import cast_buffers
-from fsdp_migrate.runtime.units import Unit, is_root
+from fsdp_migrate.runtime.units import FsdpUnit, is_root
 from fsdp_migrate.runtime.unused import forget_last_backward
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def install_root_hook(module: nn.Module, unit: Unit) -> None:
+def install_root_hook(module: nn.Module, unit: FsdpUnit) -> None:
     """Let `module`, as long as it is a root, cast its inputs and (once) the model's buffers."""
     dtype = unit.precision.param_dtype if unit.precision.cast_root_forward_inputs else None
 

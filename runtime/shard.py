@@ -36,7 +36,7 @@ from fsdp_migrate.runtime.precision import (
 from fsdp_migrate.runtime.prefetch import set_prefetching
 from fsdp_migrate.runtime.root_hook import install_root_hook
 from fsdp_migrate.runtime.tied import reject_ties
-from fsdp_migrate.runtime.units import HYBRID, Unit, own_modules, register, sharded_modules
+from fsdp_migrate.runtime.units import HYBRID, FsdpUnit, own_modules, register, sharded_modules
 from fsdp_migrate.runtime.unused import give_zero_gradients
 
 
@@ -82,7 +82,7 @@ def fully_shard_from_fsdp1(
     precision = mixed_precision or MixedPrecision()
     check_precision(precision)
     modules, params = resolve_ignored(module, ignored_modules, ignored_states)
-    unit = Unit(own_strategy(sharding_strategy), precision, modules, params)
+    unit = FsdpUnit(own_strategy(sharding_strategy), precision, modules, params)
     hybrid = unit.strategy in HYBRID
     if hybrid and process_group is None and device_mesh is None and auto_wrap_policy is None:
         raise ValueError(
@@ -117,7 +117,9 @@ def fully_shard_from_fsdp1(
     return module
 
 
-def _shard_children(module: nn.Module, policy: Any, unit: Unit, inherited: dict[str, Any]) -> None:
+def _shard_children(
+    module: nn.Module, policy: Any, unit: FsdpUnit, inherited: dict[str, Any]
+) -> None:
     """Make units of what the policy chooses below `module`, each by FSDP1's constructor again."""
     if sharded_modules(module):
         raise ValueError(
@@ -158,7 +160,7 @@ def _synchronise(module: nn.Module, mesh: DeviceMesh, ignored: set[nn.Parameter]
 
 
 def _shard_unit(
-    module: nn.Module, unit: Unit, mesh: DeviceMesh, cpu_offload: CPUOffload | None
+    module: nn.Module, unit: FsdpUnit, mesh: DeviceMesh, cpu_offload: CPUOffload | None
 ) -> None:
     kwargs: dict[str, Any] = {"mesh": mesh, "mp_policy": precision_policy(unit.precision)}
     if unit.keeps_weights_after_forward:

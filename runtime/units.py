@@ -19,7 +19,7 @@ from fsdp_migrate.runtime.config import MixedPrecision, ShardingStrategy
 
 
 @dataclass
-class Unit:
+class FsdpUnit:
     """One `fully_shard` call that came from an FSDP1 constructor."""
 
     strategy: ShardingStrategy
@@ -39,11 +39,11 @@ class Unit:
 KEEP_AFTER_FORWARD = (ShardingStrategy.SHARD_GRAD_OP, ShardingStrategy._HYBRID_SHARD_ZERO2)
 HYBRID = (ShardingStrategy.HYBRID_SHARD, ShardingStrategy._HYBRID_SHARD_ZERO2)
 
-_units: WeakKeyDictionary[nn.Module, Unit] = WeakKeyDictionary()
+_units: WeakKeyDictionary[nn.Module, FsdpUnit] = WeakKeyDictionary()
 _buffer_dtypes: WeakKeyDictionary[nn.Module, dict[str, torch.dtype]] = WeakKeyDictionary()
 
 
-def register(module: nn.Module, unit: Unit) -> None:
+def register(module: nn.Module, unit: FsdpUnit) -> None:
     """Remember `unit`; the units inside `module` stop being roots."""
     _units[module] = unit
     for child in sharded_modules(module):
@@ -51,7 +51,7 @@ def register(module: nn.Module, unit: Unit) -> None:
             _units[child].is_root = False
 
 
-def unit_of(module: nn.Module) -> Unit | None:
+def unit_of(module: nn.Module) -> FsdpUnit | None:
     """What is known of `module`, if this package sharded it."""
     return _units.get(module)
 

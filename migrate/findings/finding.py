@@ -42,7 +42,7 @@ class Fix:
 class Finding:
     """One thing that the program has to say about one place.
 
-    `line` counts from 1 and `col` from 1, as editors do.  `units` are the wrap sites that the
+    `line` counts from 1 and `col` from 1, as editors do.  `models` are the wrap sites that the
     place depends on: they are migrated together or not at all.
     """
 
@@ -54,7 +54,7 @@ class Finding:
     tier: Tier
     safety: Safety = Safety.SAFE
     fix: Fix | None = None
-    units: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
     blocking: bool = True  # MANUAL only: False for code that never worked, which may stay
 
     def __str__(self) -> str:

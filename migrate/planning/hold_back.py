@@ -29,7 +29,7 @@ def _forbidden(item: Finding, facts: Facts) -> str:
     """Why the fix of `item` must not be made, or nothing."""
     modules = facts.analysis.project.modules
     for plan in reversed(list(facts.wraps.values())):
-        if unit_name(plan.fact.site) in item.units and not plan.fact.module.rewrite:
+        if unit_name(plan.fact.site) in item.models and not plan.fact.module.rewrite:
             where = f"{modules[plan.fact.site.module].path}:{plan.fact.site.line}"
             return f"the model is wrapped at {where}, which isn't among the given paths"
     if _ignored(item, facts):
@@ -56,7 +56,7 @@ def whole_units(findings: Sequence[Finding]) -> list[Finding]:
     groups = _Groups()
     for item in findings:
         if item.tier is not Tier.NOTE:
-            groups.join(_file(item), *item.units)
+            groups.join(_file(item), *item.models)
     blockers: dict[str, list[Finding]] = defaultdict(list)
     for item in findings:
         if item.tier is Tier.MANUAL and item.blocking:

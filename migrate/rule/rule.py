@@ -172,7 +172,7 @@ class Facts:
         """What becomes of the constructor call that makes `wrapped`."""
         return self.wraps.get(wrapped.site) if wrapped.site is not None else None
 
-    def units(self, wraps: Iterable[Wrapped]) -> frozenset[str]:
+    def models(self, wraps: Iterable[Wrapped]) -> frozenset[str]:
         """The names of the units of migration that `wraps` stand for."""
         return frozenset(unit_name(w.site) for w in wraps if w.site is not None)
 
@@ -190,7 +190,7 @@ def finding(
     tier: Tier,
     edits: Iterable[Edit] = (),
     safety: Safety = Safety.SAFE,
-    units: frozenset[str] = frozenset(),
+    models: frozenset[str] = frozenset(),
     at: ast.AST | None = None,
     blocking: bool = True,
 ) -> Finding:
@@ -203,7 +203,7 @@ def finding(
         tier=tier,
         edits=edits,
         safety=safety,
-        units=units,
+        models=models,
         blocking=blocking,
     )
 
@@ -217,7 +217,7 @@ def finding_at(
     tier: Tier,
     edits: Iterable[Edit] = (),
     safety: Safety = Safety.SAFE,
-    units: frozenset[str] = frozenset(),
+    models: frozenset[str] = frozenset(),
     blocking: bool = True,
 ) -> Finding:
     """A finding about a place that is no use of FSDP1; its edits are of the same file."""
@@ -235,7 +235,7 @@ def finding_at(
         tier=tier,
         safety=safety,
         fix=fix,
-        units=units,
+        models=models,
         blocking=blocking,
     )
 

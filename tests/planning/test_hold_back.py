@@ -23,7 +23,7 @@ def item(
     """A finding in the file `name`, with a fix if its tier has one."""
     fix = Fix({}) if tier in (Tier.NATIVE, Tier.SHIM) else None
     return Finding(
-        Path(name), line, 1, code, "said", tier, fix=fix, units=frozenset(units), blocking=blocking
+        Path(name), line, 1, code, "said", tier, fix=fix, models=frozenset(units), blocking=blocking
     )
 
 

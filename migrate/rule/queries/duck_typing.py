@@ -55,7 +55,7 @@ def _asked(
         f"FSDP2's models have no {method.name}: they are known by their class",
         tier=Tier.SHIM if takes else Tier.NATIVE,
         edits=[ReplaceExpression(module.span(asking), new)],
-        units=facts.units(wraps),
+        models=facts.models(wraps),
     )
 
 
