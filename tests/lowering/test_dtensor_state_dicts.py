@@ -9,7 +9,7 @@ import pytest
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall
 from fsdp_migrate.lowering.state_dict_modes import Setting
-from support.facts import edited
+from support.edits import edited
 from support.programs import Analysis, dedent
 
 FIRST_RANK = Setting("FULL", offload=True, rank0=True)

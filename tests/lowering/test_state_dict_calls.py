@@ -8,7 +8,8 @@ import pytest
 
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
 from fsdp_migrate.lowering.state_dict_modes import Setting
-from support.facts import edited, plain
+from support.edits import edited
+from support.facts import plain
 from support.programs import Analysis
 
 SAVE = "state = model.state_dict()\n"

@@ -211,7 +211,7 @@ def test_a_new_first_argument(before: str, after: str) -> None:
     arguments = bind(module, node)
     call_g(arguments)
     arguments.receiver_first(receiver[0])
-    assert edited(module, [arguments.edit()]) == after + "model\n"
+    assert edited(module, arguments.edit()) == after + "model\n"
 
 
 def test_edits_inside_kept_arguments_are_made() -> None:
@@ -224,7 +224,7 @@ def test_edits_inside_kept_arguments_are_made() -> None:
         edits.append(arguments.edit())
     names = [n for n in ast.walk(module.tree) if isinstance(n, ast.Name) and n.id == "old"]
     replaced = [ReplaceExpression(module.span(name), code("int")) for name in names]
-    assert edited(module, [*edits, *replaced]) == "f(b=h(c=int), d=int)\n"
+    assert edited(module, *edits, *replaced) == "f(b=h(c=int), d=int)\n"
 
 
 def test_the_elements_go_into_other_code() -> None:
@@ -232,7 +232,7 @@ def test_the_elements_go_into_other_code() -> None:
     arguments = bind(module, first(module, ast.Call))
     new = call(Name("m", "g"), *arguments.elements, k=Literal(1))
     edit = ReplaceExpression(module.span(arguments.node), new)
-    assert edited(module, [edit]) == "g((x for x in y), k=1)\n"
+    assert edited(module, edit) == "g((x for x in y), k=1)\n"
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def dumped(tree: ast.AST) -> str:
 
 def put(part: Part) -> str:
     """The file with `part` as the value of `target`."""
-    return edited(MODULE, [ReplaceExpression(MODULE.span(TARGET), part)])
+    return edited(MODULE, ReplaceExpression(MODULE.span(TARGET), part))
 
 
 @cache
@@ -422,7 +422,7 @@ def test_new_code_in_the_users_code(around: str) -> None:
         is_tuple = new == INTO[10]  # `with (a, b):` would be two contexts
         if ("del" in around and isinstance(new, Literal)) or ("with" in around and is_tuple):
             continue
-        after = edited(module, [ReplaceExpression(module.span(old), new)])
+        after = edited(module, ReplaceExpression(module.span(old), new))
         expected = Put().visit(copy.deepcopy(module.tree))
         assert dumped(ast.parse(after)) == dumped(expected), after
 
@@ -465,7 +465,7 @@ def test_lines_that_nothing_else_joins_get_parentheses(around: str) -> None:
     kept = next(n for n in ast.walk(module.tree) if isinstance(n, ast.BinOp))
     old = next(n for n in ast.walk(module.tree) if isinstance(n, ast.Name) and n.id == "old")
     for new in (Kept(module.span(kept)), code("{a} is None", a=Kept(module.span(kept)))):
-        text = edited(module, [ReplaceExpression(module.span(old), new)])
+        text = edited(module, ReplaceExpression(module.span(old), new))
         expected = around.replace("old", "(x + y)" if isinstance(new, Kept) else "(x + y is None)")
         assert dumped(value_of(text)) == dumped(ast.parse(expected, mode="eval").body)
 
@@ -475,7 +475,7 @@ def test_between_the_brackets_of_a_call_they_need_none() -> None:
     kept = next(n for n in ast.walk(module.tree) if isinstance(n, ast.BinOp))
     old = next(n for n in ast.walk(module.tree) if isinstance(n, ast.Name) and n.id == "old")
     new = call(NEW, Kept(module.span(kept)))
-    text = edited(module, [ReplaceExpression(module.span(old), new)])
+    text = edited(module, ReplaceExpression(module.span(old), new))
     assert text.endswith("target = new(x  # first\n    + y)\n")
 
 
@@ -484,7 +484,7 @@ def replaced(text: str, new: Part) -> str:
     """`text` with its first statement replaced."""
     module = module_of(text)
     edit: Edit = ReplaceStatement(module.span(module.tree.body[0]), new)
-    return edited(module, [edit])
+    return edited(module, edit)
 
 
 @pytest.mark.parametrize(
@@ -534,6 +534,6 @@ def test_texts_of_the_user_are_no_templates(words: list[str]) -> None:
     values = [n.value for n in module.tree.body if isinstance(n, ast.Assign)]
     parts = [Kept(module.span(value)) for value in values[:-1]]
     edit = ReplaceExpression(module.span(values[-1]), call(NEW, *parts))
-    made = value_of(edited(module, [edit]))
+    made = value_of(edited(module, edit))
     assert isinstance(made, ast.Call)
     assert [ast.literal_eval(argument) for argument in made.args] == words

@@ -10,7 +10,7 @@ from fsdp_migrate.findings.code import Kept, Part, attribute, block, call
 from fsdp_migrate.findings.code import Literal as Written
 from fsdp_migrate.findings.edits import LeaveContext, ReplaceExpression
 from fsdp_migrate.syntax.module import Module
-from support.facts import edited
+from support.edits import edited
 from support.programs import Analysis, dedent
 
 

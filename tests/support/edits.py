@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,10 +28,9 @@ def first(module: Module, kind: type[Node] | tuple[type[Node], ...]) -> Node:
     return next(node for node in ast.walk(module.tree) if isinstance(node, kind))
 
 
-def edited(module: Module, edits: Iterable[Edit]) -> str:
+def edited(module: Module, *edits: Edit) -> str:
     """The text with the edits made, without the imports that they need."""
-    every = list(edits)
-    return apply_edits(module.source.text, every, spell(module, every))
+    return apply_edits(module.source.text, edits, spell(module, edits))
 
 
 def changed(text: str, change: Change, signature: Sequence[str] = ()) -> str:
@@ -40,4 +39,4 @@ def changed(text: str, change: Change, signature: Sequence[str] = ()) -> str:
     nodes = (n for n in ast.walk(module.tree) if isinstance(n, ast.Call | ast.Dict))
     arguments = bind(module, next(nodes), signature)
     change(arguments)
-    return edited(module, [arguments.edit()])
+    return edited(module, arguments.edit())

@@ -8,7 +8,7 @@ import pytest
 
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.rule.queries.opposites import opposite
-from support.facts import edited
+from support.edits import edited
 from support.programs import Analysis
 
 

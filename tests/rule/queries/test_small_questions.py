@@ -11,7 +11,8 @@ from fsdp_migrate.rule.queries.method_calls import as_function, given, values
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
 from fsdp_migrate.rule.queries.parameter_use import may_use_parameters
 from fsdp_migrate.rule.queries.readers import is_read
-from support.facts import Program, edited, plain
+from support.edits import edited
+from support.facts import Program, plain
 
 HEAD = """
 import torch
