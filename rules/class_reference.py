@@ -135,17 +135,14 @@ def _without_name(
     asked = Kept(module.span(node.left))
     if not others:
         return sharded
+    holes = {"sharded": sharded, "asked": asked}
     if len(others) == 1:
-        template = (
-            "{sharded} or {asked} == {other}" if is_in else "{sharded} and {asked} != {other}"
-        )
-        return code(template, sharded=sharded, asked=asked, other=others[0])
-    template = (
-        "{sharded} or {asked} in ({others},)"
-        if is_in
-        else "{sharded} and {asked} not in ({others},)"
-    )
-    return code(template, sharded=sharded, asked=asked, others=others)
+        if is_in:
+            return code("{sharded} or {asked} == {other}", other=others[0], **holes)
+        return code("{sharded} and {asked} != {other}", other=others[0], **holes)
+    if is_in:
+        return code("{sharded} or {asked} in ({others},)", others=others, **holes)
+    return code("{sharded} and {asked} not in ({others},)", others=others, **holes)
 
 
 RULE = Rule(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -61,9 +60,6 @@ HARNESS = (
     "runtime.verify",
 )
 
-# Rules that still reach into rooms that are not theirs; to be mended.
-STILL = frozenset({})
-
 
 def imports(path: Path) -> Iterator[str]:
     """The modules that a file imports, wherever in it."""
@@ -115,10 +111,6 @@ def trespasses(file: measures.File) -> list[str]:
 @pytest.mark.parametrize("name", FILES)
 def test_a_module_imports_what_its_room_may(name: str) -> None:
     found = trespasses(FILES[name])
-    if name in STILL:
-        if not found:
-            warnings.warn(f"STILL need not name {name} any more", stacklevel=1)
-        return
     assert not found, f"{name} imports {', '.join(found)}"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from fsdp_migrate.findings.arguments import Arguments
 from fsdp_migrate.frameworks import settings
 from fsdp_migrate.frameworks.conversion import Values
+from fsdp_migrate.syntax.module import Module
 
 # The words for a strategy that stand for FSDP1, and whether they offload parameters.
 WORDS: Mapping[str, bool] = {
@@ -84,7 +85,7 @@ def advice(arguments: Arguments, values: Values, *, fabric: bool) -> str:
     parts = [_form(fabric, full), _sharding(member)]
     policy = arguments.value("auto_wrap_policy")
     if policy is not None:
-        parts.append(f"the units are those of {_shown(policy)}")
+        parts.append(f"the units are those of {_shown(arguments.module, policy)}")
     if _passed(arguments, values, "mixed_precision"):
         parts.append("the precision goes into mp_policy=MixedPrecisionPolicy(...)")
     if _passed(arguments, values, "cpu_offload"):
@@ -134,6 +135,6 @@ def _passed(arguments: Arguments, values: Values, name: str) -> bool:
     return values.is_given(node) and values.flag(node) is not False
 
 
-def _shown(node: ast.expr) -> str:
-    text = ast.unparse(node)
+def _shown(module: Module, node: ast.expr) -> str:
+    text = " ".join(module.segment(node).split())
     return text if len(text) <= 60 else "auto_wrap_policy"
