@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import Code, Kept, Name, Quoted, code
+from fsdp_migrate.findings.code import Code, Hole, Kept, Name, Quoted, code
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.queries.class_tests import (
@@ -135,7 +135,7 @@ def _without_name(
     asked = Kept(module.span(node.left))
     if not others:
         return sharded
-    holes = {"sharded": sharded, "asked": asked}
+    holes: dict[str, Hole] = {"sharded": sharded, "asked": asked}
     if len(others) == 1:
         if is_in:
             return code("{sharded} or {asked} == {other}", other=others[0], **holes)
