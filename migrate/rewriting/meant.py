@@ -8,6 +8,7 @@ from the tree, before a character of the file is written.
 from __future__ import annotations
 
 import ast
+import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
@@ -29,8 +30,26 @@ def meant(module: Module, edits: Iterable[Edit], spelling: Spelling) -> ast.Modu
 
 
 def same(one: ast.AST, other: ast.AST) -> bool:
-    """Whether two trees say the same."""
-    return ast.dump(one) == ast.dump(other)
+    """Whether two trees say the same: `a and (b and c)` is `a and b and c`."""
+    return ast.dump(one) == ast.dump(other) or flat_dump(one) == flat_dump(other)
+
+
+def flat_dump(tree: ast.AST) -> str:
+    """What a tree says, but for how operations of one operator are nested."""
+    return ast.dump(_Flat().visit(copy.deepcopy(tree)))
+
+
+class _Flat(ast.NodeTransformer):
+    """Joins operations of `and` in `and`, and of `or` in `or`."""
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.BoolOp:
+        self.generic_visit(node)
+        values: list[ast.expr] = []
+        for value in node.values:
+            joins = isinstance(value, ast.BoolOp) and type(value.op) is type(node.op)
+            values.extend(value.values if joins and isinstance(value, ast.BoolOp) else [value])
+        node.values = values
+        return node
 
 
 class _Builder:

@@ -84,9 +84,9 @@ Slots = dict[str, Level]
 
 
 def _boolean(node: cst.CSTNode) -> Slots:
+    """`a and (b and c)` does what `a and b and c` does, and reads worse."""
     own = Level.OR if isinstance(cast(cst.BooleanOperation, node).operator, cst.Or) else Level.AND
-    tighter = Level(own + 1)
-    return {"left": tighter, "right": tighter}
+    return {"left": own, "right": own}
 
 
 def _binary(node: cst.CSTNode) -> Slots:

@@ -39,6 +39,7 @@ from fsdp_migrate.findings.code import (
 )
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.rewriting.fragments import Fragments
+from fsdp_migrate.rewriting.meant import flat_dump
 from fsdp_migrate.rewriting.places import place_of
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Span
@@ -230,7 +231,7 @@ def dumped(tree: ast.AST) -> str:
     for node in ast.walk(tree):
         if hasattr(node, "ctx"):
             node.ctx = ast.Load()
-    return ast.dump(tree)
+    return flat_dump(tree)
 
 
 def put(part: Part) -> str:

@@ -63,7 +63,7 @@ def test_levels(text: str, expected: Level) -> None:
         ("old + x", "(x or y) + x"),
         ("-old", "-(x or y)"),
         ("not old", "not (x or y)"),
-        ("old or x", "(x or y) or x"),
+        ("old or x", "x or y or x"),
         ("x and old", "x and (x or y)"),
         ("old if x else y", "x or y if x else y"),
         ("x if old else y", "x if x or y else y"),
