@@ -26,6 +26,12 @@ class Program(Analysis):
         """The last expression of `train.py` that is spelled `text` (or the one at `index`)."""
         return list(self.nodes(text))[index]
 
+    def call(self, text: str) -> ast.Call:
+        """The last call of `train.py` that is spelled `text`."""
+        found = self.node(text)
+        assert isinstance(found, ast.Call)
+        return found
+
 
 def plain(text: str) -> str:
     """`text` as the interpreter sees it, however it is laid out."""

@@ -14,7 +14,7 @@ from fsdp_migrate.rule.queries.class_tests import (
     instance_asked,
     place_of,
 )
-from support.asking import ask
+from support.facts import Program
 
 HEAD = "from torch.distributed.fsdp import FullyShardedDataParallel as FSDP\n"
 
@@ -37,8 +37,8 @@ HEAD = "from torch.distributed.fsdp import FullyShardedDataParallel as FSDP\n"
     ],
 )
 def test_places(text: str, place: Place) -> None:
-    asked = ask(f"{HEAD}{text}\n")
-    assert place_of(asked.facts, asked.module, asked.node("FSDP")) is place
+    asked = Program(f"{HEAD}{text}\n")
+    assert place_of(asked.facts, asked.module(), asked.node("FSDP")) is place
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_places(text: str, place: Place) -> None:
     ],
 )
 def test_the_object_whose_class_is_asked_for(text: str, instance: str | None) -> None:
-    asked = ask(f"{HEAD}{text}\n")
-    statement = asked.module.tree.body[-1]
+    asked = Program(f"{HEAD}{text}\n")
+    statement = asked.module().tree.body[-1]
     assert isinstance(statement, ast.Expr)
     found = instance_asked(asked.facts, statement.value)
     assert (ast.unparse(found) if found is not None else None) == instance
@@ -72,12 +72,12 @@ def test_the_object_whose_class_is_asked_for(text: str, instance: str | None) ->
     ],
 )
 def test_comparisons_of_the_class_s_name(test: str, found: bool) -> None:
-    asked = ask(f'{HEAD}NAME = "FullyShardedDataParallel"\n{test}\n')
-    assert bool(list(comparisons_of_name(asked.facts, asked.module))) is found
+    asked = Program(f'{HEAD}NAME = "FullyShardedDataParallel"\n{test}\n')
+    assert bool(list(comparisons_of_name(asked.facts, asked.module()))) is found
 
 
 def test_what_is_known_to_be_a_class() -> None:
-    asked = ask(f"{HEAD}class Own: pass\nuse(Own, FSDP, unknown)\n")
+    asked = Program(f"{HEAD}class Own: pass\nuse(Own, FSDP, unknown)\n")
     own, fsdp, unknown = asked.call("use(Own, FSDP, unknown)").args
     assert are_classes(asked.facts, [own, fsdp])
     assert not are_classes(asked.facts, [own, unknown])
@@ -85,7 +85,7 @@ def test_what_is_known_to_be_a_class() -> None:
 
 
 def test_hasattr_is_known_by_what_it_is() -> None:
-    asked = ask('wanted = "module"\nhas = hasattr\nhas(m, wanted)\nother(m, "module")\n')
+    asked = Program('wanted = "module"\nhas = hasattr\nhas(m, wanted)\nother(m, "module")\n')
     assert asks_for_attribute(asked.facts, asked.call("has(m, wanted)"), "module")
     assert not asks_for_attribute(asked.facts, asked.call("has(m, wanted)"), "model")
     assert not asks_for_attribute(asked.facts, asked.call("other(m, 'module')"), "module")

@@ -12,7 +12,7 @@ from fsdp_migrate.rule.queries.optimizers import (
     optimizers,
     own_steps,
 )
-from support.asking import ask
+from support.facts import Program
 
 HEAD = """\
 import torch
@@ -35,7 +35,7 @@ net = Net()
 
 
 def test_models_that_are_trained_before_and_after_the_wrap() -> None:
-    asked = ask(
+    asked = Program(
         f"{HEAD}early = torch.optim.SGD(net.parameters())\nmodel = FSDP(net)\n"
         "late = Own(model.parameters())\nother = Own(Net().parameters())\n"
     )
@@ -52,26 +52,26 @@ def test_models_that_are_trained_before_and_after_the_wrap() -> None:
 
 
 def test_calls_of_a_model_and_nothing_else() -> None:
-    asked = ask(f"{HEAD}model = FSDP(net)\nmodel(1)\n(model if input() else print)(2)\n")
+    asked = Program(f"{HEAD}model = FSDP(net)\nmodel(1)\n(model if input() else print)(2)\n")
     ((_, call, models),) = forwards(asked.facts)
     assert ast.unparse(call) == "model(1)"
     assert models == only_models(asked.facts, asked.node("model"))
 
 
 def test_the_models_that_a_configuration_is_given_to() -> None:
-    asked = ask(
+    asked = Program(
         f"{HEAD}one = MixedPrecision()\ntwo = MixedPrecision()\n"
         "model = FSDP(net, mixed_precision=one)\n"
     )
-    first, second = asked.program.nodes("MixedPrecision()")
+    first, second = asked.nodes("MixedPrecision()")
     assert isinstance(first, ast.Call)
     assert isinstance(second, ast.Call)
-    assert models_given(asked.facts, asked.module, first, "mixed_precision")
-    assert not models_given(asked.facts, asked.module, second, "mixed_precision")
+    assert models_given(asked.facts, asked.module(), first, "mixed_precision")
+    assert not models_given(asked.facts, asked.module(), second, "mixed_precision")
 
 
 def test_what_comes_too_early_is_said_in_words() -> None:
-    asked = ask(
+    asked = Program(
         f"{HEAD}import libs\nopt = torch.optim.SGD(net.parameters())\n"
         "average = libs.Average(net.parameters())\n"
         "params = list(net.parameters())\n"

@@ -16,7 +16,7 @@ from fsdp_migrate.rule.queries.parameters import (
     owners,
     use_orig_params,
 )
-from support.asking import ask
+from support.facts import Program
 
 HEAD = """\
 import torch
@@ -34,9 +34,9 @@ plain = Net()
 
 
 def test_the_models_that_parameters_are_of() -> None:
-    asked = ask(f"{HEAD}either = model if input() else plain\nuse([*model.parameters()])\n")
+    asked = Program(f"{HEAD}either = model if input() else plain\nuse([*model.parameters()])\n")
     assert owners(asked.facts, asked.call("model.parameters()"))
-    asked = ask(
+    asked = Program(
         f"{HEAD}for p in plain.parameters():\n    use(p)\n"
         "for q in model.parameters():\n    use(q)\n"
     )
@@ -47,17 +47,17 @@ def test_the_models_that_parameters_are_of() -> None:
 
 
 def test_the_model_that_an_attribute_is_in() -> None:
-    asked = ask(f"{HEAD}use(model.layer.weight, plain.layer.weight)\n")
+    asked = Program(f"{HEAD}use(model.layer.weight, plain.layer.weight)\n")
     assert model_of(asked.facts, asked.node("model.layer.weight"))
     assert not model_of(asked.facts, asked.node("plain.layer.weight"))
 
 
 def test_a_place_is_summoned_if_all_its_callers_are() -> None:
     body = "def look():\n    show()\n\n\nwith FSDP.summon_full_params(model):\n    look()\n"
-    asked = ask(HEAD + body)
-    assert is_summoned(asked.facts, asked.module, asked.call("show()"))
-    asked = ask(f"{HEAD}{body}look()\n")
-    assert not is_summoned(asked.facts, asked.module, asked.call("show()"))
+    asked = Program(HEAD + body)
+    assert is_summoned(asked.facts, asked.module(), asked.call("show()"))
+    asked = Program(f"{HEAD}{body}look()\n")
+    assert not is_summoned(asked.facts, asked.module(), asked.call("show()"))
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def test_a_place_is_summoned_if_all_its_callers_are() -> None:
     ],
 )
 def test_whether_fsdp1_kept_the_parameters(arguments: str, known: bool | None) -> None:
-    asked = ask(f"{HEAD.replace('FSDP(Net())', f'FSDP(Net(){arguments})')}use(model)\n")
+    asked = Program(f"{HEAD.replace('FSDP(Net())', f'FSDP(Net(){arguments})')}use(model)\n")
     (wrapped,) = asked.facts.analysis.wrapped(asked.facts.value(asked.node("model")))
     assert use_orig_params(asked.facts, wrapped) is known
 
 
 def test_a_program_without_models_has_nothing_to_look_at() -> None:
-    asked = ask("print(p.grad)\n")
+    asked = Program("print(p.grad)\n")
     assert list(modules(asked.facts)) == []
     assert list(attributes(asked.facts, {"grad"})) == []
-    asked = ask(f"{HEAD}print(p.grad)\n")
+    asked = Program(f"{HEAD}print(p.grad)\n")
     assert [node.attr for _, node in attributes(asked.facts, {"grad"})] == ["grad"]
     assert len(list(calls(asked.facts))) == 4
 
@@ -97,7 +97,7 @@ def test_a_program_without_models_has_nothing_to_look_at() -> None:
     ],
 )
 def test_values_that_are_computed_from_the_parameter(value: str, new: bool) -> None:
-    asked = ask(f"{HEAD}for p in model.parameters():\n    use({value}, p)\n")
+    asked = Program(f"{HEAD}for p in model.parameters():\n    use({value}, p)\n")
     computed, parameter = asked.call(f"use({value}, p)").args
     assert is_computed_from(computed, parameter) is new
 
@@ -115,5 +115,5 @@ def test_values_that_are_computed_from_the_parameter(value: str, new: bool) -> N
     ],
 )
 def test_who_keeps_the_tensor_that_was_there(statement: str, kept: bool) -> None:
-    asked = ask(f"{HEAD}for p in model.parameters():\n    {statement}\n")
-    assert keeps_data(asked.facts, asked.module) is kept
+    asked = Program(f"{HEAD}for p in model.parameters():\n    {statement}\n")
+    assert keeps_data(asked.facts, asked.module()) is kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
-from support.asking import ask
+from support.facts import Program
 
 HEAD = """\
 import typing
@@ -21,8 +21,8 @@ from typing import Literal as L
 
 def around(annotation: str, head: str = HEAD) -> list[list[str]]:
     """What stands around the names in the strings of one annotation."""
-    asked = ask(f"{head}\n\ndef f(x: {annotation}):\n    pass\n")
-    return [texts for _, texts in quoted_annotations(asked.facts, asked.module)]
+    asked = Program(f"{head}\n\ndef f(x: {annotation}):\n    pass\n")
+    return [texts for _, texts in quoted_annotations(asked.facts, asked.module())]
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_a_name_of_something_else_is_not_the_class() -> None:
 
 
 def test_strings_that_are_no_annotations_are_not_looked_at() -> None:
-    asked = ask(f'{HEAD}\nkind: str = "FSDP"\nnames: "list[str]" = ["FSDP"]\n')
-    assert list(quoted_annotations(asked.facts, asked.module)) == []
+    asked = Program(f'{HEAD}\nkind: str = "FSDP"\nnames: "list[str]" = ["FSDP"]\n')
+    assert list(quoted_annotations(asked.facts, asked.module())) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.rule.queries.rank_tests import is_rank, rank_test
-from support.asking import ask
+from support.facts import Program
 
 HEAD = "import torch.distributed as dist\n\n\ndef main(rank, ranking, job):\n    "
 
@@ -23,8 +23,8 @@ HEAD = "import torch.distributed as dist\n\n\ndef main(rank, ranking, job):\n   
     ],
 )
 def test_code_that_one_rank_runs(body: str) -> None:
-    asked = ask(HEAD + body)
-    assert rank_test(asked.facts, asked.module, asked.call("save()")) is not None
+    asked = Program(HEAD + body)
+    assert rank_test(asked.facts, asked.module(), asked.call("save()")) is not None
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_code_that_one_rank_runs(body: str) -> None:
     ],
 )
 def test_code_that_others_run_too(body: str) -> None:
-    asked = ask(HEAD + body)
-    assert rank_test(asked.facts, asked.module, asked.call("save()")) is None
+    asked = Program(HEAD + body)
+    assert rank_test(asked.facts, asked.module(), asked.call("save()")) is None
 
 
 def test_a_literal_is_no_rank() -> None:
-    asked = ask("rank = 0\nprint(rank)\n")
-    assert not is_rank(asked.facts, asked.module, asked.node("rank"))
+    asked = Program("rank = 0\nprint(rank)\n")
+    assert not is_rank(asked.facts, asked.module(), asked.node("rank"))

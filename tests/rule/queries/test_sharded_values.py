@@ -9,7 +9,7 @@ import pytest
 from fsdp_migrate.rule.queries.collectives import collective, is_sum
 from fsdp_migrate.rule.queries.counts import only_counts
 from fsdp_migrate.rule.queries.sharded_values import computed_from, goes_into_plain, reduced
-from support.asking import Asked, ask
+from support.facts import Program
 
 HEAD = """\
 import torch
@@ -39,31 +39,31 @@ STOP = frozenset({"item", "float"})
     ],
 )
 def test_what_a_call_computes_with(text: str, base: str | None) -> None:
-    asked = ask(f"{HEAD}for p in model.parameters():\n    use({text})\n")
+    asked = Program(f"{HEAD}for p in model.parameters():\n    use({text})\n")
     found = reduced(asked.facts, asked.call(ast.unparse(ast.parse(text))))
     assert (ast.unparse(found) if found is not None else None) == base
 
 
-def _seeds(asked: Asked) -> set[ast.Call]:
+def _seeds(asked: Program) -> set[ast.Call]:
     return {asked.call("seed()")}
 
 
 def test_variables_that_hold_what_is_computed() -> None:
-    asked = ask("a = seed() + 1\nb = a * 2\nc = b.item()\nlist_.append(b)\nd = other()\n")
-    assert computed_from(asked.module.tree, _seeds(asked), STOP) == {"a", "b", "list_"}
-    every = computed_from(asked.module.tree, _seeds(asked), frozenset())
+    asked = Program("a = seed() + 1\nb = a * 2\nc = b.item()\nlist_.append(b)\nd = other()\n")
+    assert computed_from(asked.module().tree, _seeds(asked), STOP) == {"a", "b", "list_"}
+    every = computed_from(asked.module().tree, _seeds(asked), frozenset())
     assert every == {"a", "b", "c", "list_"}
 
 
 def test_a_sum_in_a_plain_tensor() -> None:
-    asked = ask("import torch\ntotal = torch.zeros(1)\ntotal += seed()\n")
-    assert goes_into_plain(asked.facts, asked.module.tree, _seeds(asked), set(), STOP)
-    asked = ask("import torch\ntotal = torch.zeros(1)\ntotal += seed().item()\n")
-    assert not goes_into_plain(asked.facts, asked.module.tree, _seeds(asked), set(), STOP)
+    asked = Program("import torch\ntotal = torch.zeros(1)\ntotal += seed()\n")
+    assert goes_into_plain(asked.facts, asked.module().tree, _seeds(asked), set(), STOP)
+    asked = Program("import torch\ntotal = torch.zeros(1)\ntotal += seed().item()\n")
+    assert not goes_into_plain(asked.facts, asked.module().tree, _seeds(asked), set(), STOP)
 
 
 def test_collectives_are_known_by_what_they_are() -> None:
-    asked = ask(
+    asked = Program(
         "from torch.distributed import ReduceOp, all_reduce as together\n"
         "def all_reduce(x): pass\n"
         "together(x, ReduceOp.SUM, ReduceOp.PREMUL_SUM, CHECKSUM)\nall_reduce(x)\n"
@@ -85,7 +85,7 @@ def test_collectives_are_known_by_what_they_are() -> None:
     ],
 )
 def test_what_is_nothing_but_counts(text: str, only: bool) -> None:
-    asked = ask(f"import torch\ntotal = {text}\nuse(total)\n")
+    asked = Program(f"import torch\ntotal = {text}\nuse(total)\n")
     counts: set[ast.AST] = {asked.call("p.numel()").func}
     (total,) = asked.call("use(total)").args
-    assert only_counts(asked.facts, asked.module, total, counts) is only
+    assert only_counts(asked.facts, asked.module(), total, counts) is only
