@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Kept, Name, Part, call, code, qualified
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.findings.spelling import local_name
+from fsdp_migrate.findings.spelling import local_names
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.readers import is_read
@@ -85,7 +85,7 @@ def _is_finite(use: Use, clipping: ast.Call, facts: Facts) -> bool:
 def _clip_function(use: Use) -> Part:
     """torch's function as the file spells it already, or would."""
     module = use.module
-    if local_name(module, "torch.nn.utils", "clip_grad_norm_") is not None:
+    if local_names(module, "torch.nn.utils", "clip_grad_norm_"):
         return Name("torch.nn.utils", "clip_grad_norm_")
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute) and path_of(node) == CLIP:

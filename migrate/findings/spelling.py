@@ -18,7 +18,6 @@ from fsdp_migrate.findings.code import (
     Starred,
     Variable,
 )
-from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.syntax.module import Module, scope_nodes
 from fsdp_migrate.syntax.span import Span
 
@@ -70,17 +69,6 @@ def _bound(node: ast.stmt) -> Iterator[tuple[str, str]]:
             yield f"{node.module}.{alias.name}", alias.asname or alias.name
 
 
-def torch_path(module: Module, dotted: str) -> tuple[str, Import | None]:
-    """The shortest of these, and the import to add if there is none."""
-    paths = torch_paths(module, dotted)
-    return (paths[0], None) if paths else (dotted, Import(dotted.split(".")[0]))
-
-
-def local_name(module: Module, dotted: str, name: str) -> str | None:
-    """The first of these, or None."""
-    return next(iter(local_names(module, dotted, name)), None)
-
-
 def width(module: Module, part: Element) -> int:
     """About how many characters `part` takes in `module`, on one line: for layout only."""
     if isinstance(part, Keyword):
@@ -113,8 +101,8 @@ def _code_width(module: Module, part: Code) -> int:
 
 def _spelled(module: Module, name: Name) -> str:
     if name.qualified:
-        return f"{torch_path(module, name.module)[0]}.{name.name}"
-    return local_name(module, name.module, name.name) or name.name
+        return f"{[*torch_paths(module, name.module), name.module][0]}.{name.name}"
+    return [*local_names(module, name.module, name.name), name.name][0]
 
 
 def _text(module: Module, span: Span) -> str:

@@ -161,9 +161,10 @@ def _import_edits(draft: _Draft, plan: ImportPlan) -> list[Edit]:
 # ---------------------------------------------------------------------- texts
 def _written(draft: _Draft, edits: tuple[Edit, ...]) -> tuple[str, str]:
     """The new text of a file, and what is wrong with it."""
-    from fsdp_migrate.rewriting.statements import apply_edits
-
-    text = apply_edits(draft.module.source.text, edits, draft.spelling) if edits else ""
     if not edits:
         return draft.module.source.text, ""
+    # LibCST takes longer to load than most runs that change nothing take at all.
+    from fsdp_migrate.rewriting.statements import apply_edits
+
+    text = apply_edits(draft.module.source.text, edits, draft.spelling)
     return text, problem(text, meant(draft.module, edits, draft.spelling), draft.module)
