@@ -19,8 +19,8 @@ from fsdp_migrate.rewriting.rewrite import rewrite
 from fsdp_migrate.rewriting.todo_comments import mark_files
 from fsdp_migrate.rewriting.vendoring import vendor
 from fsdp_migrate.rule.dead_code import removed_nodes
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.registry import Registry, load_rules
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module, parse
 from fsdp_migrate.syntax.project import Project, module_name
 from fsdp_migrate.syntax.source import Source

@@ -17,9 +17,10 @@ from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks import accelerate_plugin, settings
 from fsdp_migrate.frameworks.conversion import ByHand, Conversion
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries import accelerator
 from fsdp_migrate.rule.queries.framework_settings import SettingValues
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

@@ -10,9 +10,10 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
 from fsdp_migrate.rule.queries.parameters import dtypes
-from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
+from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 
 LOW = frozenset({"bfloat16", "float16", "half"})
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Kept, Name, code
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.parameter_use import may_use_parameters
 from fsdp_migrate.rule.queries.parameters import is_summoned
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 
 SUMMON = Name(RUNTIME, "summon_full_params")
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Code, Hole, Kept, Name, Quoted, code
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.class_tests import (
     Place,
     comparisons_of_name,
@@ -22,7 +23,7 @@ from fsdp_migrate.rule.queries.class_tests import (
 from fsdp_migrate.rule.queries.parameters import rewritable
 from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
 from fsdp_migrate.rule.queries.unwrapped import without_class
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Use, finding, finding_at
+from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.unwrapping import unwrapping

@@ -14,11 +14,12 @@ from fsdp_migrate.findings.code import Kept, Name, Part, call, code, qualified
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.findings.spelling import local_names
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.readers import is_read
 from fsdp_migrate.rule.queries.values import literals
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.paths import path_of
 
 CLIP = "torch.nn.utils.clip_grad_norm_"

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import NOTHING
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.comm_hooks import hooks, state_of_hook
 from fsdp_migrate.rule.queries.wraps import takes_hook
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 
 ON_EACH = "on each unit (`[m for m in model.modules() if isinstance(m, FSDPModule)]`)"
 ADVICE = {

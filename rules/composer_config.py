@@ -15,8 +15,9 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks import composer
 from fsdp_migrate.frameworks.conversion import ByHand, Conversion
 from fsdp_migrate.frameworks.settings import sentences
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.framework_settings import SettingValues
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, finding
 
 TRAINERS = ("composer.Trainer", "composer.trainer.Trainer", "composer.trainer.trainer.Trainer")
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.wraps import as_policy
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.rule.shim_types import (
     RENAMED,
     SYMBOLS,

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.wraps import WrapPlan, native_form, plan_of, types_inside
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 
 FROM_FSDP1 = Name(RUNTIME, "fully_shard_from_fsdp1")

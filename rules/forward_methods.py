@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.findings.code import Kept, Literal, Name, Part, call
 from fsdp_migrate.findings.edits import InsertStatements, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
 from fsdp_migrate.rule.queries.values import models
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of

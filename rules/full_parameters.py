@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Kept, Name, code, loop_variable
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
 
 

@@ -17,8 +17,9 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks import training_arguments
 from fsdp_migrate.frameworks.conversion import ByHand, Conversion
 from fsdp_migrate.frameworks.settings import sentences
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.framework_settings import SettingValues, calls_of_subclasses
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Use, finding_at
+from fsdp_migrate.rule.rule import Example, Rule, finding_at
 from fsdp_migrate.syntax.module import Module
 
 CLASSES = ("TrainingArguments", "Seq2SeqTrainingArguments")

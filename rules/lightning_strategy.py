@@ -15,8 +15,9 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks import lightning
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.framework_settings import SettingValues
-from fsdp_migrate.rule.rule import Facts, Rule, Use, finding
+from fsdp_migrate.rule.rule import Rule, finding
 from fsdp_migrate.syntax.fsdp1_names import short
 
 _TRAINER = ("lightning.pytorch", "pytorch_lightning")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import Kept, code
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.collectives import collective
 from fsdp_migrate.rule.queries.parameters import is_certain, is_summoned, modules
 from fsdp_migrate.rule.queries.sharded_values import (
@@ -24,7 +25,7 @@ from fsdp_migrate.rule.queries.sharded_values import (
     reduced,
     sharded_models,
 )
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import own_nodes
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.state_dict_calls import without_mode, written
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 
 SHIMS = {
     "state_dict": Name(RUNTIME, "model_state_dict"),

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import NOTHING, Kept, code
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.class_tests import are_classes, asks_for_attribute
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.unwrapping import unwrapping
 

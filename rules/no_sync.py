@@ -24,6 +24,7 @@ from fsdp_migrate.findings.code import (
 )
 from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.no_sync_contexts import (
@@ -33,16 +34,7 @@ from fsdp_migrate.rule.queries.no_sync_contexts import (
     find_stack_entry,
 )
 from fsdp_migrate.rule.queries.no_sync_windows import Windows, find_windows, may_be_nested
-from fsdp_migrate.rule.rule import (
-    RUNTIME,
-    Example,
-    Facts,
-    Rule,
-    Surface,
-    Use,
-    finding,
-    no_uses,
-)
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, no_uses
 
 SYNC = "set_requires_gradient_sync"
 RESHARD = "set_reshard_after_backward"  # beside it where weights stay gathered

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import Code, Kept, Name, code, variable
 from fsdp_migrate.findings.edits import InsertStatements
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.optimizers import Optimizer, forwards, optimizers
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.arguments import bind
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.optimizers import library_classes, optimizers, own_steps
 from fsdp_migrate.rule.queries.parameters import called
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.before_wrap import TooEarly, taken_before_wraps
 from fsdp_migrate.rule.queries.parameters import use_orig_params
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 NEVER_TRAINED = {
     None: (

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import NOTHING, Code, Kept, Keyword, Literal, Name, call, code
 from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.optimizer_state import (
     Load,
     Save,
@@ -24,7 +25,7 @@ from fsdp_migrate.rule.queries.optimizer_state import (
     model_of,
 )
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes, setting_at
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 DSD = "torch.distributed.checkpoint.state_dict"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import NOTHING
 from fsdp_migrate.findings.edits import Edit, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.collectives import collective, is_sum
 from fsdp_migrate.rule.queries.counts import is_split_evenly, only_counts
 from fsdp_migrate.rule.queries.parameters import (
@@ -23,7 +24,7 @@ from fsdp_migrate.rule.queries.parameters import (
     is_summoned,
     owners,
 )
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
 COUNTS = frozenset({"numel", "nelement"})

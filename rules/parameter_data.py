@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Kept, code
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.held_data import is_computed_from, is_parameter, keeps_data
 from fsdp_migrate.rule.queries.parameters import (
     is_summoned,
@@ -21,7 +22,7 @@ from fsdp_migrate.rule.queries.parameters import (
     owners,
     use_orig_params,
 )
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
 

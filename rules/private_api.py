@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import NOTHING, Kept, code
 from fsdp_migrate.findings.edits import ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.parameters import attributes, owners
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding, finding_at
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 
 MODULES = (

@@ -6,10 +6,11 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.models import has_models
 from fsdp_migrate.rule.queries.optimizers import forwards
 from fsdp_migrate.rule.queries.rank_tests import rank_test
-from fsdp_migrate.rule.rule import Facts, Rule, Use, finding_at, no_uses
+from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
 

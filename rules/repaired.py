@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import Kept, Name, call, code
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.method_calls import elements
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import called, calls, dtypes, is_certain, owners
 from fsdp_migrate.rule.queries.values import may_come_from
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
 CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad.clip_grad_norm_"})

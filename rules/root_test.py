@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.models import is_the_only_model
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

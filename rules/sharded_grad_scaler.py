@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import code, qualified
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import SHARDED_GRAD_SCALER
 
 SIGNATURE = (

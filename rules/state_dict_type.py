@@ -15,8 +15,9 @@ from fsdp_migrate.findings.code import NOTHING, Name
 from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.dead_code import removals
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.state_dict_modes import mode_set_by
-from fsdp_migrate.rule.rule import RUNTIME, Example, Facts, Rule, Surface, Use, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")

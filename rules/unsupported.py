@@ -10,10 +10,11 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import models_given, models_trained, only_models
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules
 from fsdp_migrate.rule.queries.values import may_be
-from fsdp_migrate.rule.rule import Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 

@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import rewritable
-from fsdp_migrate.rule.rule import Example, Facts, Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import STARS, is_fsdp1
 from fsdp_migrate.syntax.module import Module

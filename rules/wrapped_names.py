@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.code import NOTHING, Kept
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import has_models, models_at
 from fsdp_migrate.rule.queries.parameters import called, is_parameters, rewritable
-from fsdp_migrate.rule.rule import Example, Facts, Rule, Surface, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding_at, no_uses
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of

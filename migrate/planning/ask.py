@@ -8,8 +8,9 @@ from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.lowering.state_dict_modes import OpenModes
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.registry import Registry
-from fsdp_migrate.rule.rule import Facts, Rule, Use
+from fsdp_migrate.rule.rule import Rule
 from fsdp_migrate.rule.uses import find_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.planning.suppressions import ignores_line
-from fsdp_migrate.rule.rule import Facts, unit_name
+from fsdp_migrate.rule.facts import Facts, unit_name
 
 
 def hold_back(findings: Iterable[Finding], facts: Facts) -> list[Finding]:

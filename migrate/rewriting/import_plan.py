@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fsdp_migrate.analysis.values import symbols
 from fsdp_migrate.findings.edits import Import
-from fsdp_migrate.rule.rule import RUNTIME, Facts
+from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, STARS, short, starred
 from fsdp_migrate.syntax.module import Module

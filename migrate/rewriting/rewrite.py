@@ -22,7 +22,7 @@ from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_
 from fsdp_migrate.rewriting.imports import import_edits
 from fsdp_migrate.rewriting.meant import meant
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, spell
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 
 DEPTH = 8  # of files that import a name from each other

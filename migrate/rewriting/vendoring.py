@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fsdp_migrate import __version__
 from fsdp_migrate.planning.suppressions import IGNORE_FILE
-from fsdp_migrate.rule.rule import RUNTIME
+from fsdp_migrate.rule.facts import RUNTIME
 from fsdp_migrate.syntax.project import Project
 
 VENDORED = "fsdp_migrate_runtime"

@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.definitions import Definition, definition, removable
 from fsdp_migrate.findings.code import NOTHING
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Span
 

@@ -1,28 +1,15 @@
-"""What a rule is, and what it is given."""
+"""What a rule is, and how it says what it found."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.effects import Effects
-from fsdp_migrate.analysis.values import Value, Wrapped
-from fsdp_migrate.findings.arguments import Arguments, bind
-from fsdp_migrate.findings.code import Part
-from fsdp_migrate.findings.edits import Edit, Import
+from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
-from fsdp_migrate.findings.options import Options
-from fsdp_migrate.lowering.parameter_holders import ParameterHolders
-from fsdp_migrate.lowering.state_dict_modes import Modes
-from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.span import Site
-
-RUNTIME = "fsdp_migrate.runtime"
 
 
 @dataclass(frozen=True)
@@ -47,58 +34,8 @@ class Surface:
     safety: Safety = Safety.SAFE
 
 
-@dataclass(frozen=True, eq=False)
-class Use:
-    """One reference to FSDP1: a name of its API, or a method of a model that may be FSDP's.
-
-    `name` is the canonical dotted name, or the bare name of the method.  `call` is the call
-    whose callee the reference is.  `wraps` are the models that a method's receiver can be;
-    `others` is what else it can be (a DDP model, say), without the bare module that a wrap
-    was given, which is the same object after the migration.
-    """
-
-    module: Module
-    node: ast.Name | ast.Attribute
-    name: str
-    call: ast.Call | None = None
-    receiver: ast.expr | None = None
-    wraps: frozenset[Wrapped] = frozenset()
-    others: Value = frozenset()
-    unbound: bool = False  # the receiver is the call's first argument: `FSDP.no_sync(model)`
-
-    @property
-    def args(self) -> Sequence[ast.expr]:
-        """What is passed by position, without the receiver."""
-        if self.call is None:
-            return ()
-        return self.call.args[1:] if self.unbound else self.call.args
-
-    @property
-    def keywords(self) -> Sequence[ast.keyword]:
-        """What is passed by name."""
-        return self.call.keywords if self.call is not None else ()
-
-    @property
-    def certain(self) -> bool:
-        """Whether the receiver is an FSDP model and nothing else."""
-        return bool(self.wraps) and not self.others
-
-    def arguments(self, signature: Sequence[str] = ()) -> Arguments:
-        """The arguments of the call, to ask for and to change; the receiver is none of them."""
-        assert self.call is not None
-        return bind(self.module, self.call, signature, self.receiver)
-
-    def as_function(self, callee: Part, signature: Sequence[str] = ()) -> Arguments:
-        """The call of a method as one of the function `callee`, which takes the receiver first."""
-        assert self.receiver is not None
-        arguments = self.arguments(signature)
-        arguments.callee = callee
-        arguments.receiver_first(self.receiver)
-        return arguments
-
-
-Check = Callable[[Use, "Facts"], Iterable[Finding]]
-Survey = Callable[["Facts"], Iterable[Finding]]
+Check = Callable[[Use, Facts], Iterable[Finding]]
+Survey = Callable[[Facts], Iterable[Finding]]
 
 
 def no_uses(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -133,53 +70,6 @@ class Rule:
     surfaces: tuple[Surface, ...] = ()
     references: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """Everything that is known when the rules run.
-
-    `removed` are, by module, the nodes that go with what is migrated natively.
-    """
-
-    analysis: Analysis
-    options: Options
-    wraps: Mapping[Site, WrapPlan]
-    modes: Modes
-    uses: tuple[Use, ...] = ()
-    removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
-
-    def value(self, node: ast.AST | None) -> Value:
-        """What an expression can be."""
-        return self.analysis.value(node)
-
-    @cached_property
-    def effects(self) -> Effects:
-        """What calls do."""
-        return Effects(self.analysis)
-
-    @cached_property
-    def holders(self) -> ParameterHolders:
-        """What is given a model's parameters, and keeps them."""
-        return ParameterHolders(self.analysis)
-
-    @cached_property
-    def by_path(self) -> Mapping[Path, Module]:
-        """The modules by their file."""
-        return {module.path: module for module in self.analysis.project.modules.values()}
-
-    def plan(self, wrapped: Wrapped) -> WrapPlan | None:
-        """What becomes of the constructor call that makes `wrapped`."""
-        return self.wraps.get(wrapped.site) if wrapped.site is not None else None
-
-    def models(self, wraps: Iterable[Wrapped]) -> frozenset[str]:
-        """The names of the units of migration that `wraps` stand for."""
-        return frozenset(unit_name(w.site) for w in wraps if w.site is not None)
-
-
-def unit_name(site: Site) -> str:
-    """The name of the unit of migration around a wrap site."""
-    return f"{site.module}:{site.line}:{site.col}"
 
 
 def finding(
@@ -238,13 +128,3 @@ def finding_at(
         models=models,
         blocking=blocking,
     )
-
-
-def runtime(name: str) -> Import:
-    """A name of the runtime shim."""
-    return Import(RUNTIME, name)
-
-
-def in_files(paths: Iterable[Path]) -> str:
-    """Paths for a message."""
-    return ", ".join(sorted(str(p) for p in paths))

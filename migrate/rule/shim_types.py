@@ -9,7 +9,7 @@ from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.lowering.arguments.precision_fields import MIXED_PRECISION
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
-from fsdp_migrate.rule.rule import RUNTIME, Facts, Use
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.syntax.fsdp1_names import CONFIGS, POLICIES, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site

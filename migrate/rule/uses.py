@@ -21,7 +21,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
 )
-from fsdp_migrate.rule.rule import Use
+from fsdp_migrate.rule.facts import Use
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1
 from fsdp_migrate.syntax.module import Module
 

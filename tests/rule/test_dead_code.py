@@ -9,8 +9,8 @@ import pytest
 from fsdp_migrate.engine import facts_of
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.rule.dead_code import made_only_for, removals
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.registry import load_rules
-from fsdp_migrate.rule.rule import Facts
 from support.wraps import solved
 
 

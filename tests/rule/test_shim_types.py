@@ -7,8 +7,8 @@ import ast
 from fsdp_migrate.engine import facts_of
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.options import Options
+from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.registry import load_rules
-from fsdp_migrate.rule.rule import RUNTIME, Facts
 from fsdp_migrate.rule.shim_types import (
     in_shim_wrap,
     is_local,

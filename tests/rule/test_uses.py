@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.rule.rule import Use
+from fsdp_migrate.rule.facts import Use
 from fsdp_migrate.rule.uses import find_uses
 from support.programs import Analysis
 

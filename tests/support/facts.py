@@ -6,8 +6,8 @@ import ast
 
 from fsdp_migrate.engine import facts_of
 from fsdp_migrate.findings.options import Options
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.registry import load_rules
-from fsdp_migrate.rule.rule import Facts, Use
 from support.programs import Analysis, Files
 
 

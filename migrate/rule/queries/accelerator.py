@@ -17,7 +17,7 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.findings.arguments import Arguments, bind
-from fsdp_migrate.rule.rule import Facts, Use
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.syntax.module import Module
 
 ACCELERATOR = frozenset({"accelerate.Accelerator", "accelerate.accelerator.Accelerator"})

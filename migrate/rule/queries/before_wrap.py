@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.findings.edits import Edit, MoveStatement
 from fsdp_migrate.lowering.below_wrap import Remedy, remedies
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 
 

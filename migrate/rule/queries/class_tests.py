@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from fsdp_migrate.analysis.values import Cls, Symbol, symbols
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.values import literals
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 from fsdp_migrate.syntax.module import Module
 

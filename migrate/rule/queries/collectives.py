@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.values import symbols
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import short
 
 PACKAGE = "torch.distributed."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.values import Result, Symbol
 from fsdp_migrate.rule.dead_code import made_only_for
-from fsdp_migrate.rule.rule import Facts, Use
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.syntax.fsdp1_names import short
 
 ALGORITHMS = "torch.distributed.algorithms"

@@ -6,8 +6,8 @@ import ast
 
 from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.lowering.wrap_plan import HYBRID
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called, owners
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
 DEPTH = 4  # variables that are followed

@@ -13,10 +13,11 @@ from fsdp_migrate.analysis.values import Method, Unknown
 from fsdp_migrate.findings.code import Kept, Name, Part, call, code, either
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.method_calls import PARTIAL
 from fsdp_migrate.rule.queries.parameters import calls
 from fsdp_migrate.rule.queries.values import library_name, literals
-from fsdp_migrate.rule.rule import RUNTIME, Facts, Rule, finding_at
+from fsdp_migrate.rule.rule import Rule, finding_at
 from fsdp_migrate.rule.uses import others_with, split
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module

@@ -11,7 +11,7 @@ from fsdp_migrate.analysis.definitions import Definition, definition, removable
 from fsdp_migrate.analysis.values import NONE, Atom, Cls, Const, Result, Symbol, constants, symbols
 from fsdp_migrate.frameworks import settings
 from fsdp_migrate.lowering.wrap_policy import lower_policy
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
 from fsdp_migrate.syntax.module import Module
 

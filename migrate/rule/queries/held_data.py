@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.values import NONE, Result, Symbol
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import owners
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 

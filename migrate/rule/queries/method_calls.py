@@ -6,7 +6,7 @@ import ast
 
 from fsdp_migrate.findings.code import Element, Kept, Keyword, Name, Part, Starred, call
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.rule.rule import Use
+from fsdp_migrate.rule.facts import Use
 from fsdp_migrate.syntax.module import Module
 
 PARTIAL = Name("functools", "partial")

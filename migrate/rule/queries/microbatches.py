@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.definitions import definition
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.running import LOOPS
 from fsdp_migrate.rule.queries.values import models
-from fsdp_migrate.rule.rule import Facts, Use
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import reads
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.values import Result, Wrapped
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import owners
 from fsdp_migrate.rule.queries.values import models
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import Symbol
 from fsdp_migrate.findings.code import Kept, Literal, Part
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.opposites import opposite
 from fsdp_migrate.rule.queries.values import results
-from fsdp_migrate.rule.rule import Facts, Use
 from fsdp_migrate.syntax.module import Module
 
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.values import Result, Symbol, Wrapped
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.no_sync_contexts import Window, find_window
 from fsdp_migrate.rule.queries.running import (
     enclosing_contexts,
@@ -21,7 +22,6 @@ from fsdp_migrate.rule.queries.running import (
     runs_inside,
     runs_once,
 )
-from fsdp_migrate.rule.rule import Facts, Use
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 from fsdp_migrate.syntax.module import Module
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.values import Result, Wrapped
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import owners
-from fsdp_migrate.rule.rule import Facts
 
 
 def models_optimized_by(facts: Facts, optimizer: ast.expr) -> frozenset[Wrapped]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.values import Method, Result, Symbol, Unknown, Value
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 
 SCHEDULERS = "torch.optim.lr_scheduler."

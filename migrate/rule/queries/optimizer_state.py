@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import Result
 from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.optimizer_groups import may_have_more_entries
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
-from fsdp_migrate.rule.rule import Facts, Use
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import Instance, Result, Wrapped
 from fsdp_migrate.lowering.parameter_holders import parameter_calls
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import only_models
 from fsdp_migrate.rule.queries.parameters import owners
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
 

@@ -16,7 +16,7 @@ from fsdp_migrate.analysis.values import (
     Unknown,
     Wrapped,
 )
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site

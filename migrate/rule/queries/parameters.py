@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Iterator
 
 from fsdp_migrate.analysis.values import Const, Params, Result, Symbol, Value, Wrapped, constants
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, own_nodes

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from fsdp_migrate.analysis.values import NONE, Symbol
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical
 from fsdp_migrate.syntax.module import Module, all_annotations
 from fsdp_migrate.syntax.paths import path_of

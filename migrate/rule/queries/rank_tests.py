@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Const, Result
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.values import literals
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
 RANK = "torch.distributed.get_rank"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.values import library_name
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.module import Module
 
 # What can read every variable of a function without naming one.

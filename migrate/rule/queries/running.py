@@ -9,7 +9,7 @@ import ast
 from collections.abc import Collection, Iterator
 
 from fsdp_migrate.analysis.values import Result
-from fsdp_migrate.rule.rule import Facts
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 
 DEPTH = 8  # calls that something is followed through

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.values import Method, Params, Wrapped
+from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called
-from fsdp_migrate.rule.rule import Facts
 from fsdp_migrate.syntax.paths import own_nodes, path_of
 
 TENSORS = frozenset({"data", "grad", "main_grad"})

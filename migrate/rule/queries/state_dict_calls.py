@@ -10,10 +10,10 @@ from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.queries.values import library_name
-from fsdp_migrate.rule.rule import Facts, Use
 
 
 def without_mode(use: Use, facts: Facts) -> StateDictCall | None:

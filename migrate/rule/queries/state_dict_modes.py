@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.lowering.state_dict_modes import ModePlan, OpenModes, Setting
-from fsdp_migrate.rule.rule import Facts, Use
+from fsdp_migrate.rule.facts import Facts, Use
 
 __all__ = ["Setting", "mode_goes", "mode_set_by", "setting_at"]
 

@@ -10,7 +10,7 @@ from fsdp_migrate.lowering.arguments.precision_fields import as_policy
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_statements import native_edits
 from fsdp_migrate.rule.dead_code import removals
-from fsdp_migrate.rule.rule import Facts, Use
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.shim_types import staying, take_from_shim
 
 __all__ = ["WrapPlan", "as_policy", "native_form", "plan_of", "takes_hook", "types_inside"]
