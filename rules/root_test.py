@@ -10,12 +10,14 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.models import is_the_only_model
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
+from fsdp_migrate.syntax.paths import path_of
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Answer the question where there is one answer."""
     units = facts.models(use.wraps)
-    if use.call is not None and use.certain and is_the_only_model(facts, use.wraps):
+    named = use.receiver is not None and path_of(use.receiver) is not None  # else it is made here
+    if use.call is not None and named and use.certain and is_the_only_model(facts, use.wraps):
         yield finding(
             RULE,
             use,
