@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsdp_migrate.analysis.values import NONE, Const, Result, Symbol, Unknown, Value, Wrapped
+from fsdp_migrate.analysis.values import NONE, Const, Result, Symbol, Value, Wrapped
 
 
 def library_name(value: Value) -> str | None:
@@ -30,16 +30,6 @@ def models(value: Value) -> frozenset[Wrapped]:
 def is_none(value: Value) -> bool:
     """Whether `value` is None, and nothing else."""
     return value == NONE
-
-
-def may_be_none(value: Value) -> bool:
-    """Whether None is among what `value` can be."""
-    return bool(value & NONE)
-
-
-def is_known(value: Value) -> bool:
-    """Whether something reaches `value`, and all of that is followed by the analysis."""
-    return bool(value) and not any(isinstance(atom, Unknown) for atom in value)
 
 
 def literals(value: Value) -> list[object] | None:
