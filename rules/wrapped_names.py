@@ -72,7 +72,9 @@ def _prefixed_name(facts: Facts, module: Module, node: ast.Constant) -> Iterator
         isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add)
     ):
         message = "a name with FSDP1's prefix is put together here; FSDP2's have none, leave it out"
-        yield finding_at(RULE, module, node, message, tier=Tier.MANUAL)
+        # Before Python 3.12 a part of an f-string doesn't know where it stands.
+        at = parent if isinstance(parent, ast.JoinedStr) else node
+        yield finding_at(RULE, module, at, message, tier=Tier.MANUAL)
     else:
         yield _finding(module, node, "FSDP2's names have no such part")
 

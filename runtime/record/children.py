@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing.spawn
-import multiprocessing.util
 import os
-import sys
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from fsdp_migrate.runtime.record.blame import describe
@@ -27,17 +26,29 @@ def follow(settings: Settings, finish: Callable[[str | None], None]) -> None:
     """Record the children of this process too, and end their recordings with them."""
     settings.export()
     prepare = multiprocessing.spawn.get_preparation_data
-    leave = multiprocessing.util._exit_function  # type: ignore[attr-defined]
+    bootstrap = BaseProcess._bootstrap  # type: ignore[attr-defined]
 
     def get_preparation_data(name: str) -> dict[str, Any]:
         data = prepare(name)
         os.environ[MAIN] = json.dumps({key: data.pop(key) for key in _KEYS if key in data})
         return {**data, "init_main_from_name": CHILD}
 
-    def exit_function(*args: Any, **kwargs: Any) -> None:
-        finish(describe(sys.exc_info()[1]))
-        leave(*args, **kwargs)
+    def bootstrap_recorded(process: BaseProcess, *args: Any, **kwargs: Any) -> Any:
+        run = process.run
+
+        def run_recorded() -> None:
+            error: BaseException | None = None
+            try:
+                run()
+            except BaseException as caught:
+                error = caught
+                raise
+            finally:
+                finish(describe(error))
+
+        put(process, run=run_recorded)  # of this object: classes may have a `run` of their own
+        return bootstrap(process, *args, **kwargs)
 
     if prepare.__name__ == "get_preparation_data" and prepare.__module__ != __name__:
         put(multiprocessing.spawn, get_preparation_data=get_preparation_data)
-        put(multiprocessing.util, _exit_function=exit_function)
+        put(BaseProcess, _bootstrap=bootstrap_recorded)

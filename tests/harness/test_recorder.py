@@ -171,6 +171,48 @@ if __name__ == "__main__":
 """
 
 
+OWN_RUN = """
+import multiprocessing
+import os
+
+import torch
+import torch.distributed as dist
+
+
+class Worker(multiprocessing.Process):
+    def __init__(self, rank):
+        super().__init__()
+        self.rank = rank
+
+    def run(self):
+        os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="29{port}", LOCAL_RANK="0")
+        dist.init_process_group("gloo", rank=self.rank, world_size=1)
+        model = torch.nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    worker = Worker(0)
+    worker.start()
+    worker.join()
+"""
+
+
+def test_a_process_with_a_run_of_its_own(tmp_path: Path) -> None:
+    text = OWN_RUN.replace("29{port}", str(20000 + os.getpid() % 20000))
+    script = program(tmp_path, text) / "train.py"
+    out = tmp_path / "recording"
+    words = ["--out", str(out), "--device", "cpu", "--gpus", "1", str(script)]
+    subprocess.run([sys.executable, "-m", "fsdp_migrate.runtime.record", *words], check=True)
+    (rank,) = recording.read(out).ranks.values()
+    assert len(rank.steps) == 1
+    assert rank.end is not None
+
+
 def test_programs_that_spawn_their_ranks(tmp_path: Path) -> None:
     script = program(tmp_path, SPAWNING) / "train.py"
     out = tmp_path / "recording"
