@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, Name, code, loop_variable
@@ -11,13 +12,14 @@ from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
+from fsdp_migrate.syntax.paths import binds_names
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one reference."""
     name = short(use.name)
     call = use.call
-    if name == "fsdp_modules" and call is not None and len(call.args) == 1 and not call.keywords:
+    if name == "fsdp_modules" and call is not None and _is_plain(call):
         units = code(
             "[{unit} for {unit} in {model}.modules() if isinstance({unit}, {fsdp})]",
             unit=loop_variable("unit"),
@@ -45,6 +47,11 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edits=[edit if is_static else as_function(use, shim)],
         models=facts.models(use.wraps),
     )
+
+
+def _is_plain(call: ast.Call) -> bool:
+    """Whether the model is all that is passed, and can be gone through in a comprehension."""
+    return len(call.args) == 1 and not call.keywords and not binds_names(call.args[0])
 
 
 RULE = Rule(

@@ -40,6 +40,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
                 tier=Tier.MANUAL,
             )
             return
+        if call.has_excess:
+            yield finding(RULE, use, "ShardedGradScaler takes no such arguments", tier=Tier.MANUAL)
+            return
         call.callee = SCALER
         call.drop("process_group")
         call.by_position("device", default=code('"cuda"'))

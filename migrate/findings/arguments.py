@@ -92,6 +92,14 @@ class Arguments:
         return any(w.stars == 1 for w in self._written)
 
     @property
+    def has_excess(self) -> bool:
+        """Whether it takes more arguments by position than there are parameters for them."""
+        return any(
+            w.name is None and not w.by_name and not w.stars and not w.is_receiver
+            for w in self._written
+        )
+
+    @property
     def all_named(self) -> bool:
         """Whether the parameter of every argument is known."""
         return all(w.name is not None or w.is_receiver for w in self._written)

@@ -34,6 +34,8 @@ VALUE = loop_variable("value", "_value")
 
 def by_dtensors(found: StateDictCall) -> tuple[Edit, ...] | None:
     """The edits of a call; None where they would need a statement of their own."""
+    if found.binds_names:  # which nothing can that is evaluated twice, or gone through
+        return None
     return _saved(found) if found.state is None else _loaded(found, found.state)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.definitions import bindings, definition, scope_of
 from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.paths import binds_names
 
 
 def followed(module: Module, node: ast.Name) -> ast.Assign | None:
@@ -19,11 +20,6 @@ def followed(module: Module, node: ast.Name) -> ast.Assign | None:
     if found is None or binds_names(found.value):
         return None
     return found if all(_is_same(module, n, node) for n in free_names(found.value)) else None
-
-
-def binds_names(node: ast.expr) -> bool:
-    """Whether evaluating `node` binds a variable on the way, by `:=`."""
-    return any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node))
 
 
 def free_names(node: ast.expr) -> Iterator[ast.Name]:

@@ -12,6 +12,7 @@ from fsdp_migrate.findings.code import Kept, Keyword, Literal, Name, call, code,
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.lowering.state_dict_modes import Setting
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds_names
 
 DSD = "torch.distributed.checkpoint.state_dict"
 GET = Name(DSD, "get_model_state_dict")
@@ -33,6 +34,17 @@ class StateDictCall:
     strict: ast.expr | None = None
     only_reader: bool = True  # nothing else looks at `state` afterwards
 
+    @property
+    def binds_names(self) -> bool:
+        """Whether evaluating the model or the state binds variables on the way."""
+        return binds_names(self.model) or (self.state is not None and binds_names(self.state))
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a full state dict is wanted on the CPU of every rank, which DCP has not."""
+        wanted = self.setting
+        return wanted.kind == "FULL" and wanted.offload and not wanted.rank0
+
     def kept(self, node: ast.expr) -> Kept:
         """A part of the call, as it is written."""
         return Kept(self.module.span(node))
@@ -50,7 +62,7 @@ def _get(found: StateDictCall) -> Edit:
     if setting.offload and (setting.rank0 or not is_full):
         flags.append(ON_CPU)
     state = call(GET, model, options=call(OPTIONS, *flags)) if flags else call(GET, model)
-    if is_full and setting.offload and not setting.rank0:  # DCP gives it to the first rank only
+    if found.is_copied:  # DCP gives it to the first rank only
         state = code(
             "{{{key}: {value}.cpu() for {key}, {value} in {state}.items()}}",
             key=loop_variable("key"),

@@ -18,7 +18,7 @@ from fsdp_migrate.analysis.values import NONE, Const, Method, Result, Symbol, Va
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.paths import binds_names, path_of
 from fsdp_migrate.syntax.span import Site
 
 CONTEXT = f"{FSDP1}.state_dict_type"
@@ -66,7 +66,7 @@ class ModePlan:
 
     module: Module
     call: ast.Call
-    setting: Setting | None  # None if only the run knows it
+    setting: Setting | None  # None if only the run knows it, or if setting it binds variables
     statement: ast.With | ast.Expr | None  # the `with` that the call is an item of, or the call
     native: bool = False
     absorbed: tuple[Definition, ...] = ()  # what it reads, which may go with it
@@ -181,7 +181,7 @@ def _function(atom: object) -> str:
 def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
     given = given_to_mode(call)
     statement = _statement_of(module, call)
-    if given is None:
+    if given is None or any(map(binds_names, given.values())):
         return ModePlan(module, call, None, statement)
     absorbed = [
         definition(module, node)

@@ -21,13 +21,12 @@ from fsdp_migrate.lowering.arguments.ignored import check_ignored
 from fsdp_migrate.lowering.arguments.initial_weights import is_empty_elsewhere
 from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_arguments
 from fsdp_migrate.lowering.arguments.sharding_strategy import members
-from fsdp_migrate.lowering.followed import binds_names
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_plan import Parts, Reason, Shape, WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.paths import binds_names, path_of
 
 CALL = ""  # the reason is the call itself, none of its arguments
 

@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.definitions import Definition, scope_of
 from fsdp_migrate.analysis.values import Cls, Func, Symbol
 from fsdp_migrate.findings.code import Element, Kept, Part, Starred, code, parts_of
 from fsdp_migrate.lowering.condition import UNIT, Condition, any_of, named_classes
-from fsdp_migrate.lowering.followed import binds_names, followed
+from fsdp_migrate.lowering.followed import followed
 from fsdp_migrate.lowering.predicates import (
     class_test,
     function_condition,
@@ -19,7 +19,7 @@ from fsdp_migrate.lowering.predicates import (
 )
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.paths import binds_names, path_of
 from fsdp_migrate.syntax.span import Site
 
 HOLDERS = frozenset(

@@ -19,7 +19,19 @@ def problem(text: str, meant: ast.Module, module: Module) -> str:
         return f"line {error.lineno} of the result is not Python: {error.msg}"
     if not same(tree, meant):
         return "the result does not say what was meant"
+    complaint = _complaint(text)
+    if complaint and not _complaint(module.source.text):
+        return f"the result is not Python: {complaint}"
     return unbound(tree, module)
+
+
+def _complaint(text: str) -> str:
+    """What Python says against compiling `text` (its grammar alone allows more), or nothing."""
+    try:
+        compile(text, "<result>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def unbound(tree: ast.Module, module: Module) -> str:

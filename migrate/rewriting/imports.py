@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from fsdp_migrate.findings.code import NOTHING, Code
 from fsdp_migrate.findings.edits import Edit, Import, InsertStatements, ReplaceStatement
@@ -142,9 +142,14 @@ class _Editor:
         placed: dict[ImportNode, list[Import]] = defaultdict(list)
         rest: list[Import] = []
         for need in sorted(self.waiting, key=order):
+            importing = self._functions_that_import(need)
+            uses = self.uses.functions_around(need.local)
+            if uses and all(around & importing for around in uses):
+                continue
             anchors = self._anchors(need)
             for anchor in anchors:
-                placed[anchor].append(need)
+                if not importing.intersection(self._functions_around(anchor)):
+                    placed[anchor].append(need)
             if not anchors:
                 rest.append(need)
         for anchor, needs in placed.items():
@@ -161,38 +166,60 @@ class _Editor:
         same = [n for n in self.changes if is_stdlib(home(n)) == is_stdlib(need.module)]
         same.sort(key=lambda n: (not _is_close(n, need), n.lineno))
         functions: dict[Place, ImportNode] = {}
+        branch: ImportNode | None = None  # below an `if` or a `try` of the module
         for node in same:
-            if node in self.top:
+            if node in self.top and branch is None:
                 if need.name is None and self.sections.first_from_import() is not None:
                     return []  # `import x` goes above that
                 if _is_close(node, need) or not functions:
                     return [node]
-            elif _is_close(node, need) and self._serves(node, need):
-                function = self._function_around(node)
-                if function is None:
-                    return [node]
-                functions.setdefault(function, node)
-        return self._in_functions(need, functions) or [n for n in same if n in self.top][:1]
+            elif node not in self.top and _is_close(node, need) and self._serves(node, need):
+                function = next(self._functions_around(node), None)
+                if function is not None:
+                    functions.setdefault(function, node)
+                elif branch is None:
+                    branch = node
+        inside, is_all = self._in_functions(need, functions)
+        if is_all:
+            return inside
+        return [branch, *inside] if branch is not None else [n for n in same if n in self.top][:1]
 
     def _serves(self, node: ImportNode, need: Import) -> bool:
         """Whether what a nested statement imports is there for those who need it."""
-        if any(isinstance(around, ast.ClassDef) for around in self.module.ancestors(node)):
+        if self._is_of_class(node):
             return False
-        runs = self._function_around(node) is not None or not self.type_checking.holds(node)
+        runs = any(self._functions_around(node)) or not self.type_checking.holds(node)
         return runs or self.uses.only_annotates(need.local)
 
-    def _function_around(self, node: ast.AST) -> Place | None:
-        inner = next((a for a in self.module.ancestors(node) if isinstance(a, FUNCTIONS)), None)
-        return (inner.lineno, inner.col_offset) if inner is not None else None
+    def _is_of_class(self, node: ast.AST) -> bool:
+        """Whether what a statement binds is an attribute of a class."""
+        scopes = (*FUNCTIONS, ast.ClassDef)
+        inner = next((a for a in self.module.ancestors(node) if isinstance(a, scopes)), None)
+        return isinstance(inner, ast.ClassDef)
+
+    def _functions_around(self, node: ast.AST) -> Iterator[Place]:
+        """The functions that a statement stands in, from the inside out."""
+        for around in self.module.ancestors(node):
+            if isinstance(around, FUNCTIONS):
+                yield around.lineno, around.col_offset
 
     def _in_functions(
         self, need: Import, functions: Mapping[Place, ImportNode]
-    ) -> list[ImportNode]:
-        """The statements in functions that need the name, if no other place does."""
+    ) -> tuple[list[ImportNode], bool]:
+        """The statements in functions that need the name, and whether no other place does."""
         uses = self.uses.functions_around(need.local)
-        if not uses or not all(around & set(functions) for around in uses):
-            return []
-        return [node for place, node in functions.items() if any(place in a for a in uses)]
+        nodes = [node for place, node in functions.items() if any(place in a for a in uses)]
+        return nodes, bool(uses) and all(around & set(functions) for around in uses)
+
+    def _functions_that_import(self, need: Import) -> set[Place]:
+        """The functions that have the import already, in a statement of their own."""
+        return {
+            next(self._functions_around(node))
+            for node in self.nodes
+            if need in self.changes.get(node, [imported(node, alias) for alias in node.names])
+            and any(self._functions_around(node))
+            and not self._is_of_class(node)
+        }
 
     # ------------------------------------------------------------------ statements
     def _merge_siblings(self) -> None:

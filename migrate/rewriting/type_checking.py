@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.rewriting.import_statements import ImportNode, bound_name, home, imported
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.used_names import used_names
 
 _HOMES = ("typing", "typing_extensions")
 Changes = Mapping[ImportNode, list[Import]]
@@ -62,14 +64,41 @@ class TypeCheckingBlocks:
         ]
 
     def imports_of_test(self, emptied: list[ast.If], changes: Changes) -> Changes:
-        """The statements that import `TYPE_CHECKING` without it, if no block is left."""
-        if not emptied or len(emptied) < len(self._blocks):
+        """The statements that import what nothing but the tests of `emptied` uses, without it."""
+        if not emptied:
             return {}
+        unused = _names_in(block.test for block in emptied) - self._used_beside(emptied)
         found: dict[ImportNode, list[Import]] = {}
         for node in self.nodes:
-            if isinstance(node, ast.ImportFrom) and home(node) in _HOMES:
-                names = changes.get(node, [imported(node, alias) for alias in node.names])
-                left = [name for name in names if name.local not in self._tests]
-                if len(left) < len(names):
-                    found[node] = left
+            names = changes.get(node, [imported(node, alias) for alias in node.names])
+            left = [name for name in names if not (_is_typing(name) and name.local in unused)]
+            if len(left) < len(names):
+                found[node] = left
         return found
+
+    def _used_beside(self, blocks: list[ast.If]) -> set[str]:
+        """The names that the module uses outside of `blocks`."""
+        places = {(block.lineno, block.col_offset) for block in blocks}
+        return used_names(_Without(places).visit(copy.deepcopy(self.module.tree)))
+
+
+class _Without(ast.NodeTransformer):
+    """Takes the `if` statements out that begin at some places."""
+
+    def __init__(self, places: Collection[tuple[int, int]]) -> None:
+        self.places = places
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        if (node.lineno, node.col_offset) in self.places:
+            return None
+        self.generic_visit(node)
+        return node
+
+
+def _names_in(nodes: Iterable[ast.AST]) -> set[str]:
+    return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _is_typing(name: Import) -> bool:
+    """Whether an import is of `typing`, or of what makes a test for type checkers."""
+    return name.module in _HOMES and name.name in (None, "TYPE_CHECKING")

@@ -73,6 +73,14 @@ def binds(node: ast.AST) -> frozenset[str]:
     return frozenset(found)
 
 
+def binds_names(node: ast.expr) -> bool:
+    """Whether evaluating `node` binds a variable on the way, by `:=`.
+
+    Python has no such expression in what a comprehension goes through.
+    """
+    return any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node))
+
+
 def _own_variables(node: ast.AST) -> frozenset[str]:
     """The variables that exist inside an expression only: of comprehensions and lambdas."""
     targets: list[ast.AST] = []

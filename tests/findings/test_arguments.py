@@ -220,3 +220,9 @@ def test_a_receiver_that_was_taken_out_of_the_tree_still_has_its_place() -> None
     call = next(n for n in ast.walk(module.tree) if isinstance(n, ast.Call))
     arguments = bind(module, call, SIGNATURE, call.args.pop(0))
     assert shown(arguments) == "1.0@1 b=2@2"
+
+
+def test_more_by_position_than_there_are_parameters() -> None:
+    assert bound("f(1, 2, 3, 4)").has_excess
+    assert not bound("f(1, 2, 3)").has_excess
+    assert not bound("f(1, *more, d=4, **others)").has_excess

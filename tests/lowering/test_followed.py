@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from fsdp_migrate.lowering.followed import binds_names, followed
+from fsdp_migrate.lowering.followed import followed
 from support.programs import Analysis
 
 FOLLOWED = {
@@ -49,8 +49,3 @@ def test_values_that_mean_the_same_there(text: str) -> None:
 @pytest.mark.parametrize("text", NOT_FOLLOWED.values(), ids=NOT_FOLLOWED)
 def test_values_that_do_not(text: str) -> None:
     assert value(text) is None
-
-
-def test_names_that_are_bound_on_the_way() -> None:
-    assert binds_names(ast.parse("f((x := 1))", mode="eval").body)
-    assert not binds_names(ast.parse("f(x=1)", mode="eval").body)

@@ -46,3 +46,14 @@ def test_a_result_is_python_and_says_what_was_meant(text: str, meant: str, compl
 def test_no_name_is_left_without_what_binds_it(before: str, after: str, loose: str) -> None:
     expected = f"the result leaves {loose} undefined" if loose else ""
     assert unbound(ast.parse(after), module_of(before)) == expected
+
+
+def test_what_only_the_compiler_complains_about() -> None:
+    text = "[unit for unit in (m := model)]\n"
+    found = problem(text, ast.parse(text), module_of("model = 1\nmodel\n"))
+    assert found.startswith("the result is not Python: assignment expression cannot be used")
+
+
+def test_what_was_wrong_before_is_no_complaint() -> None:
+    text = "model = 1\nreturn model\n"
+    assert not problem(text, ast.parse(text), module_of("model = 2\nreturn model\n"))

@@ -103,6 +103,25 @@ CASES = {
         f"def f(m):\n    from {FSDP} import fully_shard\n    fully_shard(m)\n\n\n"
         f"def g(m):\n    from {FSDP} import fully_shard\n    fully_shard(m)\n",
     ),
+    "in two methods": (
+        f"class A:\n    def f(self, m):\n        from {FSDP} import FSDP\n"
+        "        fully_shard(m)\n\n"
+        f"    def g(self, m):\n        from {FSDP} import FSDP, Other\n        Other(m)\n",
+        f"class A:\n    def f(self, m):\n        from {FSDP} import fully_shard\n"
+        "        fully_shard(m)\n\n"
+        f"    def g(self, m):\n        from {FSDP} import Other\n        Other(m)\n",
+    ),
+    "in a class": (
+        f"class A:\n    from {FSDP} import FSDP\n\n    def f(self, m):\n        fully_shard(m)\n",
+        f"from {FSDP} import fully_shard\n\n\nclass A:\n    def f(self, m):\n"
+        "        fully_shard(m)\n",
+    ),
+    "in a function and a branch": (
+        f"if torch:\n    from {FSDP} import FSDP\n    fully_shard(1)\n\n\n"
+        f"def f(m):\n    from {FSDP} import FSDP\n    fully_shard(m)\n",
+        f"if torch:\n    from {FSDP} import fully_shard\n    fully_shard(1)\n\n\n"
+        f"def f(m):\n    from {FSDP} import fully_shard\n    fully_shard(m)\n",
+    ),
     "in a function, used outside it": (
         f"import torch\n\n\ndef f(m):\n    from {FSDP} import FSDP\n\n\nfully_shard(torch)\n",
         f"import torch\nfrom {FSDP} import fully_shard\n\n\ndef f(m):\n    pass\n\n\n"
@@ -262,6 +281,17 @@ def test_an_import_of_a_module() -> None:
     )
 
 
+def test_what_a_function_imports_already() -> None:
+    torch = Import("torch")
+    inside = "def f(m):\n    import torch\n    {fsdp}torch.save(m)\n"
+    before = inside.format(fsdp=f"from {FSDP} import FSDP\n    fully_shard(m)\n    ")
+    after = before.replace("FSDP\n", "fully_shard\n")
+    assert fixed(before, torch, SHARD) == after
+    assert fixed(inside.format(fsdp=""), torch) == inside.format(fsdp="")
+    outside = inside.format(fsdp="") + "\n\ntorch.cuda.synchronize()\n"
+    assert fixed(outside, torch) == f"import torch\n\n\n{outside}"
+
+
 def test_nothing_to_do() -> None:
     text = f"from {FSDP} import FSDP\nFSDP(m)\n"
     assert fixed(text, SHARD) == text
@@ -330,6 +360,27 @@ def test_a_block_for_type_checkers_stays_with_what_is_left() -> None:
         def f(batch: "Batch"): ...
         """
     )
+
+
+def test_what_the_test_reads_stays_where_it_is_used() -> None:
+    block = f"if TYPE_CHECKING:\n    from {FSDP} import FSDP\n"
+    head = "from typing import TYPE_CHECKING\n\n"
+    rest = "if not TYPE_CHECKING:\n    x = 1\n"
+    assert fixed(head + block + rest) == head + rest
+
+
+@pytest.mark.parametrize(
+    ("rest", "after"),
+    [
+        ("os\n", "import os\n\nos\n"),
+        ("def f(x: t.Any): ...\n", "import os\nimport typing as t\n\ndef f(x: t.Any): ...\n"),
+        ("x: 't.Any'\n", "import os\nimport typing as t\n\nx: 't.Any'\n"),
+    ],
+)
+def test_the_module_of_the_test_goes_where_nothing_else_reads_it(rest: str, after: str) -> None:
+    head = "import os\nimport typing as t\n\n"
+    block = f"if t.TYPE_CHECKING:\n    from {FSDP} import FSDP\n"
+    assert fixed(head + block + rest) == after
 
 
 def test_a_test_of_another_name_is_no_block_for_type_checkers() -> None:

@@ -6,7 +6,15 @@ import ast
 
 import pytest
 
-from fsdp_migrate.syntax.paths import binds, overlap, own_nodes, path_of, reads, touches
+from fsdp_migrate.syntax.paths import (
+    binds,
+    binds_names,
+    overlap,
+    own_nodes,
+    path_of,
+    reads,
+    touches,
+)
 
 
 def expression(text: str) -> ast.expr:
@@ -71,3 +79,9 @@ def test_nested_functions_are_single_nodes() -> None:
     assert names == {"x"}
     inside = {n.id for n in own_nodes(tree.body[1]) if isinstance(n, ast.Name)}
     assert inside == {"y"}
+
+
+def test_names_that_are_bound_on_the_way() -> None:
+    assert binds_names(expression("f((x := 1))"))
+    assert binds_names(expression("lambda: (x := 1)"))
+    assert not binds_names(expression("f(x=1)"))

@@ -28,7 +28,9 @@ def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
         return _load(use, facts, found)
     # DCP has no full state dict that the first rank alone has, and has on its GPU.
     on_first_gpu = setting.kind == "FULL" and setting.rank0 and not setting.offload
-    return None if values(use) or on_first_gpu or _casts_buffers(use, facts) else found
+    if on_first_gpu or (found.is_copied and found.binds_names):
+        return None
+    return None if values(use) or _casts_buffers(use, facts) else found
 
 
 def _casts_buffers(use: Use, facts: Facts) -> bool:
