@@ -92,7 +92,7 @@ def test_lines_are_printed_in_their_order() -> None:
 
 
 def test_names_of_parameters_may_change_in_between() -> None:
-    by_name = "names = [name for name, _ in net.named_parameters()]"
+    by_name = ast.unparse(ast.parse("names = [name for name, _ in net.named_parameters()]"))
     assert moved(by_name) == [by_name]
     with pytest.raises(CannotMove, match="names of parameters change"):
         moved(f"{by_name}\napply_activation_checkpointing(net)")
