@@ -95,8 +95,8 @@ def build(model):
     return model
 """,
             after="""\
-from torch import nn
 from fsdp_migrate.runtime import summon_full_params
+from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +54,19 @@ class Sections:
         return ImportPlace(first, after=False, blank_below=_distance(first))
 
     # ------------------------------------------------------------------ groups that are sorted
+    def is_in_order(self, need: Import, node: ImportNode, going: Collection[ImportNode]) -> bool:
+        """Whether `need` may stand in the place of `node`, were the imports `going` gone."""
+        group = self._group(library=not is_stdlib(need.module))
+        if node not in group:
+            return True
+        key = _key_of(group)
+        index = group.index(node)
+        above = [other for other in group[:index] if other not in going]
+        below = [other for other in group[index + 1 :] if other not in going]
+        return (not above or key(above[-1]) <= key(need)) and (
+            not below or key(need) <= key(below[0])
+        )
+
     def _group(self, library: bool) -> list[ImportNode]:
         """The sorted group that a new import belongs to, or nothing."""
         for group in reversed(self._groups):
@@ -63,7 +77,7 @@ class Sections:
                 continue
             if any(is_stdlib(name) == library for name in homes) or "__future__" in homes:
                 continue
-            return group if _key_of(group) is not None else []
+            return group if _is_sorted(group) else []
         return []
 
     @cached_property
@@ -133,17 +147,18 @@ def _mixed(node: ImportNode | Import) -> Key:
     return 0, node.module.lower() if isinstance(node, Import) else home(node).lower()
 
 
-def _key_of(group: list[ImportNode]) -> object:
-    """The key by which a group is sorted, or None."""
-    for key in (_apart, _mixed):
-        keys = [key(node) for node in group]
-        if keys == sorted(keys):
-            return key
-    return None
+def _is_sorted(group: list[ImportNode]) -> bool:
+    return any(keys == sorted(keys) for keys in (list(map(key, group)) for key in (_apart, _mixed)))
+
+
+def _key_of(group: list[ImportNode]) -> Callable[[ImportNode | Import], Key]:
+    """The key by which a sorted group is sorted."""
+    keys = list(map(_apart, group))
+    return _apart if keys == sorted(keys) else _mixed
 
 
 def _sorted_in(group: list[ImportNode], need: Import) -> ImportPlace:
-    key = _apart if [_apart(n) for n in group] == sorted(_apart(n) for n in group) else _mixed
+    key = _key_of(group)
     above = [node for node in group if key(node) <= key(need)]
     return ImportPlace(above[-1], after=True) if above else ImportPlace(group[0], after=False)
 

@@ -147,6 +147,8 @@ class _Editor:
             if uses and all(around & importing for around in uses):
                 continue
             anchors = self._anchors(need)
+            if any(anchor in self.top and self._disorders(anchor, need) for anchor in anchors):
+                anchors = []
             for anchor in anchors:
                 if not importing.intersection(self._functions_around(anchor)):
                     placed[anchor].append(need)
@@ -160,6 +162,11 @@ class _Editor:
                 *plain, *more, *named, *(need for need in needs if need.name is not None)
             ]  # fmt: skip
         return [self._insert(needs) for needs in self._joined(rest)]
+
+    def _disorders(self, anchor: ImportNode, need: Import) -> bool:
+        """Whether `need` has its place in a sorted group, and not where `anchor` stands in it."""
+        going = {node for node, names in self.changes.items() if not names}
+        return not self.sections.is_in_order(need, anchor, going - {anchor})
 
     def _anchors(self, need: Import) -> list[ImportNode]:
         """The changed statements that `need` goes with: one, or one for each function."""

@@ -10,6 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from fsdp_migrate.syntax.module import Module
 
+# Libraries that this is about: an installed package wins over a folder without `__init__.py`.
+LIBRARIES = frozenset(
+    {
+        "accelerate", "composer", "lightning", "lightning_fabric", "pytorch_lightning", "timm",
+        "torch", "torchvision", "transformers",
+    }
+)  # fmt: skip
+
 
 def module_name(path: Path) -> str:
     """The name of a file's module: its absolute path without suffix, a package by its folder."""
@@ -92,6 +100,9 @@ class Project:
         for folder in (base, *base.parents):
             for root in (folder, folder / "src"):
                 name = str(root.joinpath(*parts))
+                head = str(root.joinpath(*parts[:1]))
+                if parts and parts[0] in LIBRARIES and head not in self.modules:
+                    continue
                 if name in self.modules or (name in self.folders and str(folder) in self.folders):
                     if name == importer.name and len(parts) == 1:
                         continue  # `import x` in x.py means the library

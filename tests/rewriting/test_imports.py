@@ -264,6 +264,21 @@ def test_the_standard_library_goes_first() -> None:
     )
 
 
+def test_sorted_imports_stay_sorted() -> None:
+    shim = Import(SHIM, "no_sync")
+    above, below = "import os\n\nimport torch\n", "from torch import nn\n"
+    rest = "fully_shard(no_sync, os, torch, nn)\n"
+    text = f"{above}{below}from {FSDP} import FSDP\n{rest}"
+    new = f"from {SHIM} import no_sync\n"
+    assert fixed(text, SHARD, shim) == f"{above}{new}{below}from {FSDP} import fully_shard\n{rest}"
+    alone = rest.replace("fully_shard", "print")
+    assert fixed(text.replace(rest, alone), shim) == f"{above}{new}{below}{alone}"
+    mixed = text.replace(above, f"{above}from zoo import nn\n")
+    assert fixed(mixed, shim, SHARD) == mixed.replace(
+        f"from {FSDP} import FSDP\n", f"{new}from {FSDP} import fully_shard\n"
+    )
+
+
 def test_many_names_are_broken_over_lines() -> None:
     home = "torch.distributed.checkpoint.state_dict"
     names = ["StateDictOptions", "get_model_state_dict", "set_model_state_dict"]

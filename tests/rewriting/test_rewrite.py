@@ -313,3 +313,10 @@ def test_a_module_of_the_project_called_torch_is_the_users_own() -> None:
         }
     )
     assert not analysis.solver.wraps
+
+
+@pytest.mark.parametrize("file", ["torch/train.py", "torch/distributed.py"])
+def test_a_mere_folder_called_torch_does_not_hide_the_library(file: str) -> None:
+    text = "import torch\nimport torch.distributed.fsdp\n"
+    text += "model = torch.distributed.fsdp.FullyShardedDataParallel(torch.nn.Linear(2, 2))\n"
+    assert Analysis({file: text}).solver.wraps
