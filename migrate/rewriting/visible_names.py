@@ -38,6 +38,8 @@ class VisibleNames:
         for index, (node, names) in enumerate(around):
             if not isinstance(node, ast.ClassDef) or index == len(around) - 1:
                 found |= names
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found |= Visible(frozenset(_perhaps_unbound(node, span)))
         return found
 
     @cached_property
@@ -94,6 +96,15 @@ def _bound_in(scope: _Scope) -> Visible:
         elif not isinstance(node, ast.alias):
             own.update(names_bound_by(node))
     return Visible(frozenset(own), frozenset(imports))
+
+
+def _perhaps_unbound(function: ast.FunctionDef | ast.AsyncFunctionDef, span: Span) -> Iterator[str]:
+    """The names that imports in `function` make local to it, and may not have bound at `span`."""
+    for node in scope_nodes(function):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            first = node in function.body and (node.end_lineno or node.lineno) < span.line
+            if not first:
+                yield from (name for name, _ in _targets(node))
 
 
 def _in_handlers(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:

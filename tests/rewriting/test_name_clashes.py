@@ -196,3 +196,26 @@ def test_one_name_for_a_file() -> None:
     found = spell(module, edits)
     assert found.of(SHARD) == "fsdp_fully_shard"
     assert len(found.imports) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        # bound above, whatever happens
+        (f"def f(m):\n    from {SHARD.module} import fully_shard\n    here", "fully_shard"),
+        # a local variable that may not be bound yet
+        (
+            f"def f(m, x):\n    if x:\n        from {SHARD.module} import fully_shard\n    here",
+            "fsdp_fully_shard",
+        ),
+        (f"def f(m):\n    here\n    from {SHARD.module} import fully_shard", "fsdp_fully_shard"),
+        (
+            f"def f(m):\n    def g():\n        from {SHARD.module} import fully_shard\n    here",
+            "fully_shard",
+        ),
+    ],
+)
+def test_a_name_that_a_function_imports_is_bound_below_the_import_only(
+    text: str, name: str
+) -> None:
+    assert spelled(text, call(SHARD)).of(SHARD) == name
