@@ -12,7 +12,6 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.values import Value, Wrapped
 from fsdp_migrate.findings.arguments import Arguments, bind
-from fsdp_migrate.findings.code import Part
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.state_dict_modes import Modes
@@ -63,14 +62,6 @@ class Use:
         """The arguments of the call, to ask for and to change; the receiver is none of them."""
         assert self.call is not None
         return bind(self.module, self.call, signature, self.receiver)
-
-    def as_function(self, callee: Part, signature: Sequence[str] = ()) -> Arguments:
-        """The call of a method as one of the function `callee`, which takes the receiver first."""
-        assert self.receiver is not None
-        arguments = self.arguments(signature)
-        arguments.callee = callee
-        arguments.receiver_first(self.receiver)
-        return arguments
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +34,6 @@ class Module:
     source: Source
     tree: ast.Module
     rewrite: bool = True  # False: looked at for what it says about the others only
-    _texts: dict[int, str] = field(default_factory=dict, repr=False)
 
     @property
     def path(self) -> Path:
