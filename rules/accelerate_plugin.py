@@ -127,6 +127,7 @@ RULE = Rule(
         "activations are checkpointed without the random state, and weights are not sent from "
         "rank 0 unless cpu_ram_efficient_loading asks for it.  Otherwise safe."
     ),
+    needs=("no buffer is cast: there is no mixed precision",),
     check=check,
     symbols=accelerator.PLUGIN,
     survey=survey,

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.accumulated_sums import changed_sums
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
-from fsdp_migrate.rule.queries.parameters import dtypes
 from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
-
-LOW = frozenset({"bfloat16", "float16", "half"})
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -29,20 +27,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 def _sums(use: Use, facts: Facts) -> Iterator[Finding]:
     """Say how the sums of microbatches change, for the dtypes that the wrap is given."""
-    known = {pair for wrapped in use.wraps for pair in dtypes(facts, wrapped)}
-    messages = set()
-    for param, reduce in known:
-        if param in LOW and reduce not in {None, param}:
-            messages.add(
-                f"FSDP1 added microbatches up in {param}, FSDP2 adds them up in {reduce}: the "
-                "better sum, and not the same one (and twice the memory for the sums)"
-            )
-        elif reduce in LOW and param not in LOW:
-            messages.add(
-                f"FSDP1 added microbatches up in float32, FSDP2 adds them up in {reduce}: leave "
-                "reduce_dtype out, or reduce after each microbatch, to keep the precision"
-            )
-    for message in sorted(messages):
+    for message in sorted(set(changed_sums(facts, use.wraps))):
         yield finding_at(
             RULE,
             use.module,

@@ -64,6 +64,7 @@ RULE = Rule(
     summary="`model.apply(init)` goes into the shim's `summon_full_params`",
     why="FSDP1's `apply` gathered each unit's parameters; FSDP2's is the plain module's.",
     fix_safety="Safe: the function sees whole parameters and its edits are kept, as before.",
+    needs=("the receiver is an FSDP1 model",),
     check=check,
     methods=("apply",),
     surfaces=(

@@ -152,6 +152,7 @@ RULE = Rule(
     summary="`isinstance(x, FSDP)`, annotations, and the class as a value",
     why="`fully_shard` changes the class of the module in place; it has no wrapper class.",
     fix_safety="Safe: exactly the modules that were wrapped are instances of FSDPModule.",
+    needs=("the models that it speaks of are migrated",),
     check=check,
     symbols=(FSDP1,),
     survey=survey,

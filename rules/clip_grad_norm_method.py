@@ -104,6 +104,10 @@ RULE = Rule(
         "Safe: the norm is the same up to the order of a sum (1e-7 relative), and exactly the "
         "same for the maximum norm."
     ),
+    needs=(
+        "the receiver is an FSDP1 model",
+        "the model is migrated",
+    ),
     check=check,
     survey=survey,
     methods=("clip_grad_norm_",),

@@ -88,6 +88,7 @@ RULE = Rule(
         "Safe: gradients are cast, reduced and cast back as before, bit for bit. "
         "Hooks of your own are left for a person."
     ),
+    needs=("the hook is one of PyTorch's compression hooks",),
     check=check,
     methods=("register_comm_hook",),
     surfaces=(

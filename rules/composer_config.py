@@ -55,6 +55,7 @@ RULE = Rule(
         "Unsafe under mixed precision, for buffers keep their dtype.  Units, parameters and "
         "checkpoints are the same; the settings left out are about speed, or flat parameters."
     ),
+    needs=("there is no mixed precision, which cast buffers",),
     check=check,
     symbols=TRAINERS,
     references=("https://docs.mosaicml.com/projects/composer/en/stable/notes/fsdp2.html",),

@@ -142,6 +142,7 @@ RULE = Rule(
     summary="enums, configuration classes and wrap policies that are carried as values",
     why="FSDP2 has no such types: `fully_shard` takes their meaning as plain arguments.",
     fix_safety="Safe: the shim's types have the same members, fields and defaults.",
+    needs=("the value goes to a constructor that is migrated",),
     check=check,
     symbols=SYMBOLS,
     surfaces=SURFACES,

@@ -98,6 +98,11 @@ RULE = Rule(
         "Safe: the same units communicate the same parameters in the same order, so losses, "
         "gradients and parameters stay bit for bit the same on two ranks."
     ),
+    needs=(
+        "no parameter is taken from the model before the wrap and used after it",
+        "all that works on the model is migrated with it",
+        "the wrapper is PyTorch's own class, not a subclass of it",
+    ),
     check=check,
     symbols=(FSDP1,),
     surfaces=(

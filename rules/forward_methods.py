@@ -146,6 +146,7 @@ RULE = Rule(
         "Safe: calling the model runs the same forward; its own hooks run as well.  Unsafe where "
         "a method is registered: FSDP1 did not reduce the gradients that came through it."
     ),
+    needs=("the receiver is an FSDP1 model",),
     check=check,
     survey=survey,
     methods=("forward",),

@@ -60,6 +60,7 @@ RULE = Rule(
     summary="`summon_full_params` goes through the shim, `fsdp_modules` becomes a comprehension",
     why="FSDP2 has no context that puts full parameters in the place of the sharded ones.",
     fix_safety="Safe: values, names, shapes, write-back and gradients are as they were.",
+    needs=("the model is migrated",),
     check=check,
     symbols=(f"{FSDP1}.summon_full_params", f"{FSDP1}.fsdp_modules"),
     methods=("summon_full_params", "fsdp_modules"),

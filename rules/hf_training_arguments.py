@@ -85,6 +85,7 @@ RULE = Rule(
         "rank 0's weights to the others, and it cast buffers under mixed precision.  Otherwise "
         "safe."
     ),
+    needs=("rank 0's weights are sent to the others if FSDP1 sent them",),
     check=check,
     symbols=SYMBOLS,
     survey=survey,

@@ -162,6 +162,7 @@ RULE = Rule(
         "Safe: the same shards are summed over the same ranks; the parts are cut otherwise, which "
         "changes the order of the sum (1e-7 relative)."
     ),
+    needs=("what is summed over the ranks was made of shards alone",),
     check=no_uses,
     survey=survey,
     references=("https://docs.pytorch.org/docs/stable/distributed.tensor.html",),

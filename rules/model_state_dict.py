@@ -68,6 +68,10 @@ RULE = Rule(
     summary="`model.state_dict()` and `load_state_dict` become DCP's state-dict functions",
     why="The plain methods of an FSDP2 model handle shards, and say nothing about it.",
     fix_safety="Safe: the same keys in the same order, the same tensors on the same ranks.",
+    needs=(
+        "the model is migrated",
+        "the receiver is an FSDP1 model, not another object with such a method",
+    ),
     check=check,
     lowerable=lowerable,
     methods=("state_dict", "load_state_dict"),

@@ -88,6 +88,7 @@ RULE = Rule(
     summary="`model.module` becomes `model`",
     why="`fully_shard` works in place, so that the model is the module.",
     fix_safety="Safe: it is the same object.",
+    needs=("the receiver is an FSDP1 model and nothing else",),
     check=check,
     methods=("module", "_fsdp_wrapped_module"),
     surfaces=(Surface("FullyShardedDataParallel.module", "the model"),),

@@ -23,8 +23,9 @@ from fsdp_migrate.findings.code import (
     call,
 )
 from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.accumulated_sums import sums_are_kept
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.no_sync_contexts import (
@@ -39,6 +40,10 @@ from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, no_uses
 SYNC = "set_requires_gradient_sync"
 RESHARD = "set_reshard_after_backward"  # beside it where weights stay gathered
 SHIM = Name(RUNTIME, "no_sync")
+UNSAFE = (
+    "; where mixed precision reduces in another dtype than it computes in, FSDP2 adds microbatches "
+    "up in that of the reduction, FSDP1 did in that of the parameters"
+)
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -60,13 +65,16 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
         edits = list(_without(window, windows))
     elif entry is not None and not may_be_nested(use, facts):
         edits = [_on_stack(entry)]
+    kept = sums_are_kept(facts, use.wraps)
+    safety, aside = (Safety.SAFE, "") if kept else (Safety.UNSAFE, UNSAFE)
     if edits:
         return finding(
             RULE,
             use,
-            "no_sync becomes set_requires_gradient_sync",
+            f"no_sync becomes set_requires_gradient_sync{aside}",
             tier=Tier.NATIVE,
             edits=edits,
+            safety=safety,
             models=facts.models(use.wraps),
         )
     plans = [facts.plan(wrapped) for wrapped in use.wraps]
@@ -75,9 +83,10 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
     return finding(
         RULE,
         use,
-        "no_sync goes through the shim's context manager",
+        f"no_sync goes through the shim's context manager{aside}",
         tier=Tier.SHIM,
         edits=[as_function(use, SHIM, **more)],
+        safety=safety,
         models=facts.models(use.wraps),
     )
 
@@ -129,6 +138,10 @@ RULE = Rule(
         "Safe in float32 and wherever gradients are reduced in the dtype of the parameters. "
         "With bf16 parameters and float32 reduction FSDP2 accumulates in float32 where FSDP1 "
         "did in bf16 (losses 2e-4 apart after three steps), which is the better sum."
+    ),
+    needs=(
+        "the receiver is an FSDP1 model and nothing else",
+        "gradients are accumulated in the dtype that they are reduced in",
     ),
     check=no_uses,
     survey=survey,

@@ -100,6 +100,7 @@ RULE = Rule(
         "tensors in the place of the sharded ones."
     ),
     fix_safety="Safe: the next forward gathers what is resharded, as it would have.",
+    needs=("the model that is resharded is migrated",),
     check=no_uses,
     survey=survey,
     references=(

@@ -81,6 +81,10 @@ RULE = Rule(
         "that they have nothing to do with.  Unsafe without it: FSDP1 trained nothing then, and "
         "the migrated program does."
     ),
+    needs=(
+        "FSDP1 kept the parameters that it was given (`use_orig_params=True`)",
+        "what stands between has nothing to do with what is moved",
+    ),
     check=no_uses,
     survey=survey,
     references=(

@@ -154,6 +154,7 @@ RULE = Rule(
     summary="`optim_state_dict` and its relatives become `get_`/`set_optimizer_state_dict`",
     why="FSDP1's functions know flat parameters only.",
     fix_safety="Safe: the same content under the same names; training goes on identically.",
+    needs=("the type of the state dict is full or sharded, never local",),
     check=check,
     lowerable=lowerable,
     symbols=(*(f"{FSDP1}.{name}" for name in NAMES), SHARDED_LOADER),

@@ -145,6 +145,7 @@ RULE = Rule(
         "Safe: a sum over all ranks goes where it sums nothing but counts of sharded parameters; "
         "the number is the same (but for FSDP1's padding, where its parameters were flat)."
     ),
+    needs=("what is summed are counts of sharded parameters alone",),
     check=no_uses,
     survey=survey,
     references=(

@@ -112,6 +112,7 @@ RULE = Rule(
         "Safe with `use_orig_params=True`: the same values at the same time, bit for bit.  Unsafe "
         "without it, where FSDP1 lost part of what was assigned."
     ),
+    needs=("FSDP1 kept the parameters that it was given (`use_orig_params=True`)",),
     check=no_uses,
     survey=survey,
     references=(

@@ -151,6 +151,7 @@ RULE = Rule(
     fix_safety=(
         "Safe: only calls that have nothing left to do are dropped; all else is left for a person."
     ),
+    needs=("the call has nothing left to do",),
     check=check,
     survey=survey,
     symbols=(

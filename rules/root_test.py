@@ -43,6 +43,7 @@ RULE = Rule(
     summary="`model.check_is_root()` becomes what it is known to be",
     why="Which unit is the root is private to FSDP2, and decided in the first forward.",
     fix_safety="Safe: a program that wraps one model asks about the root.",
+    needs=("the program wraps one model, which is the root",),
     check=check,
     methods=("check_is_root",),
     surfaces=(

@@ -62,6 +62,7 @@ RULE = Rule(
     summary="`ShardedGradScaler` becomes `torch.amp.GradScaler`",
     why="The plain scaler reduces `found_inf` over the ranks for DTensor gradients (torch 2.5).",
     fix_safety="Safe: skipped steps, growth and back-off are the same on every rank.",
+    needs=("the models that it scales for are migrated",),
     check=check,
     symbols=(SHARDED_GRAD_SCALER,),
     surfaces=(

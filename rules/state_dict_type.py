@@ -65,6 +65,10 @@ RULE = Rule(
     summary="`state_dict_type` contexts go, their options move to the calls",
     why="FSDP2 keeps no state-dict mode; on its models FSDP1's context silently does nothing.",
     fix_safety="Safe: every call inside the context is rewritten with the same options.",
+    needs=(
+        "every call that can run inside the context is rewritten",
+        "the type has a counterpart: full or sharded",
+    ),
     check=check,
     symbols=tuple(f"{FSDP1}.{name}" for name in NAMES),
     methods=NAMES,

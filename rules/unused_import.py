@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import rewritable
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import STARS, is_fsdp1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.used_names import exported_names
+
+OFFERED = "; `__all__` offers {names} to other projects, which lose the name"
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -26,6 +29,7 @@ def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
+    offered = exported_names(module.tree)
     for node in ast.walk(module.tree):
         idle: list[str] = []
         if isinstance(node, ast.ImportFrom):
@@ -35,13 +39,22 @@ def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
                 a.name for a in node.names if a.asname and a.asname not in read and is_fsdp1(a.name)
             ]
         if idle:
+            listed = sorted(offered & _bound(node))
+            aside = OFFERED.format(names=", ".join(listed)) if listed else ""
             yield finding_at(
                 RULE,
                 module,
                 node,
-                f"imported from FSDP1 and not used here: {', '.join(idle)}",
+                f"imported from FSDP1 and not used here: {', '.join(idle)}{aside}",
                 tier=Tier.NATIVE,
+                safety=Safety.UNSAFE if listed else Safety.SAFE,
             )
+
+
+def _bound(node: ast.AST) -> set[str]:
+    """The names that an import statement binds."""
+    names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+    return {alias.asname or alias.name for alias in names}
 
 
 def _is_idle(node: ast.ImportFrom, alias: ast.alias, read: set[str], facts: Facts) -> bool:
@@ -56,7 +69,11 @@ RULE = Rule(
     name="unused-import",
     summary="imports of FSDP1 that nothing in the file uses",
     why="FSDP1's names go with FSDP1; a name that other files import from here moves with them.",
-    fix_safety="Safe: nothing reads the name, or whoever does gets the shim's type of that name.",
+    fix_safety=(
+        "Safe: nothing reads the name, or whoever does gets the shim's type of that name.  Unsafe "
+        "where `__all__` offers it to other projects."
+    ),
+    needs=("nobody outside of the project reads the name",),
     check=no_uses,
     survey=survey,
     examples=(

@@ -155,6 +155,7 @@ RULE = Rule(
     fix_safety=(
         "Safe: it is dropped for names that come from the model, and those have no such part."
     ),
+    needs=("the text that it is taken out of comes from a model that is migrated",),
     check=no_uses,
     survey=survey,
     surfaces=(

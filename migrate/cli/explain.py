@@ -94,6 +94,7 @@ def _record(rule: Rule) -> dict[str, Any]:
         "code": rule.code,
         "name": rule.name,
         "summary": rule.summary,
+        "needs": list(rule.needs),
         "surfaces": surfaces,
     }
 
@@ -104,6 +105,8 @@ def _page(rule: Rule) -> Iterator[str]:
     yield from ("", rule.summary)
     yield from ("", "Why", _paragraph(rule.why))
     yield from ("", "Safety of the fix", _paragraph(rule.fix_safety))
+    if rule.needs:
+        yield from ("", "What a safe fix rests on", *(f"    - {fact}" for fact in rule.needs))
     owned = (*rule.symbols, *(f".{method}" for method in rule.methods))
     if owned:
         yield from ("", "Looks at", *(f"    {name}" for name in owned))

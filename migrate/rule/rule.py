@@ -51,9 +51,10 @@ class Rule:
     `methods` are the methods and attributes of an FSDP1 model that it owns.  A rule whose uses
     depend on a state-dict mode says by `lowerable` which of them can do without.  `survey` is
     asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
-    optimizer that is built before the wrap, a test of `p.ndim`.  `replaces` gives the nodes that a
-    use's fix takes the place of: what refers to FSDP1 in them goes with it.  `surfaces` are the
-    public names that it answers for in the coverage table.
+    optimizer that is built before the wrap, a test of `p.ndim`.  `needs` are the facts that a fix
+    has to rest on to be called safe; `fixtures/licences` has a program without each.  `replaces`
+    gives the nodes that a use's fix takes the place of: what refers to FSDP1 in them goes with it.
+    `surfaces` are the public names that it answers for in the coverage table.
     """
 
     code: str
@@ -62,6 +63,7 @@ class Rule:
     why: str
     fix_safety: str
     check: Check
+    needs: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     lowerable: Callable[[Use, Facts], bool] | None = None

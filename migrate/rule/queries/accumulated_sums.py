@@ -1,0 +1,62 @@
+"""In which dtype gradients of microbatches are added up, before and after the migration.
+
+Inside `no_sync` FSDP1 adds them up in the dtype of the unsharded parameters, FSDP2 in that of the
+reduction: torch/distributed/fsdp/_fully_shard/_fsdp_param.py, `to_accumulated_grad_if_needed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.parameters import MIXED_PRECISION, dtypes
+
+LOW = frozenset({"bfloat16", "float16", "half"})
+NO_PRECISION = Const.of(None)
+
+
+def changed_sums(facts: Facts, wraps: Iterable[Wrapped]) -> Iterator[str]:
+    """How the sums change, in words, for each pair of dtypes that the models are known to have."""
+    for param, reduce in {pair for wrapped in wraps for pair in dtypes(facts, wrapped)}:
+        if param in LOW and reduce not in {None, param}:
+            yield (
+                f"FSDP1 added microbatches up in {param}, FSDP2 adds them up in {reduce}: the "
+                "better sum, and not the same one (and twice the memory for the sums)"
+            )
+        elif reduce in LOW and param not in LOW:
+            yield (
+                f"FSDP1 added microbatches up in float32, FSDP2 adds them up in {reduce}: leave "
+                "reduce_dtype out, or reduce after each microbatch, to keep the precision"
+            )
+
+
+def sums_are_kept(facts: Facts, wraps: Iterable[Wrapped]) -> bool:
+    """Whether the models are proven to add microbatches up as before."""
+    return all(_is_known(facts, wrapped) for wrapped in wraps) and not any(
+        True for _ in changed_sums(facts, wraps)
+    )
+
+
+def _is_known(facts: Facts, wrapped: Wrapped) -> bool:
+    """Whether all dtypes that a model can be wrapped with have been seen."""
+    fact = facts.analysis.wraps.get(wrapped.site) if wrapped.site is not None else None
+    if fact is None or fact.opaque:
+        return False
+    argument = fact.arguments.get("mixed_precision")
+    return argument is None or all(_is_plain(facts, atom) for atom in argument.value)
+
+
+def _is_plain(facts: Facts, atom: object) -> bool:
+    """Whether a `mixed_precision` is None, or made with dtypes that are named in the program."""
+    if atom == NO_PRECISION:
+        return True
+    if not isinstance(atom, Result) or atom.symbol != MIXED_PRECISION:
+        return False
+    args, kwargs = facts.analysis.calls[atom.site]
+    given = dict(zip(("param_dtype", "reduce_dtype"), args, strict=False)) | kwargs
+    return all(map(_is_named, (given.get("param_dtype"), given.get("reduce_dtype"))))
+
+
+def _is_named(dtype: Value | None) -> bool:
+    return dtype is None or all(isinstance(a, Symbol) or a == NO_PRECISION for a in dtype)
