@@ -38,14 +38,15 @@ ALLOWED: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
             "",
         ),
         ("rule.registry", "rule rules", ""),
-        ("discovery", "syntax findings frameworks.config_files", "pathspec"),
+        ("discovery", "syntax findings frameworks.outside", "pathspec"),
         ("planning", "syntax findings analysis lowering rule", ""),
         ("rewriting", "syntax findings analysis rule planning.suppressions", "libcst"),
         ("reporting", "syntax findings rule discovery", ""),
         ("engine", "syntax findings analysis lowering rule planning rewriting", ""),
         (
             "cli",
-            "syntax findings frameworks.config_files rule discovery reporting engine runtime",
+            "syntax findings frameworks.config_files frameworks.outside rule discovery reporting"
+            " engine runtime",
             "click torch",
         ),
         ("__main__", "cli", ""),

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from fsdp_migrate.cli.answer import FAILED, INTERRUPTED, exit_code, print_answer, say
+from fsdp_migrate.cli.other_files import configure
 from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.discovery.discover import (
     Discovered,
@@ -20,7 +21,7 @@ from fsdp_migrate.discovery.discover import (
 )
 from fsdp_migrate.discovery.tree import File
 from fsdp_migrate.findings.options import Options
-from fsdp_migrate.frameworks.config_files import is_config
+from fsdp_migrate.frameworks.outside import is_other
 from fsdp_migrate.syntax.source import Source, SourceError, decode, stage
 
 
@@ -52,7 +53,7 @@ def _migrate(request: Request, written: list[Path]) -> int:
     )
     result = Result(found, errors=list(found.unreadable), written=written)
     _analyse(result, request.options)
-    _configure(result)
+    configure(result, request)
     if request.write:
         _write(result)
     print_answer(result, request)
@@ -67,13 +68,13 @@ def _filter(request: Request) -> int:
     context = context_of(path, data) if request.stdin_filename else ()
     relevant = any(uses_fsdp1(each.data) for each in (file, *context))
     found = Discovered((file,) if relevant else (), (), context, (), 1, int(uses_fsdp2(data)))
-    if is_config(path.name):
+    if is_other(path.name):
         found = Discovered(configs=(file,))
     result = Result(found)
     printed = data  # whatever goes wrong, what came in goes out
     try:
         _analyse(result, request.options)
-        _configure(result)
+        configure(result, request)
         if path in result.changes:
             printed = result.source(path).encode(result.changes[path])
             result.written.extend([] if request.pending else [path])
@@ -104,23 +105,6 @@ def _analyse(result: Result, options: Options) -> None:
     for failure in migration.errors:
         where = result.warnings if failure.path in beside else result.errors
         where.append(SourceError(failure.path, failure.message))
-
-
-def _configure(result: Result) -> None:
-    """Migrate the configuration files, each on its own."""
-    if not result.found.configs:
-        return
-    from fsdp_migrate.frameworks.config_files import convert
-
-    findings, changes = list(result.findings), dict(result.changes)
-    for source in _decoded(result.found.configs, result.errors):
-        text, said = convert(source)
-        result.sources[source.path] = source
-        findings += said
-        if text != source.text:
-            changes[source.path] = text
-    result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
-    result.changes = changes
 
 
 def _decoded(files: Iterable[File], errors: list[SourceError]) -> list[Source]:

@@ -3,7 +3,8 @@
 A *candidate* names something of FSDP1, as far as its bytes tell.  *Linked* files import a
 candidate or are imported by one, through however many others: what is done in them can depend
 on FSDP without saying the word.  *Context* is of the same project but outside the paths that the
-user gave: looked at, never rewritten.  *Configurations* are YAML and JSON files that name FSDP.
+user gave: looked at, never rewritten.  *Configurations* are files that are no Python and name FSDP:
+YAML and JSON, scripts, notebooks.
 A tree without a candidate costs one read of each file.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from fsdp_migrate.discovery.import_graph import Graph
 from fsdp_migrate.discovery.tree import File, Tree
+from fsdp_migrate.frameworks.outside.around import frameworks_in
 from fsdp_migrate.syntax.source import SourceError
 
 _BY_MODULE = re.compile(
@@ -46,6 +48,7 @@ class Discovered:
     seen: int = 0  # Python files read
     fsdp2: int = 0  # of them, those that use FSDP2
     unreadable: tuple[SourceError, ...] = ()
+    frameworks: frozenset[str] = frozenset()  # that the Python files use, if configs need to know
 
 
 def discover(
@@ -60,8 +63,12 @@ def discover(
         tree.add(os.fspath(path))
     candidates: dict[str, bytes] = {}
     fsdp2 = 0
+    configs = tree.take(tree.configured())
+    frameworks: set[str] = set()
     for absolute in sorted(tree.files):
         data = tree.read(absolute)
+        if configs and data is not None:
+            frameworks |= frameworks_in(data)
         if data is None or (
             b"fsdp" not in data
             and b"FullyShardedDataParallel" not in data
@@ -76,10 +83,11 @@ def discover(
         tuple(File(tree.shown(path), data) for path, data in candidates.items()),
         linked,
         context,
-        tree.take(tree.configured()),
+        configs,
         len(tree.files) - len(tree.unreadable),
         fsdp2,
         tuple(tree.unreadable.values()),
+        frozenset(frameworks),
     )
 
 

@@ -15,7 +15,7 @@ from fsdp_migrate.discovery.gitignore import (
     layers_above,
     patterns,
 )
-from fsdp_migrate.frameworks.config_files import LARGEST, is_config, mentions_fsdp
+from fsdp_migrate.frameworks.outside import has_no_suffix, is_other, largest, mentions_fsdp
 from fsdp_migrate.syntax.source import SourceError, reason
 
 
@@ -29,7 +29,7 @@ class File:
 
 @dataclass
 class Tree:
-    """The Python and configuration files under the paths of a run, by absolute path."""
+    """The files under the paths of a run that can matter, by absolute path."""
 
     exclude: Sequence[str]
     respect_gitignore: bool
@@ -50,7 +50,7 @@ class Tree:
         absolute, shown = os.path.abspath(path), os.path.normpath(path)
         if not os.path.isdir(absolute):
             self.chosen.add(absolute)
-            if is_config(absolute):
+            if is_other(absolute):
                 self.configs[absolute] = shown
             else:
                 self.named.add(absolute)
@@ -89,14 +89,14 @@ class Tree:
         return Path(known)
 
     def configured(self) -> set[str]:
-        """The configuration files that name FSDP."""
+        """The files that are no Python and name FSDP."""
         found = set()
         for path in self.configs:
             try:
-                small = os.path.getsize(path) <= LARGEST
+                small = os.path.getsize(path) <= largest(path)
             except OSError:
                 small = path in self.chosen  # reading it says what is wrong
-            if small and mentions_fsdp(self.read(path) or b"") and not self.ignored(path):
+            if small and mentions_fsdp(path, self.read(path) or b"") and not self.ignored(path):
                 found.add(path)
         return found
 
@@ -139,8 +139,9 @@ class Tree:
                         yield entry.path
                     elif os.path.isfile(entry.path):  # unlike the entry, never raises
                         self._links[entry.path] = os.path.realpath(entry.path)
-                elif is_config(entry.name) and not entry.is_symlink():
-                    yield entry.path
+                elif is_other(entry.name) or has_no_suffix(entry.name):
+                    if not entry.is_symlink():
+                        yield entry.path
 
     def _leaves_out(self, folder: str, entry: os.DirEntry[str], layers: Layers) -> bool:
         path = os.path.join(entry.path, "")

@@ -97,6 +97,13 @@ def advice(arguments: Arguments, values: Values, *, fabric: bool) -> str:
     return settings.sentences(*parts)
 
 
+def strategy_advice(member: str | None, fabric: bool) -> str:
+    """What to write instead of a strategy of which no more is known than how it shards."""
+    if member == "NO_SHARD":
+        return 'NO_SHARD is plain data parallelism; use strategy="ddp"'
+    return settings.sentences(_form(fabric, not fabric), _sharding(member))
+
+
 def _form(fabric: bool, full: bool) -> str:
     """The strategy to write, and where the sharding goes."""
     arguments = ["data_parallel_size=<devices * nodes>", "tensor_parallel_size=1"]

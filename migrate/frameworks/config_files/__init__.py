@@ -33,12 +33,15 @@ def mentions_fsdp(data: bytes) -> bool:
     return len(data) <= LARGEST and _TELLING.search(data) is not None
 
 
-def convert(source: Source) -> tuple[str, list[Finding]]:
-    """The text with FSDP2's settings, and what there is to say about it."""
+def convert(source: Source, *, trusted: bool = True) -> tuple[str, list[Finding]]:
+    """The text with FSDP2's settings, and what there is to say about it.
+
+    `trusted` says that settings of FSDP without another sign of their owner are a framework's.
+    """
     if PurePath(source.path).suffix in YAML:
         from fsdp_migrate.frameworks.config_files.accelerate_yaml import convert_yaml
 
-        return convert_yaml(source.text, source.path)
+        return convert_yaml(source.text, source.path, trusted=trusted)
     from fsdp_migrate.frameworks.config_files.hf_json import convert_json
 
-    return convert_json(source.text, source.path)
+    return convert_json(source.text, source.path, trusted=trusted)

@@ -31,12 +31,41 @@ KEPT = frozenset(
         "transformer_layer_cls_to_wrap",
     }
 )
+# Keys of a configuration that only Accelerate's launcher has.
+LAUNCHERS_OWN = frozenset(
+    {
+        "compute_environment",
+        "deepspeed_config",
+        "downcast_bf16",
+        "dynamo_config",
+        "enable_cpu_affinity",
+        "machine_rank",
+        "main_process_ip",
+        "main_process_port",
+        "main_training_function",
+        "megatron_lm_config",
+        "num_machines",
+        "num_processes",
+        "parallelism_config",
+        "rdzv_backend",
+        "same_network",
+        "tpu_env",
+        "tpu_use_cluster",
+    }
+)
 
 
 def is_accelerate(top: Mapping[str, object]) -> bool:
     """Whether a file is an Accelerate configuration that switches FSDP on."""
     kind = top.get("distributed_type")
     return isinstance(kind, str) and kind.strip().upper() == "FSDP"
+
+
+def is_certain(top: Mapping[str, object]) -> bool:
+    """Whether nothing but an Accelerate configuration has the keys that a table has."""
+    config = top.get("fsdp_config")
+    named = isinstance(config, Mapping) and any(str(key).startswith("fsdp_") for key in config)
+    return named or not LAUNCHERS_OWN.isdisjoint(top)
 
 
 def decide(decision: Decision, top: Mapping[str, object]) -> dict[str, int] | None:

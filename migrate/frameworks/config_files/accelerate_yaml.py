@@ -12,7 +12,7 @@ from fsdp_migrate.frameworks.config_files.yaml_tables import YamlError, read_yam
 CODE = "FSDP611"
 
 
-def convert_yaml(text: str, path: Path) -> tuple[str, list[Finding]]:
+def convert_yaml(text: str, path: Path, *, trusted: bool = True) -> tuple[str, list[Finding]]:
     """The text with FSDP2's settings, and what there is to say about it."""
     try:
         found = read_yaml(text)
@@ -25,7 +25,7 @@ def convert_yaml(text: str, path: Path) -> tuple[str, list[Finding]]:
     edits: list[Edit] = []
     findings: list[Finding] = []
     for document in found:
-        some, said = documents.convert(document, path, CODE)
+        some, said = documents.convert(document, path, CODE, trusted=trusted)
         edits += some
         findings += said
     return apply(text, edits), findings

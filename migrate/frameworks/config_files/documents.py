@@ -32,9 +32,16 @@ COMPOSER_ONLY = frozenset(
 )
 
 
-def convert(document: object, path: Path, code: str) -> tuple[list[Edit], list[Finding]]:
+def convert(
+    document: object, path: Path, code: str, *, trusted: bool = True
+) -> tuple[list[Edit], list[Finding]]:
     """The edits and the findings of one document."""
-    if isinstance(document, Table) and document.json and transformers.is_config(document):
+    if (
+        isinstance(document, Table)
+        and document.json
+        and transformers.is_config(document)
+        and (trusted or transformers.is_certain(document))
+    ):
         decision = Decision(document, path, code)
         transformers.decide(decision, None)
         return _done(decision)
@@ -46,7 +53,7 @@ def convert(document: object, path: Path, code: str) -> tuple[list[Edit], list[F
         if isinstance(value, list):
             todo += value
         elif isinstance(value, Table):
-            some, said = _convert(value, path, code)
+            some, said = _convert(value, path, code, trusted)
             edits += some
             findings += said
             if not said:
@@ -54,12 +61,12 @@ def convert(document: object, path: Path, code: str) -> tuple[list[Edit], list[F
     return edits, findings
 
 
-def _convert(top: Table, path: Path, code: str) -> tuple[list[Edit], list[Finding]]:
+def _convert(top: Table, path: Path, code: str, trusted: bool) -> tuple[list[Edit], list[Finding]]:
     """The same, for a table that may be a configuration."""
     config = top.entry("fsdp_config")
-    if accelerate.is_accelerate(top):
+    if accelerate.is_accelerate(top) and (trusted or accelerate.is_certain(top)):
         return _accelerate(top, config, path, code)
-    if "fsdp" in top:
+    if "fsdp" in top and (trusted or transformers.are_arguments(top)):
         return _training_arguments(top, config, path, code)
     if config is not None and isinstance(config.value, Table) and _is_composer(config.value):
         return [], [_finding(top, config, path, code, COMPOSER)]

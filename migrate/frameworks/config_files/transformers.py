@@ -22,12 +22,68 @@ NO_SHARD = (
     "FSDP2 of Transformers has no no_shard, which is plain data parallelism; leave fsdp out, and "
     "the Trainer uses DistributedDataParallel"
 )
+# Training arguments, and arguments of the programs around them, that nothing else has.
+TRAINERS_OWN = frozenset(
+    {
+        "ddp_find_unused_parameters",
+        "eval_strategy",
+        "evaluation_strategy",
+        "fsdp_min_num_params",
+        "fsdp_transformer_layer_cls_to_wrap",
+        "gradient_checkpointing_kwargs",
+        "group_by_length",
+        "hub_model_id",
+        "load_best_model_at_end",
+        "logging_strategy",
+        "lr_scheduler_kwargs",
+        "lr_scheduler_type",
+        "metric_for_best_model",
+        "model_name_or_path",
+        "neftune_noise_alpha",
+        "num_train_epochs",
+        "overwrite_output_dir",
+        "per_device_eval_batch_size",
+        "per_device_train_batch_size",
+        "push_to_hub",
+        "remove_unused_columns",
+        "report_to",
+        "save_strategy",
+        "save_total_limit",
+        "use_liger_kernel",
+    }
+)
+_CONFIGS_OWN = frozenset(
+    {
+        "cpu_ram_efficient_loading",
+        "transformer_layer_cls_to_wrap",
+        "xla",
+        "xla_fsdp_grad_ckpt",
+        "xla_fsdp_settings",
+        "xla_fsdp_v2",
+    }
+)
 
 
 def is_config(table: Mapping[str, object]) -> bool:
     """Whether a table is the file that `fsdp_config` names: nothing but FSDP's settings."""
     names = {key.removeprefix("fsdp_") for key in table}
     return bool(names) and names <= frameworks.CONFIG_KEYS and bool(names - {"version", "xla"})
+
+
+def is_certain(table: Mapping[str, object]) -> bool:
+    """Whether nothing but the file that `fsdp_config` names has the keys of a table."""
+    return not _CONFIGS_OWN.isdisjoint(table) or any(key.startswith("fsdp_") for key in table)
+
+
+def are_arguments(top: Mapping[str, object]) -> bool:
+    """Whether a table with a key `fsdp` can be nothing but training arguments, or Axolotl's."""
+    if "base_model" in top or not TRAINERS_OWN.isdisjoint(top):
+        return True
+    if any("TrainingArguments" in str(top.get(key)) for key in ("_target_", "class_path")):
+        return True
+    words = frameworks.words_of(top.get("fsdp"))
+    wraps = words is not None and "auto_wrap" in words
+    return bool(words) and ("fsdp_config" in top or wraps)
 
 
 def decide(decision: Decision, words: Collection[str] | None) -> bool:

@@ -1,0 +1,86 @@
+"""The files of a run that are no Python: configurations are migrated, all else is listed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from fsdp_migrate.cli.request import Request, Result
+from fsdp_migrate.discovery.tree import File
+from fsdp_migrate.findings.finding import Finding
+from fsdp_migrate.frameworks.config_files import convert, is_config
+from fsdp_migrate.frameworks.outside import NOTEBOOK
+from fsdp_migrate.frameworks.outside.around import Around
+from fsdp_migrate.syntax.source import Source, SourceError, decode
+
+_UPWARDS = 6  # folders above a script in which the programs that it names are looked for
+
+
+def configure(result: Result, request: Request) -> None:
+    """Migrate the configuration files, each on its own, and list what stands in the others."""
+    if not result.found.configs:
+        return
+    findings, changes = list(result.findings), dict(result.changes)
+    for file in result.found.configs:
+        around = _around(file, result, request)
+        source = _source(file, result)
+        if source is None:
+            continue
+        if is_config(file.path.name):
+            text, said = convert(source, trusted=_is_trusted(source, around))
+            result.sources[source.path] = source
+            findings += said
+            if text != source.text:
+                changes[source.path] = text
+        findings += _listed(source, around, request)
+    result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
+    result.changes = changes
+
+
+def _source(file: File, result: Result) -> Source | None:
+    """The text of a file; what is only listed is read whatever its encoding."""
+    if not is_config(file.path.name):
+        return Source(file.path, file.data.decode("utf-8", "replace"))
+    try:
+        return decode(file.path, file.data)
+    except SourceError as error:
+        result.errors.append(error)
+        return None
+
+
+def _listed(source: Source, around: Around, request: Request) -> Iterator[Finding]:
+    if source.path.suffix == NOTEBOOK:
+        from fsdp_migrate.cli.notebook import notebook_findings
+
+        yield from notebook_findings(source, around, request.options)
+        return
+    from fsdp_migrate.frameworks.outside.listing import listed
+
+    yield from listed(source, around)
+
+
+def _around(file: File, result: Result, request: Request) -> Around:
+    """The project around a file."""
+    chosen = request.piped or any(Path(path) == file.path for path in request.paths)
+    frameworks = result.found.frameworks
+    return Around(frameworks, lambda name: _program(file.path, name), chosen)
+
+
+def _is_trusted(source: Source, around: Around) -> bool:
+    kinds = around.for_accelerate if "distributed_type" in source.text else around.for_transformers
+    return kinds
+
+
+def _program(script: Path, name: str) -> bytes | None:
+    """What is in a program that a script names: looked for beside it, and in folders above."""
+    if name.startswith("/") or "$" in name:
+        return None
+    path = name if name.endswith(".py") else f"{name.replace('.', os.sep)}.py"
+    folder = Path(os.path.abspath(script)).parent
+    for above in (folder, *folder.parents[:_UPWARDS]):
+        try:
+            return (above / path).read_bytes()
+        except (OSError, ValueError):
+            continue
+    return None
