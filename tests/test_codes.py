@@ -15,7 +15,10 @@ FILES = measures.files()
 # Rooms that decide what becomes of a program, by values and trees.
 DECIDING = ("analysis", "lowering", "frameworks", "rule", "rules", "findings")
 # Where text is what it is about: string annotations, and tables in configuration files.
-ABOUT_TEXT = ("frameworks.config_files",)
+ABOUT_TEXT = (
+    "frameworks.outside",
+    "frameworks.config_files",
+)
 
 
 def _deciding() -> list[str]:

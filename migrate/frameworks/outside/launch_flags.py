@@ -56,12 +56,17 @@ def _is_launcher(word: Word) -> bool:
     return os.path.basename(word.text).startswith("accelerate")
 
 
+def _starts_python(word: Word) -> bool:
+    """Whether a word starts a program without Accelerate's launcher."""
+    return os.path.basename(word.text).startswith(("python", "torchrun", "deepspeed"))
+
+
 def _said(command: Command, launches: bool, around: Around) -> Iterator[tuple[Word, str]]:
     start = launched(command, "accelerate", "launch")
     script = program(command, start or 0)
-    own = command[start:script] if start is not None else command if script is None else ()
-    given = options(own)
-    if start is not None or launches:
+    before = command[start or 0 : script]
+    given = options(before)
+    if start is not None or (launches and not any(map(_starts_python, before))):
         at = _launcher_flag(given)
         if at is not None:
             yield at.word, flags_advice(_by_name(given))
