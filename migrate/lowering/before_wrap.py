@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Symbol, Unknown, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
+from fsdp_migrate.lowering.running_order import is_passed_in
 from fsdp_migrate.lowering.steps import Step, steps_outwards
 from fsdp_migrate.syntax.blocks import blocks_run_once, common_block
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads
+from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads
 
-LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+LEAVES = (ast.Return, ast.Raise)
+LEAVES_LOOP = (ast.Continue, ast.Break)
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,15 @@ class TakenBeforeWrap:
     below: ast.stmt  # around the wrapping statement, in the same block
     path: str  # the model
     holder: Holder | None  # what makes the optimizer; None for a list of parameters
+    kept: Kept | None = None  # what keeps the parameters, if no optimizer does
+    crossing: frozenset[str] = frozenset()  # those of its paths that are read after the wrap
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the statement gives parameters to keep, by the names there."""
+        if self.kept is None or self.kept.module is not self.module:
+            return binds(self.statement)
+        return self.kept.paths
 
     @property
     def module(self) -> Module:
@@ -61,8 +74,34 @@ class BeforeWrap:
             for taker in steps_outwards(calls, holder.module, holder.call, holder.paths):
                 for step in wrapping:
                     yield from self._matched(fact, taker, step, holder)
+        for kept in self._kept(wrapping):
+            whose = kept.owners
+            for taker in steps_outwards(calls, kept.module, kept.statement, whose):
+                for step in wrapping:
+                    for found in self._matched(fact, taker, step, None):
+                        yield self._with_kept(found, kept, wrapping)
+
+    def _kept(self, wrapping: list[Step]) -> Iterator[Kept]:
+        """What may keep parameters: variables beside a step to the wrap, attributes anywhere."""
+        found = list(self.holders.kept.in_attributes())
         for step in wrapping:
-            yield from self._lists(fact, step)
+            found += self.holders.kept.in_scope(step.module, step.scope)
+        done: set[tuple[ast.stmt, frozenset[str]]] = set()
+        for kept in found:
+            if (kept.statement, kept.paths) not in done:
+                done.add((kept.statement, kept.paths))
+                yield kept
+
+    def _with_kept(
+        self, found: TakenBeforeWrap, kept: Kept, wrapping: list[Step]
+    ) -> TakenBeforeWrap:
+        """`found`, with those paths of `kept` that are read when the wrap is done."""
+        crossing = frozenset(
+            path
+            for path in kept.paths
+            if is_read_after(self.analysis, kept, path, found.wrapping, wrapping)
+        )
+        return replace(found, kept=kept, crossing=crossing)
 
     def _wrapped_paths(self, fact: WrapFact) -> frozenset[str]:
         """How the model is called in the arguments of its wrap."""
@@ -80,15 +119,6 @@ class BeforeWrap:
                 found.add(own)
         return frozenset(found)
 
-    def _lists(self, fact: WrapFact, step: Step) -> Iterator[TakenBeforeWrap]:
-        """Lists of parameters that are taken before the wrap and read after it."""
-        for statement in (n for n in own_nodes(step.scope) if isinstance(n, ast.Assign)):
-            if len(statement.targets) != 1 or not isinstance(statement.targets[0], ast.Name):
-                continue
-            paths = frozenset(self.holders.kept_parameters(statement.value)) & step.paths
-            if paths and statement is not step.statement:
-                yield from self._matched(fact, Step(step.module, statement, paths), step, None)
-
     def _matched(
         self, fact: WrapFact, taker: Step, wrapping: Step, holder: Holder | None
     ) -> Iterator[TakenBeforeWrap]:
@@ -97,11 +127,13 @@ class BeforeWrap:
             return
         siblings = common_block(taker.module, taker.statement, wrapping.statement)
         if siblings is None:
+            if taker.statement is wrapping.statement:
+                yield from self._in_one_statement(fact, taker, wrapping, holder)
             return
         before, below = siblings
         if not _runs_into(taker, before, wrapping, below):
             return
-        paths = taker.paths & wrapping.paths
+        paths = taker.paths & wrapping.paths or _overlapping(wrapping.paths, taker.paths)
         if not paths:
             own = frozenset(path for path, _ in parameter_calls(taker.statement))
             paths = (own | binds(taker.statement)) & wrapping.paths
@@ -109,6 +141,21 @@ class BeforeWrap:
             if self._is_same_model(taker.module, before, below, path, Wrapped(fact.site)):
                 yield TakenBeforeWrap(fact, taker, wrapping, before, below, path, holder)
                 return
+
+    def _in_one_statement(
+        self, fact: WrapFact, taker: Step, wrapping: Step, holder: Holder | None
+    ) -> Iterator[TakenBeforeWrap]:
+        """The pair of steps in one statement: what is taken is passed to what wraps."""
+        call = taker.call if holder is None or taker.call is not None else holder.call
+        place = call if call is not None else taker.statement
+        if not is_passed_in(taker.module, place, wrapping):
+            return
+        paths = _overlapping(wrapping.paths, taker.paths)
+        for path in sorted(paths):
+            yield TakenBeforeWrap(
+                fact, taker, wrapping, taker.statement, taker.statement, path, holder
+            )
+            return
 
     def _is_same_model(
         self, module: Module, before: ast.stmt, below: ast.stmt, path: str, wrapped: Wrapped
@@ -165,15 +212,33 @@ def _runs_into(taker: Step, before: ast.stmt, wrapping: Step, below: ast.stmt) -
     node = taker.statement
     while node is not before:
         block = module.block(node)
-        if any(isinstance(s, LEAVES) for s in block[block.index(node) :]):
+        leaves = LEAVES if _loops_inside(module, node, before) else LEAVES + LEAVES_LOOP
+        if any(isinstance(s, leaves) for s in block[block.index(node) :]):
             return False
         node = next(a for a in module.ancestors(node) if isinstance(a, ast.stmt))
-    if before is not taker.statement and below is not wrapping.statement:
+    inside = before is not taker.statement and not isinstance(before, LOOPS)
+    if inside and below is not wrapping.statement:
         if not isinstance(before, ast.If) or not isinstance(below, ast.If):
             return False
         if not same(before.test, below.test):
             return False
     return not _is_built_anew(taker, wrapping)
+
+
+def _loops_inside(module: Module, node: ast.stmt, before: ast.stmt) -> bool:
+    """Whether the loop around `node` is `before`, or stands in it."""
+    for around in module.ancestors(node):
+        if isinstance(around, LOOPS):
+            return True
+        if around is before:
+            return False
+    return False
+
+
+def _overlapping(wrapped: Iterable[str], taken: Iterable[str]) -> frozenset[str]:
+    """The paths of what is wrapped that have to do with the models at the paths `taken`."""
+    taken = list(taken)
+    return frozenset(path for path in wrapped if any(overlap(path, other) for other in taken))
 
 
 def _is_built_anew(taker: Step, wrapping: Step) -> bool:

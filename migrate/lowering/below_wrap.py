@@ -50,8 +50,9 @@ def _of_group(
 ) -> Iterator[Remedy]:
     """What becomes of all that precedes one wrap."""
     makers = _distinct(taken for taken in group if taken.holder is not None)
-    lists = _distinct(t for t in group if t.holder is None and _is_needed(t, makers))
-    seeds = sorted([*makers, *lists], key=lambda taken: taken.statement.lineno)
+    lists = _needed([taken for taken in group if taken.holder is None], makers)
+    found = _distinct([*makers, *lists])
+    seeds = sorted(found, key=lambda taken: taken.statement.lineno)
     if not seeds:
         return
     first = seeds[0]
@@ -71,17 +72,15 @@ def _distinct(group: Iterable[TakenBeforeWrap]) -> list[TakenBeforeWrap]:
     return list({id(taken.statement): taken for taken in group}.values())
 
 
-def _is_needed(taken: TakenBeforeWrap, makers: list[TakenBeforeWrap]) -> bool:
-    """Whether a list of parameters is in use after the wrap."""
-    (name,) = binds(taken.taker.statement)
-    if any(name in reads(maker.statement) for maker in makers):
-        return True
-    end = taken.below.end_lineno or 0
-    return any(
-        node.id == name and node.lineno > end
-        for node in own_nodes(taken.taker.scope)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    )
+def _needed(lists: list[TakenBeforeWrap], makers: list[TakenBeforeWrap]) -> list[TakenBeforeWrap]:
+    """Those that keep parameters which are in use after the wrap, be it by way of others."""
+    needed = [taken for taken in lists if taken.crossing]
+    while True:
+        read = {path for taken in [*makers, *needed] for path in reads(taken.statement)}
+        more = [t for t in lists if t not in needed and touches(t.names, read)]
+        if not more:
+            return needed
+        needed += more
 
 
 def _moved(
@@ -96,9 +95,12 @@ def _moved(
     statements = [taken.statement for taken in seeds]
     for taken in seeds:
         statements += [s for s in _sources(holders.analysis, taken) if s not in statements]
-    inner = first.wrap.inner
+    module, below, inner = first.module, first.below, first.wrap.inner
+    if below in statements:
+        raise CannotMove("it is built in the statement that wraps the model")
+    filled = holders.kept.flow.frame(module, module.scope(below)).made
     move = Move(
-        holders.analysis, effects, first.module, statements, first.below, first.path, inner
+        holders.analysis, effects, module, statements, below, first.path, inner, filled
     ).statements()
     for taken in seeds:
         left = _leaves_behind(holders, taken, move)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
@@ -27,6 +27,14 @@ HARMLESS = frozenset(
 MUTATORS = frozenset(
     {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "sort", "update"}
 )
+MOVABLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.If, ast.For)
+# What of a parameter is another thing below the wrap.
+OWN = frozenset(
+    {
+        "backward_hooks", "data", "device", "grad", "grad_fn", "is_contiguous", "is_cuda",
+        "is_leaf", "is_meta", "storage", "untyped_storage", "data_ptr",
+    }
+)  # fmt: skip
 RENAMES = frozenset({"apply_activation_checkpointing", "checkpoint_wrapper", "compile"})
 NAMES = frozenset({"named_parameters", *SUBMODULES})
 
@@ -46,6 +54,9 @@ class Move:
     below: ast.stmt
     path: str  # the model
     inner: Value  # what it is before the wrap
+    filled: Mapping[ast.stmt, Collection[str]] = field(
+        default_factory=dict
+    )  # what statements make keep parameters
 
     def statements(self) -> list[ast.stmt]:
         """The statements that go, in their order.
@@ -58,8 +69,7 @@ class Move:
         moved: list[ast.stmt] = []
         passed: list[ast.stmt] = []
         for statement in block[first : block.index(self.below)]:
-            bound = [path for m in moved for path in binds(m)]
-            if statement in self.seeds or touches(reads(statement), bound):
+            if statement in self.seeds or touches(reads(statement), self._changed(moved)):
                 self._movable(statement)
                 moved.append(statement)
             else:
@@ -70,33 +80,46 @@ class Move:
         return moved
 
     def _movable(self, statement: ast.stmt) -> None:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.If):
+        if not isinstance(statement, MOVABLE):
             raise CannotMove(f"line {statement.lineno} uses it")
         if shares_line(self.module, statement):
             raise CannotMove(f"line {statement.lineno} holds two statements")
         if not self.effects.quiet(statement):
             raise CannotMove(f"line {statement.lineno} may do more than build it")
+        if self.effects.mentions(statement, OWN):
+            raise CannotMove(f"line {statement.lineno} reads what the wrap changes")
         if any(overlap(path, self.path) for path in binds(statement)):
             raise CannotMove(f"line {statement.lineno} binds the model")
 
     def _passes(self, statement: ast.stmt, moved: list[ast.stmt]) -> None:
         """Whether `moved` may run after `statement`, which they precede."""
         for other in moved:
-            changed = binds(statement)
+            changed = self._changed([statement])
             if keeps_model(self.analysis, statement, self.path):
                 changed -= {self.path}
-            if touches(changed, [*reads(other), *binds(other)]):
+            if touches(changed, [*reads(other), *self._changed([other])]):
                 raise CannotMove(f"line {statement.lineno} changes what it reads")
         if self._disturbs(statement, moved):
             raise CannotMove(f"line {statement.lineno} may change what it reads")
 
     def _passes_wrap(self, moved: list[ast.stmt]) -> None:
         for statement in moved:
-            if touches(reads(self.below), binds(statement)):
+            if touches(reads(self.below), self._changed([statement])):
                 raise CannotMove("the statement that wraps the model reads it")
             others = {path for path in binds(self.below) if path != self.path}
             if touches(others, [*reads(statement), *binds(statement)]):
                 raise CannotMove("the statement that wraps the model changes what it reads")
+
+    def _changed(self, statements: Sequence[ast.stmt]) -> set[str]:
+        """What `statements` bind, or fill."""
+        filled = {
+            path
+            for statement in statements
+            for inside in ast.walk(statement)
+            if isinstance(inside, ast.stmt)
+            for path in self.filled.get(inside, ())
+        }
+        return filled.union(*map(binds, statements))
 
     # ------------------------------------------------------------------ what a call may change
     def _disturbs(self, statement: ast.stmt, moved: list[ast.stmt]) -> bool:

@@ -23,19 +23,12 @@ from fsdp_migrate.analysis.values import (
     Symbol,
     Unknown,
     Value,
-    symbols,
 )
+from fsdp_migrate.lowering.kept_parameters import KeptParameters
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads
 
 DEPTH = 6  # containers that are looked into
-# What gives the parameters on that it is given, the same objects.
-GIVE_ON = frozenset(
-    {
-        "builtins.dict", "builtins.filter", "builtins.list", "builtins.set", "builtins.sorted",
-        "builtins.tuple", "itertools.chain",
-    }
-)  # fmt: skip
 SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)
 
 
@@ -56,6 +49,7 @@ class ParameterHolders:
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
         self.results = LibraryResults(analysis)
+        self.kept = KeptParameters(analysis)
 
     @cached_property
     def all(self) -> list[Holder]:
@@ -166,42 +160,6 @@ class ParameterHolders:
                         yield path
             elif isinstance(statement, ast.For) and reads(statement) & wanted:
                 yield from (path for path, _ in parameter_calls(statement.iter))
-
-    def kept_parameters(self, node: ast.expr) -> Iterator[str]:
-        """The models whose parameters themselves (no copies) are in the list or dict at `node`."""
-        if isinstance(node, ast.Call):
-            if symbols(self.analysis.value(node.func)) & GIVE_ON:
-                for argument in node.args:
-                    yield from self._taken_from(argument)
-        elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
-            yield from _kept_by_comprehension(node)
-        elif isinstance(node, ast.List | ast.Tuple | ast.Set):
-            for item in node.elts:
-                if isinstance(item, ast.Starred):
-                    yield from self._taken_from(item.value)
-                else:
-                    yield from self.kept_parameters(item)
-        elif isinstance(node, ast.Dict):
-            for value in node.values:
-                yield from self._taken_from(value)
-        elif isinstance(node, ast.BinOp):
-            yield from self.kept_parameters(node.left)
-            yield from self.kept_parameters(node.right)
-
-    def _taken_from(self, node: ast.expr) -> Iterator[str]:
-        """The models whose parameters come out of `node`, a call of `parameters()` included."""
-        yield from self.kept_parameters(node)
-        yield from (path for path, call in parameter_calls(node) if call is node)
-
-
-def _kept_by_comprehension(
-    node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp,
-) -> Iterator[str]:
-    """The models whose parameters a comprehension collects as they are."""
-    kept = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-    if all(isinstance(item, ast.Name | ast.Tuple | ast.Dict) for item in kept):
-        for generator in node.generators:
-            yield from (path for path, _ in parameter_calls(generator.iter))
 
 
 def parameter_calls(node: ast.AST) -> Iterator[tuple[str, ast.Call]]:

@@ -79,7 +79,7 @@ def test_parameters_that_would_be_left_behind_stop_it() -> None:
 
 
 def test_an_optimizer_that_has_to_stay_is_switched() -> None:
-    body = f"{BUILD}\nfor group in optimizer.param_groups:\n    pass\nmodel = FSDP(net)\n"
+    body = f"{BUILD}\nwhile not optimizer.param_groups:\n    pass\nmodel = FSDP(net)\n"
     (remedy,) = found(f"{body}optimizer.step()\n")
     assert remedy.moved == ()
     assert remedy.switch is not None

@@ -67,7 +67,7 @@ def test_what_depends_on_it_goes_along() -> None:
     ("body", "wrap", "reason"),
     [
         (f"{BUILD}\nrate = 0.2", "model = FSDP(net)", "changes what it reads"),
-        (f"{BUILD}\nfor _ in optimizer.param_groups:\n    pass", "model = FSDP(net)", "uses it"),
+        (f"{BUILD}\nwhile not optimizer.param_groups:\n    pass", "model = FSDP(net)", "uses it"),
         (f"{BUILD}; x = 1", "model = FSDP(net)", "two statements"),
         (f"{BUILD}\nnet.add_module('a', Net())", "model = FSDP(net)", "may change what it reads"),
         (

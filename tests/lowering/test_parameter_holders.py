@@ -88,27 +88,6 @@ def test_the_model_is_named_where_the_groups_are_made() -> None:
     assert holder.paths == {"net"}
 
 
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("list(net.parameters())", ["net"]),
-        ("[p for p in net.parameters() if p.requires_grad]", ["net"]),
-        ("[p.clone() for p in net.parameters()]", []),
-        ("itertools.chain(net.parameters(), net.other.parameters())", ["net", "net.other"]),
-        ("[{'params': net.parameters()}]", ["net"]),
-        ("[*net.parameters()]", ["net"]),
-        ("list(net.a.parameters()) + list(net.b.parameters())", ["net.a", "net.b"]),
-        ("dict(net.named_parameters())", ["net"]),
-        ("libs.list(net.parameters())", []),
-    ],
-)
-def test_lists_that_keep_the_parameters_themselves(text: str, kept: list[str]) -> None:
-    program = Analysis(f"{HEAD}made = {text}\n")
-    statement = program.module().tree.body[-1]
-    assert isinstance(statement, ast.Assign)
-    assert list(ParameterHolders(program.solver).kept_parameters(statement.value)) == kept
-
-
 def test_calls_of_parameters_by_path() -> None:
     tree = ast.parse("f(a.b.parameters(), c[0].parameters(), d.named_parameters())")
     assert sorted(path for path, _ in parameter_calls(tree)) == ["a.b", "d"]
