@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import Unknown
+from fsdp_migrate.analysis.library_results import LibraryResults, Role
+from fsdp_migrate.analysis.values import Unknown, Value
 from fsdp_migrate.findings.code import Kept, code, loop_variable, variable
 from fsdp_migrate.findings.edits import Edit, InsertStatements
 from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, loads
 from fsdp_migrate.lowering.steps import Step, named_outside
+from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, path_of
+from fsdp_migrate.syntax.paths import binds, own_nodes, path_of
 
 UNSHARDED, SHARDED, GROUP = variable("unsharded"), variable("sharded"), variable("group")
 PARAMETER = loop_variable("p")
@@ -31,16 +33,59 @@ def find_switch(analysis: Analysis, taken: TakenBeforeWrap) -> Switch | None:
     """The switch around the wrap, where model and optimizer have a name: here or further in."""
     if taken.holder is None or not taken.holder.is_optimizer:
         return None
-    named = dict(_names(analysis, taken, taken.holder.call))
+    call = taken.holder.call
+    named = dict(_names(analysis, taken, call))
+    results = LibraryResults(analysis)
     for step in taken.wrapping.inwards():
-        if not _is_only_way(analysis, step, taken.wrapping):
-            continue
+        found = set(_by_value(results, step, taken.wrapping, call))
+        if _is_only_way(analysis, step, taken.wrapping):
+            found |= set(_called_here(step, taken.wrapping, named))
         for model in sorted(step.paths):
-            for optimizer in sorted(_called_here(step, taken.wrapping, named)):
+            for optimizer in sorted(found):
                 edits = _around(step, model, optimizer)
                 if edits:
                     return Switch(step.module, edits)
     return None
+
+
+def _by_value(results: LibraryResults, step: Step, outer: Step, call: ast.Call) -> Iterator[str]:
+    """What the optimizer that `call` makes is called in `step`, where nothing else is called so.
+
+    Whoever else calls the function passes an optimizer there too: it may be handed new parameters
+    just as well.
+    """
+    analysis, function = results.analysis, step.scope
+    made = frozenset(a for a in analysis.value(call) if not isinstance(a, Unknown))
+    if not made or not isinstance(function, ast.FunctionDef):
+        return
+    arguments = [a.arg for a in [*function.args.args, *function.args.kwonlyargs]]
+    values: dict[str, Value] = {}
+    for node in ast.walk(step.module.tree):
+        path = path_of(node) if isinstance(node, ast.Name | ast.Attribute) else None
+        head, _, rest = (path or "").partition(".")
+        if path is None or head not in arguments or not isinstance(node.ctx, ast.Load):  # type: ignore[attr-defined]
+            continue
+        if not rest and step.module.function(node) is not function:
+            continue
+        values[path] = values.get(path, frozenset()) | analysis.value(node)
+    for path, value in values.items():
+        optimizers = all(results.role(atom) is Role.OPTIMIZER for atom in value)
+        if value & made and optimizers and ("." not in path or _is_bound(path, step, outer)):
+            yield path
+
+
+def _is_bound(path: str, step: Step, outer: Step) -> bool:
+    """Whether an attribute is there when `step` runs, on the way from `outer`."""
+    for on_the_way in outer.inwards():
+        nodes = [n for n in own_nodes(on_the_way.scope) if isinstance(n, ast.Assign)]
+        if any(
+            path in binds(n) and common_block(on_the_way.module, n, on_the_way.statement)
+            for n in nodes
+        ):
+            return True
+        if on_the_way is step:
+            break
+    return False
 
 
 def _is_only_way(analysis: Analysis, step: Step, outer: Step) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.call_graph import CallGraph
+from fsdp_migrate.analysis.library.modules import RETURN_SELF
 from fsdp_migrate.syntax.module import Module, Scope
-from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.paths import own_nodes, path_of
 
 DEPTH = 6  # calls that are followed outwards
 
@@ -57,9 +58,44 @@ def steps_outwards(
             continue
         for call in calls.callers_of(step.module.site(function)):
             home = calls.module_of(call)
-            outside = {path_outside(path, step, call, home) for path in step.paths}
+            known = {path for own in step.paths for path in (own, *other_names(own, step))}
+            outside = {path_outside(path, step, call, home) for path in known}
             named = frozenset(path for path in outside if path is not None)
             queue.append((Step(home, home.statement(call), named, step, call), depth + 1))
+
+
+def other_names(path: str, step: Step) -> Iterator[str]:
+    """What else the function of `step` has called that which `path` was made of: `self.m = m`."""
+    for statement in own_nodes(step.scope):
+        if not isinstance(statement, ast.Assign) or statement.lineno >= step.statement.lineno:
+            continue
+        for target in statement.targets:
+            for one, value in _pairs(target, statement.value):
+                own, source = path_of(one), path_of(_unchanged(value))
+                if own is None or source is None or own == source:
+                    continue
+                if path == own or path.startswith(f"{own}."):
+                    yield source + path[len(own) :]
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What an assignment binds, with the value for each."""
+    both = (ast.Tuple, ast.List)
+    if isinstance(target, both) and isinstance(value, both) and len(target.elts) == len(value.elts):
+        yield from zip(target.elts, value.elts, strict=True)
+    else:
+        yield target, value
+
+
+def _unchanged(value: ast.expr) -> ast.expr:
+    """The module that `value` is, given back by methods such as `cuda()`."""
+    while (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and value.func.attr in RETURN_SELF
+    ):
+        value = value.func.value
+    return value
 
 
 def path_outside(path: str, step: Step, call: ast.Call, module: Module) -> str | None:

@@ -82,7 +82,7 @@ def test_not_for_what_may_be_no_optimizer() -> None:
 def test_new_variables_keep_clear_of_the_file_s() -> None:
     body = (
         "group = 1\nopt = torch.optim.SGD(net.parameters())\n"
-        "sharded = input(opt)\nmodel = FSDP(net)\nopt.step()\n"
+        "while not (sharded := opt.param_groups):\n    pass\nmodel = FSDP(net)\nopt.step()\n"
     )
     after = migrate(HEAD + body).after["train.py"]
     assert "fsdp_sharded = dict(zip(unsharded, net.parameters()))" in after

@@ -60,7 +60,7 @@ def test_methods_are_called_on_an_object_whatever_it_is_called() -> None:
         "wrap(this.net)",
         "this.net",
     )
-    assert seen(found) == [(7, ["this.net"]), (4, ["this.net"]), (9, ["job.net"])]
+    assert seen(found) == [(7, ["this.net"]), (4, ["this.net"]), (9, ["job.net", "model"])]
 
 
 def test_a_static_method_has_no_object() -> None:
