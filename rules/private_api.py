@@ -15,6 +15,7 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.parameters import attributes, owners
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
+from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES, PRIVATE
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 
 MODULES = (
@@ -81,21 +82,27 @@ _SAID = (
     ),
     ("parameters are always the original ones", "_deregister_orig_params_ctx"),
     (
+        "the mesh is what you gave to fully_shard, or that of a parameter: `p.device_mesh`",
+        "_device_mesh _inter_node_pg _inter_node_state",
+    ),
+    ("the ignored parameters are what you gave to fully_shard", "_ignored_modules _ignored_params"),
+    ("keep what you gave to the constructor", "_use_orig_params _use_full_prec_in_eval"),
+    (
+        "a state dict is asked for with its options each time; there is no mode",
+        "_state_dict_type _state_dict_config _optim_state_dict_config",
+    ),
+    ("see `set_gradient_divide_factor`", "_gradient_predivide_factor _gradient_postdivide_factor"),
+    (
         "`module.unshard(async_op=True).wait()` waits",
         "_wait_unshard_streams_on_current_stream",
     ),
 )
 ADVICE = {name: advice for advice, names in _SAID for name in names.split()}
+CODE = "FSDP406"
 # Attributes of an FSDP1 model that nothing else has by accident.
-ATTRIBUTES = (
-    "_handle", "_handles", "_all_handles", "_flat_param", "flat_param", "_lazy_init",
-    "_reset_lazy_init", "_is_root", "_has_params", "_unshard", "_reshard", "training_state",
-    "_exec_order_data", "_streams", "_unshard_stream", "_post_backward_stream",
-    "_pre_unshard_stream", "_all_gather_stream", "_default_stream", "_free_event_queue",
-    "_sync_gradients", "_comm_hook", "_comm_hook_state", "_fsdp_extension",
-    "_use_training_state", "_deregister_orig_params_ctx",
-    "_wait_unshard_streams_on_current_stream", "_fully_sharded_module_to_handle",
-)  # fmt: skip
+ATTRIBUTES_OF_MODELS = tuple(
+    name for name, account in {**ATTRIBUTES, **PRIVATE}.items() if account.rule == CODE
+)
 OF_PARAMETERS = frozenset(
     {"_fqns", "_param_infos", "_shapes", "_numels", "_local_shard", "_full_param_padded"}
 )
@@ -144,7 +151,7 @@ def _message(name: str) -> str:
 
 
 RULE = Rule(
-    code="FSDP406",
+    code=CODE,
     name="private-api",
     summary="FSDP1's private names: handles, flat parameters, `torch.distributed.fsdp._*`",
     why="FSDP2 shards every parameter by itself.  What these names stand for does not exist.",
@@ -159,7 +166,7 @@ RULE = Rule(
         *(f"{ROOT}.{name}" for name in ("FlatParameter", "TrainingState", "FLAT_PARAM")),
         *(f"{ROOT}.{name}" for name in ("_get_param_to_fqn", "_get_fqn_to_param")),
     ),
-    methods=ATTRIBUTES,
+    methods=ATTRIBUTES_OF_MODELS,
     surfaces=(
         Surface("FlatParameter", "no flat parameters: each parameter is a DTensor", (Tier.MANUAL,)),
     ),

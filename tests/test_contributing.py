@@ -29,7 +29,7 @@ _OUTPUTS = re.compile(r"^```(?:python after|text)\n.*?^```\n", re.MULTILINE | re
 _PATH = re.compile(r"(?<![\w/])(?:migrate|rules|runtime|tests|fixtures|\.ci)/[\w./-]*")
 
 FILES = {name: text for _, _, name, text in _FENCE.findall(TEXT) if name}
-RULE_FILE, FIXTURE_FILE = "rules/compute_device.py", "fixtures/rules/compute-device.md"
+RULE_FILE, FIXTURE_FILE = "rules/moved_to_device.py", "fixtures/rules/moved-to-device.md"
 
 
 def blocks(language: str) -> list[str]:

@@ -28,6 +28,7 @@ from fsdp_migrate.lowering.arguments import LOWERINGS, nothing, precision_fields
 from fsdp_migrate.rewriting import import_plan as rewrite  # noqa: E402
 from fsdp_migrate.rule.registry import load_rules  # noqa: E402
 from fsdp_migrate.rules import constructor  # noqa: E402
+from fsdp_migrate.syntax import fsdp1_members as members  # noqa: E402
 from fsdp_migrate.syntax import fsdp1_names as names  # noqa: E402
 from support import contract  # noqa: E402
 from support.cases import all_cases  # noqa: E402
@@ -178,19 +179,8 @@ def test_every_method_has_a_rule(name: str) -> None:
 def test_no_method_is_owned_that_torch_has_not() -> None:
     module = torch.nn.Linear(1, 1)
     public = {n for n in REGISTRY.by_method if not n.startswith("_")}
-    known = {*dir(FullyShardedDataParallel), *dir(module), *NOT_OWNED_METHODS, *SET_IN_INIT}
+    known = {*dir(FullyShardedDataParallel), *dir(module), *NOT_OWNED_METHODS, *members.ATTRIBUTES}
     assert not public - known
-
-
-# Attributes that FSDP1's __init__ sets, which a class does not show.
-SET_IN_INIT = {
-    "training_state",
-    "flat_param",
-    "rank",
-    "world_size",
-    "process_group",
-    "limit_all_gathers",
-}
 
 
 def public_names() -> Iterator[str]:

@@ -28,6 +28,7 @@ from fsdp_migrate.analysis.values import (
     ordered,
     unknown,
 )
+from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
 from fsdp_migrate.syntax.fsdp1_names import canonical
 from fsdp_migrate.syntax.span import Site
 
@@ -117,7 +118,7 @@ def _of_super(machine: Machine, atom: Super, attr: str) -> Value:
 def _of_model(machine: Machine, atom: Wrapped, attr: str) -> Value:
     """An FSDP model forwards what it doesn't define itself to the module that it wraps."""
     inner = inner_of(machine, atom)
-    if attr == "module":
+    if attr in UNWRAPPED:
         return frozenset({atom}) | frozenset(i for i in inner if isinstance(i, Instance))
     if attr in FSDP_METHODS:
         return frozenset({Method(atom, attr)})

@@ -11,6 +11,7 @@ from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.record import Modes
 from fsdp_migrate.analysis.values import NOTHING, Result, Value, Wrapped, join
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
+from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 
 # What FullyShardedDataParallel itself defines, and nn.Module methods that it overrides.
@@ -22,7 +23,7 @@ FSDP_METHODS = frozenset(
         "register_comm_hook", "rekey_optim_state_dict", "scatter_full_optim_state_dict",
         "set_state_dict_type", "shard_full_optim_state_dict", "sharded_optim_state_dict",
         "state_dict", "state_dict_type", "summon_full_params", "parameters", "buffers", "modules",
-        "forward", "named_modules", "children", "named_children", *RETURN_SELF,
+        "forward", "named_modules", "children", "named_children", *RETURN_SELF, *ATTRIBUTES,
     }
 )  # fmt: skip
 # Methods that FSDP1 models have and plain modules do not.

@@ -1,0 +1,211 @@
+"""`model.rank`, `model.compute_device` and the like: what FSDP1's constructor kept on the model."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.findings.code import Kept, Name, Part, attribute, code, either
+from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.model_attributes import (
+    AskedByName,
+    asked_by_name,
+    ends_distributed,
+    is_of_inner,
+    is_repeatable,
+    own_attributes,
+    value_now,
+)
+from fsdp_migrate.rule.queries.parameters import attributes
+from fsdp_migrate.rule.queries.values import models
+from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
+from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
+from fsdp_migrate.syntax.fsdp1_names import ROOT
+
+CODE = "FSDP410"
+OWN = tuple(name for name, account in ATTRIBUTES.items() if account.rule == CODE)
+OF_GROUP = frozenset({"process_group", "rank", "world_size"})
+FSDP_MODULE = Name(ROOT, "FSDPModule")
+ADVICE = {
+    "rank": "use `torch.distributed.get_rank()`, with the group that the model is sharded over",
+    "world_size": (
+        "use `torch.distributed.get_world_size()`, with the group that the model is sharded over"
+    ),
+    "process_group": "use the group, or the mesh, that the model is sharded over",
+    "compute_device": "use the device that the model's mesh is on",
+    "sharding_strategy": (
+        "keep what you gave to the constructor in a variable of your own (on one rank FSDP1 "
+        "made it NO_SHARD)"
+    ),
+    "mixed_precision": "keep what you gave to the constructor in a variable of your own",
+    "cpu_offload": "keep what you gave to the constructor in a variable of your own",
+    "backward_prefetch": "FSDP2 has no such setting",
+    "forward_prefetch": "see `set_modules_to_forward_prefetch`",
+    "limit_all_gathers": "FSDP2 has no such setting",
+    "params": "use `model.parameters()`: they are DTensors, and not flat",
+}
+
+
+def check(use: Use, facts: Facts) -> Iterable[Finding]:
+    """Replace what is read by where the value comes from, or say that it is gone."""
+    assert use.receiver is not None
+    if not use.wraps or is_of_inner(facts, use.module, use.receiver):
+        return
+    node, path = _whole(use)
+    new = _value(facts, use, node, path)
+    others = own_attributes(facts, facts.value(use.receiver) - use.wraps, use.name)
+    if new is None or (others and not use.others):
+        yield _lost(use, facts)
+        return
+    if others:
+        new = code(
+            "{value} if isinstance({model}, {fsdp}) else {as_it_was}",
+            value=new,
+            model=Kept(use.module.span(use.receiver)),
+            fsdp=FSDP_MODULE,
+            as_it_was=_as_it_was(use, path),
+        )
+    yield finding(
+        RULE,
+        use,
+        f"FSDP2's models have no {use.name}: the value comes from where FSDP1 had it from",
+        tier=Tier.NATIVE,
+        edits=[ReplaceExpression(use.module.span(node), new)],
+        models=facts.models(use.wraps),
+    )
+
+
+def _whole(use: Use) -> tuple[ast.expr, tuple[str, ...]]:
+    """The expression that reads the attribute, or a field of it, and the names in it."""
+    parent = use.module.parents[use.node]
+    if isinstance(parent, ast.Attribute) and use.name in ("mixed_precision", "cpu_offload"):
+        return parent, (use.name, parent.attr)
+    return use.node, (use.name,)
+
+
+def _as_it_was(use: Use, path: tuple[str, ...]) -> Part:
+    assert use.receiver is not None
+    part: Part = Kept(use.module.span(use.receiver))
+    for name in path:
+        part = attribute(part, name)
+    return part
+
+
+def _value(facts: Facts, use: Use, node: ast.expr, path: tuple[str, ...]) -> Part | None:
+    """The new code, where the model needn't be asked and the answer is known."""
+    assert use.receiver is not None
+    if not isinstance(node.ctx, ast.Load):  # type: ignore[attr-defined]
+        return None
+    if not is_repeatable(use.receiver):
+        return None
+    if use.name in OF_GROUP and ends_distributed(facts, use.module, node):
+        return None
+    return value_now(facts, use.module, node, use.wraps, path)
+
+
+def _lost(use: Use, facts: Facts) -> Finding:
+    return finding(
+        RULE,
+        use,
+        _message(use.name),
+        tier=Tier.MANUAL,
+        models=facts.models(use.wraps),
+    )
+
+
+def _message(name: str) -> str:
+    return f"FSDP2's models have no {name}: {ADVICE[name]}"
+
+
+def survey(facts: Facts) -> Iterator[Finding]:
+    """Attributes that are set, and those that are asked for by a name in a string."""
+    for module, node in attributes(facts, OWN):
+        found = models(facts.value(node.value))
+        if found and not isinstance(node.ctx, ast.Load):
+            yield finding_at(
+                RULE,
+                module,
+                node,
+                f"FSDP2 reads no {node.attr} of a model: what is set here has no effect",
+                tier=Tier.MANUAL,
+                models=facts.models(found),
+            )
+    for asked in asked_by_name(facts, OWN):
+        yield _by_name(asked, facts)
+
+
+def _by_name(asked: AskedByName, facts: Facts) -> Finding:
+    """`getattr(model, "rank", 0)` and `hasattr(model, "rank")`."""
+    module, call, new = asked.module, asked.call, None
+    if asked.function == "hasattr":
+        new = _has(asked)
+    elif asked.function == "getattr" and asked.is_only_name and not asked.others:
+        if not (asked.name in OF_GROUP and ends_distributed(facts, module, call)):
+            new = value_now(facts, module, call, asked.wraps, (asked.name,))
+    return finding_at(
+        RULE,
+        module,
+        call,
+        _message(asked.name) if new is None else f"FSDP2's models have no {asked.name}",
+        tier=Tier.MANUAL if new is None else Tier.NATIVE,
+        edits=[ReplaceExpression(module.span(call), new)] if new is not None else [],
+        models=facts.models(asked.wraps),
+    )
+
+
+def _has(asked: AskedByName) -> Part | None:
+    """The test that FSDP1's attribute stood for."""
+    if not asked.is_only_name:
+        return None
+    model = Kept(asked.module.span(asked.call.args[0]))
+    test = code("isinstance({model}, {fsdp})", model=model, fsdp=FSDP_MODULE)
+    return either(test, Kept(asked.module.span(asked.call))) if asked.others else test
+
+
+RULE = Rule(
+    code=CODE,
+    name="model-attributes",
+    summary="`model.rank`, `model.process_group`, `model.compute_device` and other attributes",
+    why=(
+        "FSDP1's wrapper kept its group, its device and its settings as public attributes.  "
+        "FSDP2 works on the module itself, which has none of them."
+    ),
+    fix_safety=(
+        "Safe: the value is replaced where the constructor call is known to have given it (the "
+        "default process group, a group or a mesh in a variable that is bound once, a flag that "
+        "is a literal), for all models that can be meant.  What isn't known is left and reported."
+    ),
+    check=check,
+    survey=survey,
+    methods=OWN,
+    references=(
+        "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+        "torch/distributed/fsdp/_init_utils.py",
+    ),
+    examples=(
+        Example(
+            before="""\
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def mean(net, total):
+    model = FSDP(net)
+    dist.all_reduce(total, group=model.process_group)
+    return total / model.world_size
+""",
+            after="""\
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+
+
+def mean(net, total):
+    model = fully_shard(net)
+    dist.all_reduce(total, group=dist.group.WORLD)
+    return total / dist.get_world_size()
+""",
+        ),
+    ),
+)
