@@ -177,6 +177,12 @@ RULE = Rule(
         "default process group, a group or a mesh in a variable that is bound once, a flag that "
         "is a literal), for all models that can be meant.  What isn't known is left and reported."
     ),
+    needs=(
+        "the receiver is an FSDP1 model, and not the module inside",
+        "what the constructor was given can be named at the place that reads it",
+        "the process group is there when the rank is asked for",
+        "nothing else that is meant has such an attribute, or it is still asked",
+    ),
     check=check,
     survey=survey,
     methods=OWN,
