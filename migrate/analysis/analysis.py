@@ -12,6 +12,7 @@ from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import Heap
 from fsdp_migrate.analysis.interpreter import run_task
 from fsdp_migrate.analysis.program import ClassInfo, FunctionInfo
+from fsdp_migrate.analysis.proof_search import ROUNDS, find_proofs
 from fsdp_migrate.analysis.record import Given, Modes
 from fsdp_migrate.analysis.solver import Solver
 from fsdp_migrate.analysis.values import NOTHING, Atom, Container, Value, Wrapped
@@ -112,4 +113,9 @@ def analyse(project: Project) -> Analysis:
     """Follow the values of `project` until nothing new is found."""
     solver = Solver(project, run_task)
     solver.solve()
+    for _ in range(ROUNDS):
+        if not find_proofs(solver):
+            break
+        solver = Solver(project, run_task, solver.proofs)
+        solver.solve()
     return Analysis.of(solver)

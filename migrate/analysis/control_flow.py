@@ -10,7 +10,7 @@ from fsdp_migrate.analysis.assignment import assign
 from fsdp_migrate.analysis.library.containers import elements
 from fsdp_migrate.analysis.library.fsdp1 import entered
 from fsdp_migrate.analysis.machine import COMPUTED, Env, Execute, Machine
-from fsdp_migrate.analysis.narrowing import narrow
+from fsdp_migrate.analysis.narrowing import narrow, narrow_class
 from fsdp_migrate.analysis.scopes import join_env, merge
 
 LOOPS = 3  # runs of a loop body; its values only have to be seen once more than they change
@@ -107,11 +107,17 @@ def _match(machine: Machine, node: ast.Match) -> None:
     for case in node.cases:
         machine.env, machine.live = dict(before), True
         _bind_pattern(machine, case.pattern)
+        if isinstance(case.pattern, ast.MatchClass):
+            narrow_class(machine, node.subject, case.pattern.cls, True)
         if case.guard is not None:
             machine.evaluate(case.guard)
         machine.block(case.body)
         if machine.live:
             ends.append(machine.env)
+        if isinstance(case.pattern, ast.MatchClass) and _takes_class(case):
+            machine.env = before
+            narrow_class(machine, node.subject, case.pattern.cls, False)
+            before = dict(machine.env)
     if not any(map(_takes_all, node.cases)):
         ends.append(before)
     machine.env, machine.live = (ends[0], True) if ends else (before, False)
@@ -127,6 +133,17 @@ def _bind_pattern(machine: Machine, pattern: ast.pattern) -> None:
             machine.evaluate(part.value)
         elif isinstance(part, ast.MatchClass):
             machine.evaluate(part.cls)
+
+
+def _takes_class(case: ast.match_case) -> bool:
+    """Whether a case takes every object of its class: nothing else is asked for."""
+    pattern = case.pattern
+    return (
+        case.guard is None
+        and isinstance(pattern, ast.MatchClass)
+        and not pattern.patterns
+        and not pattern.kwd_patterns
+    )
 
 
 def _takes_all(case: ast.match_case) -> bool:

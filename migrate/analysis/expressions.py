@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from fsdp_migrate.analysis.assignment import assign, settle_state
 from fsdp_migrate.analysis.displays import DISPLAYS
+from fsdp_migrate.analysis.evidence import proven
 from fsdp_migrate.analysis.heap import ANY, Task
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import elements, item, merge_dict, store_item
@@ -40,6 +41,8 @@ FALSE = Const.of(False)
 def evaluate(machine: Machine, node: ast.expr) -> Value:
     """The value of `node`, noted for the rules."""
     value = EXPRESSIONS.get(type(node), _computed)(machine, node)
+    if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+        value = proven(machine, node, value)
     machine.record.note(node, value)
     return value
 

@@ -9,8 +9,10 @@ from fsdp_migrate.analysis.library.containers import store_item
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.parameters import left_out
 from fsdp_migrate.analysis.program import FunctionInfo
+from fsdp_migrate.analysis.proofs import RETURN
 from fsdp_migrate.analysis.scopes import variable
 from fsdp_migrate.analysis.values import (
+    MODEL,
     NOTHING,
     Atom,
     Bound,
@@ -19,6 +21,7 @@ from fsdp_migrate.analysis.values import (
     Func,
     Instance,
     Super,
+    Unknown,
     Value,
     Wrapped,
     join,
@@ -44,7 +47,10 @@ def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: P
             reason = passed.kwargs.get(ANY) or left_out(arg.arg)
             machine.heap.write(reason, "unpassed", task, arg.arg)
     machine.solver.enter(task, machine.open_modes)
-    return machine.heap.read("return", task)
+    found = machine.heap.read("return", task)
+    if (func.site, RETURN) in machine.solver.proofs.known:
+        return frozenset({a for a in found if not isinstance(a, Unknown)}) or MODEL
+    return found
 
 
 def _by_name(

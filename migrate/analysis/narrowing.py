@@ -38,7 +38,7 @@ def narrow(machine: Machine, test: ast.expr, truth: bool) -> None:
         case ast.Call(func=func, args=[node, asked]):
             asks = machine.record.value(func)
             if is_symbol(asks, "builtins.isinstance"):
-                _narrow_class(machine, node, asked, truth)
+                narrow_class(machine, node, asked, truth)
             elif is_symbol(asks, "builtins.hasattr"):
                 _narrow_attribute(machine, node, asked, truth)
         case ast.Compare(ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]):
@@ -57,7 +57,8 @@ def _drop_none(machine: Machine, node: ast.expr) -> None:
             machine.env[path] = value
 
 
-def _narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: bool) -> None:
+def narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: bool) -> None:
+    """Keep of a variable what is an instance of `classes`, or what isn't."""
     path = path_of(node)
     if path is None:
         return

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from fsdp_migrate.analysis.values import NOTHING, Value, join
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 Modes: TypeAlias = frozenset[Site | None]
@@ -27,6 +28,8 @@ class Record:
     calls: dict[Site, Given] = field(default_factory=dict)
     call_nodes: dict[Site, ast.Call] = field(default_factory=dict)
     open_modes: dict[ast.Call, Modes] = field(default_factory=dict)
+    stated: dict[ast.expr, Module] = field(default_factory=dict)  # annotated as FSDP1 models
+    returning: set[Site] = field(default_factory=set)  # functions annotated to return one
 
     def value(self, node: ast.AST) -> Value:
         """What was seen of the expression `node`."""

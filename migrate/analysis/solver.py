@@ -15,6 +15,7 @@ from collections.abc import Callable
 from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import ANY, GrowingHeap, Task
 from fsdp_migrate.analysis.program import FunctionInfo, Program
+from fsdp_migrate.analysis.proofs import Proofs
 from fsdp_migrate.analysis.record import NO_MODE, Modes, Record
 from fsdp_migrate.analysis.values import NOTHING, Cls, Container, Instance, Value, unknown
 from fsdp_migrate.syntax.project import Project
@@ -28,8 +29,14 @@ OUTSIDE = unknown("passed from outside, which nothing here does")
 class Solver:
     """The state that all runs share; `run` runs one task."""
 
-    def __init__(self, project: Project, run: Callable[[Solver, Task], None]) -> None:
+    def __init__(
+        self,
+        project: Project,
+        run: Callable[[Solver, Task], None],
+        proofs: Proofs | None = None,
+    ) -> None:
         self.project = project
+        self.proofs = proofs or Proofs()
         self.program = Program.of(project)
         self.heap = GrowingHeap(self.enqueue)
         self.classes = Classes(self.program, self.heap)

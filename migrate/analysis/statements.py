@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
+from fsdp_migrate.analysis.annotations import promises_model
 from fsdp_migrate.analysis.assignment import assign, settle_state
 from fsdp_migrate.analysis.library.fsdp1 import entered, sets_mode
 from fsdp_migrate.analysis.machine import Execute, Machine
+from fsdp_migrate.analysis.narrowing import narrow
 from fsdp_migrate.analysis.scopes import bind, global_name
 from fsdp_migrate.analysis.values import (
     NONE,
@@ -45,6 +47,8 @@ def _assign(machine: Machine, node: ast.Assign) -> None:
 
 def _annotated(machine: Machine, node: ast.AnnAssign) -> None:
     machine.evaluate(node.annotation)
+    if promises_model(machine, node.annotation):
+        machine.record.stated[node.target] = machine.module
     if node.value is not None:
         assign(machine, node.target, machine.evaluate(node.value), node.value)
     elif machine.cls is None and isinstance(node.target, ast.Name):
@@ -75,6 +79,11 @@ def _return(machine: Machine, node: ast.Return) -> None:
     machine.live = False
 
 
+def _assert(machine: Machine, node: ast.Assert) -> None:
+    look(machine, node)
+    narrow(machine, node.test, True)
+
+
 def _raise(machine: Machine, node: ast.Raise) -> None:
     look(machine, node)
     machine.live = False
@@ -94,6 +103,8 @@ def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) ->
     for annotation in [*annotations, node.returns]:
         if annotation is not None:
             machine.evaluate(annotation)
+    if promises_model(machine, node.returns):
+        machine.record.returning.add(machine.module.site(node))
     bind(machine, node.name, frozenset({Func(machine.module.site(node))}))
 
 
@@ -142,6 +153,7 @@ def _imported(machine: Machine, home: str | None, node: ast.ImportFrom, name: st
 
 STATEMENTS: Mapping[type[ast.stmt], Execute] = {
     ast.AnnAssign: _annotated,
+    ast.Assert: _assert,
     ast.Assign: _assign,
     ast.AsyncFunctionDef: _function,
     ast.AugAssign: _augmented,

@@ -207,6 +207,7 @@ NOTHING: Value = frozenset()
 MANY = Unknown("one of many literals")
 TOO_MANY = Unknown("too many possible values")
 NONE: Value = frozenset({Const.of(None)})
+MODEL: Value = frozenset({Wrapped(None)})  # an FSDP1 model that is made nobody knows where
 LITERALS = 12  # with more literals than this it is none in particular
 WIDTH = 48  # a value with more atoms than this is as good as unknown
 

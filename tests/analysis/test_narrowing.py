@@ -92,3 +92,22 @@ def test_an_unknown_object_that_is_asked_for_ddp_is_ddp() -> None:
     (atom,) = probed("def f(x):\n    if isinstance(x, DDP):\n        probe = x\n        probe")
     assert isinstance(atom, Result)
     assert atom.symbol == "torch.nn.parallel.DistributedDataParallel"
+
+
+def test_an_assertion_says_what_it_is() -> None:
+    check_model("def f(x):\n    assert isinstance(x, FSDP)\n    probe = x\n    probe")
+
+
+def test_a_case_of_a_class_says_what_it_is() -> None:
+    text = """
+        def f(x):
+            match x:
+                case FSDP():
+                    x.one
+                case _:
+                    x.two
+        """
+    analysis = analyse(text)
+    one, two = (analysis.solver.value(node) for node in list(analysis.nodes("x"))[-2:])
+    assert {type(atom) for atom in one} == {Wrapped}
+    assert not any(isinstance(atom, Wrapped) for atom in two)

@@ -30,6 +30,8 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
+UNITS = f"{FSDP1}.fsdp_modules"
+
 
 def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
     """Write an item of a container."""
@@ -57,6 +59,8 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
             return heap.dict_values(atom)
         return join(heap.read("item", atom.site, key), heap.read("item", atom.site, ANY))
     if isinstance(atom, Result):
+        if atom.symbol == UNITS:
+            return frozenset({Wrapped(None)})
         return heap.read("item", atom.site, ANY) or unknown(f"an item of a {atom.symbol}")
     if isinstance(atom, Params | Unknown):
         return frozenset({atom})
@@ -80,7 +84,7 @@ def _elements(machine: Machine, atom: Atom) -> Value:
             return _key_values(machine.heap.item_keys(atom.site)) or COMPUTED
         return machine.heap.dict_values(atom)
     if isinstance(atom, Result):
-        if atom.symbol == f"{FSDP1}.fsdp_modules":
+        if atom.symbol == UNITS:
             return frozenset({Wrapped(None)})
         found = machine.heap.read("item", atom.site, ANY)
         return found or unknown(f"an item of {short(atom.symbol)}")
