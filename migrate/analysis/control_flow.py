@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from fsdp_migrate.analysis.assignment import assign
 from fsdp_migrate.analysis.library.containers import elements
+from fsdp_migrate.analysis.library.contexts import inside
 from fsdp_migrate.analysis.library.fsdp1 import entered
 from fsdp_migrate.analysis.machine import COMPUTED, Env, Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow, narrow_class
@@ -95,7 +96,7 @@ def _with(machine: Machine, node: ast.With | ast.AsyncWith) -> None:
         value = machine.evaluate(item.context_expr)
         machine.open_modes = entered(machine.open_modes, value)
         if item.optional_vars is not None:
-            assign(machine, item.optional_vars, value, item.context_expr)
+            assign(machine, item.optional_vars, inside(machine, value), item.context_expr)
     machine.block(node.body)
     machine.open_modes = saved
 

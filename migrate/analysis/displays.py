@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.containers import elements, merge_dict, store_item
 from fsdp_migrate.analysis.machine import Evaluate, Machine
 from fsdp_migrate.analysis.narrowing import narrow
+from fsdp_migrate.analysis.scopes import with_walruses
 from fsdp_migrate.analysis.values import Value, constant
 
 
@@ -58,7 +59,7 @@ def list_comprehension(
     _bind_generators(machine, node.generators)
     made = machine.container(node, "list")
     store_item(machine, made, ANY, machine.evaluate(node.elt))
-    machine.env = saved
+    machine.env = with_walruses(machine, saved, node)
     return frozenset({made})
 
 
@@ -69,7 +70,7 @@ def dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
     made = machine.container(node, "dict")
     key = constant(machine.evaluate(node.key))
     store_item(machine, made, key.value if key else ANY, machine.evaluate(node.value))
-    machine.env = saved
+    machine.env = with_walruses(machine, saved, node)
     return frozenset({made})
 
 

@@ -11,9 +11,10 @@ from fsdp_migrate.analysis.evidence import proven
 from fsdp_migrate.analysis.heap import ANY, Task
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import elements, item, merge_dict, store_item
+from fsdp_migrate.analysis.library.contexts import MANAGERS, YIELDED
 from fsdp_migrate.analysis.machine import COMPUTED, Evaluate, Machine, Passed
 from fsdp_migrate.analysis.narrowing import narrow
-from fsdp_migrate.analysis.scopes import expose, variable
+from fsdp_migrate.analysis.scopes import expose, refresh, variable, with_walruses
 from fsdp_migrate.analysis.values import (
     NONE,
     NOTHING,
@@ -97,7 +98,7 @@ def _choice(machine: Machine, node: ast.IfExp) -> Value:
     machine.env = dict(saved)
     narrow(machine, node.test, False)
     orelse = machine.evaluate(node.orelse)
-    machine.env = saved
+    machine.env = with_walruses(machine, saved, node)
     return join(body, orelse)
 
 
@@ -111,7 +112,7 @@ def _and_or(machine: Machine, node: ast.BoolOp) -> Value:
         if isinstance(node.op, ast.Or) and not last:
             value = value - NONE - {FALSE}
         values.append(value)
-    machine.env = saved
+    machine.env = with_walruses(machine, saved, node)
     return join(*values)
 
 
@@ -163,7 +164,8 @@ def _yield_from(machine: Machine, node: ast.YieldFrom) -> Value:
 
 def _give(machine: Machine, node: ast.expr, given: Value) -> Value:
     """What a generator yields are the items of what calling it gives."""
-    made = machine.container(node, "list")
+    is_context = machine.info is not None and machine.info.decorators & MANAGERS
+    made = machine.container(node, YIELDED if is_context else "list")
     store_item(machine, made, ANY, given)
     machine.heap.write(frozenset({made}), "return", machine.task)
     return COMPUTED
@@ -189,7 +191,9 @@ def _call(machine: Machine, node: ast.Call) -> Value:
     machine.record.note_call(machine.module.site(node), node, (args, kwargs), machine.open_modes)
     if any(isinstance(a, Func | Bound | Cls | Instance | Wrapped | Partial) for a in callee):
         settle_state(machine)
-    return join(*(machine.call(atom, passed) for atom in ordered(callee)))
+    made = join(*(machine.call(atom, passed) for atom in ordered(callee)))
+    refresh(machine)
+    return made
 
 
 def _spread(machine: Machine, value: Value) -> list[Value]:

@@ -75,6 +75,15 @@ def _by_name(
 
 def instantiate(machine: Machine, cls: Cls, passed: Passed) -> Value:
     """The object that calling a class makes."""
+    new = machine.classes.method(cls.site, "__new__")
+    if new is None:
+        return _initialised(machine, cls, passed)
+    made = call_function(machine, Func(new), cls, passed)
+    return join(made, _initialised(machine, cls, passed) if Instance(cls.site) in made else made)
+
+
+def _initialised(machine: Machine, cls: Cls, passed: Passed) -> Value:
+    """An object of `cls`, on which `__init__` has run."""
     info = machine.program.classes[cls.site]
     instance = Instance(cls.site)
     init = machine.classes.method(cls.site, "__init__")

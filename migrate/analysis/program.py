@@ -38,6 +38,17 @@ class FunctionInfo:
         return any(isinstance(n, ast.Yield | ast.YieldFrom) for n in scope_nodes(self.node))
 
     @cached_property
+    def rebound(self) -> frozenset[str]:
+        """Its variables that functions nested in it bind anew."""
+        found = {
+            name
+            for node in ast.walk(self.node)
+            if isinstance(node, ast.Nonlocal) and self.module.function(node) is not self.node
+            for name in node.names
+        }
+        return self.locals & found
+
+    @cached_property
     def mentions(self) -> frozenset[str]:
         """The names of variables and attributes in it, its own apart."""
         nodes = ast.walk(self.node)
@@ -90,14 +101,21 @@ class Program:
     functions: dict[Site, FunctionInfo]
     classes: dict[Site, ClassInfo]
     captured: dict[str, frozenset[str]]  # by module: names that its functions and classes use
+    rebound: dict[str, frozenset[str]]  # by module: its variables that functions bind anew
 
     @classmethod
     def of(cls, project: Project) -> Program:
         """The definitions of every module of `project`."""
-        program = cls({}, {}, {})
+        program = cls({}, {}, {}, {})
         for module in project.modules.values():
             program._index(module, module.tree, (), None)
             program.captured[module.name] = _inner_names(module.tree)
+            program.rebound[module.name] = frozenset(
+                name
+                for node in ast.walk(module.tree)
+                if isinstance(node, ast.Global)
+                for name in node.names
+            )
         return program
 
     def _index(

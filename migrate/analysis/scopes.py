@@ -111,10 +111,30 @@ def expose(machine: Machine, only_captured: bool = False) -> None:
             machine.heap.write(value, "name", scope, name)
 
 
+def refresh(machine: Machine) -> None:
+    """After a call: a function that is nested here may have bound variables of this scope."""
+    info = machine.info
+    names = info.rebound if info else machine.program.rebound[machine.module.name]
+    scope: str | Site = machine.task.site or machine.task.module
+    for name in names:
+        if name in machine.env and name not in machine.outward:
+            now = machine.heap.read("name", scope, name)
+            machine.env[name] = join(machine.env[name], now)
+
+
 def forget(env: Env, path: str) -> None:
     """Drop what is known of `path.x` when `path` is bound anew."""
     for known in [k for k in env if k.startswith(f"{path}.")]:
         del env[known]
+
+
+def with_walruses(machine: Machine, before: Env, node: ast.expr) -> Env:
+    """The state `before` an expression, with what walruses in it have bound since."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.NamedExpr):
+            name = inner.target.id
+            before[name] = join(before.get(name, NOTHING), machine.record.value(inner))
+    return before
 
 
 def join_env(one: Env, other: Env) -> Env:

@@ -152,4 +152,5 @@ def _receiver(info: FunctionInfo) -> Cls | Instance | None:
     """The object or class that a method gets as its first argument."""
     if info.cls is None:
         return None
-    return Cls(info.cls) if "classmethod" in info.decorators else Instance(info.cls)
+    takes_class = "classmethod" in info.decorators or info.name == "__new__"
+    return Cls(info.cls) if takes_class else Instance(info.cls)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from fsdp_migrate.analysis.annotations import promises_model
 from fsdp_migrate.analysis.assignment import assign, settle_state
+from fsdp_migrate.analysis.decorators import decorated
 from fsdp_migrate.analysis.library.fsdp1 import entered, sets_mode
 from fsdp_migrate.analysis.machine import Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow
@@ -105,7 +106,10 @@ def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) ->
             machine.evaluate(annotation)
     if promises_model(machine, node.returns):
         machine.record.returning.add(machine.module.site(node))
-    bind(machine, node.name, frozenset({Func(machine.module.site(node))}))
+    made: Value = frozenset({Func(machine.module.site(node))})
+    if machine.cls is None and node.decorator_list:
+        made = decorated(machine, node.decorator_list, made)
+    bind(machine, node.name, made)
 
 
 def _class(machine: Machine, node: ast.ClassDef) -> None:
@@ -121,7 +125,10 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     machine.block(node.body)
     machine.env = saved
     machine.cls = outer
-    bind(machine, node.name, frozenset({Cls(site)}))
+    made: Value = frozenset({Cls(site)})
+    bind(
+        machine, node.name, decorated(machine, node.decorator_list, made) if outer is None else made
+    )
 
 
 # ---------------------------------------------------------------------- imports

@@ -177,9 +177,13 @@ class Container:
 
 @dataclass(frozen=True)
 class Unknown:
-    """What the analysis can't know, and why."""
+    """What the analysis can't know, and why.
+
+    `models` are the FSDP1 models that may have come this way, by the calls that make them.
+    """
 
     reason: str
+    models: tuple[Site, ...] = ()
 
     __hash__ = cached_hash
 
@@ -212,9 +216,9 @@ LITERALS = 12  # with more literals than this it is none in particular
 WIDTH = 48  # a value with more atoms than this is as good as unknown
 
 
-def unknown(reason: str) -> Value:
-    """The value that can be anything, because of `reason`."""
-    return frozenset({Unknown(reason)})
+def unknown(reason: str, models: Iterable[Site] = ()) -> Value:
+    """The value that can be anything, because of `reason`; one of `models` among others."""
+    return frozenset({Unknown(reason, tuple(sorted(set(models))))})
 
 
 def join(*values: Value) -> Value:
@@ -241,7 +245,12 @@ def _one_reason(value: Value) -> Value:
     if len(reasons) < 2:
         return value
     kept = min(reasons, key=lambda atom: atom.reason)
-    return (value - frozenset(reasons)) | {kept}
+    return (value - frozenset(reasons)) | {Unknown(kept.reason, _models(reasons))}
+
+
+def _models(reasons: Iterable[Unknown]) -> tuple[Site, ...]:
+    """The models that may have come one of several ways."""
+    return tuple(sorted({site for atom in reasons for site in atom.models}))
 
 
 def _few_literals(value: Value) -> Value:

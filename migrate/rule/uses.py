@@ -13,15 +13,13 @@ from fsdp_migrate.analysis.values import (
     Atom,
     Container,
     Instance,
-    Method,
-    Params,
     Result,
     Symbol,
-    Unknown,
     Value,
     Wrapped,
 )
 from fsdp_migrate.rule.facts import Use
+from fsdp_migrate.rule.maybe_models import SHARED, TELLING, may_be_model, possible_models
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1
 from fsdp_migrate.syntax.module import Module
 
@@ -34,8 +32,6 @@ INSTANCE_METHODS = frozenset(
         "register_comm_hook", "state_dict",
     }
 )  # fmt: skip
-# Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
-TELLING = frozenset({"clip_grad_norm_", "no_sync", "summon_full_params"})
 
 
 def find_uses(
@@ -122,27 +118,17 @@ def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
 def _method_use(analysis: Analysis, module: Module, node: ast.Attribute) -> Use | None:
     base = analysis.value(node.value)
     wraps, others = split(analysis, base)
+    possible = possible_models(analysis, base)
     if not wraps and node.attr in HOLDER_METHODS:
         wraps, others = held(analysis, base), frozenset()
     call = _call_of(module, node)
     if wraps:
         kept = others_with(analysis, others, node.attr)
-        return Use(module, node, node.attr, call, node.value, wraps, kept)
-    unknown = [a for a in base if isinstance(a, Unknown | Method)]
-    if (
-        node.attr in TELLING
-        and unknown
-        and analysis.wraps
-        and not _takes_parameters(analysis, call)
-    ):
-        return Use(module, node, node.attr, call, node.value, frozenset(), base)
+        return Use(module, node, node.attr, call, node.value, wraps | possible, kept)
+    if analysis.wraps and node.attr in TELLING | SHARED:
+        if may_be_model(analysis, module, node, call):
+            return Use(module, node, node.attr, call, node.value, possible, base)
     return None
-
-
-def _takes_parameters(analysis: Analysis, call: ast.Call | None) -> bool:
-    """Whether a call is given parameters: `nn.utils.clip_grad_norm_` is, no method of a model."""
-    first = call.args[0] if call is not None and call.args else None
-    return any(isinstance(atom, Params) for atom in analysis.value(first))
 
 
 def held(analysis: Analysis, value: Value) -> frozenset[Wrapped]:

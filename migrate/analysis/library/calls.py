@@ -6,15 +6,15 @@ import ast
 
 from fsdp_migrate.analysis.functions import call_function, call_instance, instantiate, super_of
 from fsdp_migrate.analysis.heap import ANY
-from fsdp_migrate.analysis.library import fsdp1
+from fsdp_migrate.analysis.library import concurrency, fsdp1, iteration
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import (
     container_method,
     elements,
-    item,
     merge_dict,
     store_item,
 )
+from fsdp_migrate.analysis.library.contexts import inside
 from fsdp_migrate.analysis.library.models import Models
 from fsdp_migrate.analysis.library.modules import (
     PARAMETERS,
@@ -22,6 +22,7 @@ from fsdp_migrate.analysis.library.modules import (
     SUBMODULES,
     is_torch_module,
 )
+from fsdp_migrate.analysis.library.unfollowed import given, keep, unfollowed
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.values import (
     NOTHING,
@@ -49,10 +50,10 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical
 
-RESULT = unknown("the result of a call")
+RESULT = "the result of a call"
 BY_SETATTR = unknown("set by `setattr`")
 
-models = Models(fsdp1.models)
+models = Models({**fsdp1.models, **iteration.models, **concurrency.models})
 
 
 # ---------------------------------------------------------------------- by kind of object
@@ -79,24 +80,33 @@ def call(machine: Machine, callee: Atom, passed: Passed) -> Value:
                     call_instance(machine, inner, passed)
             return unknown("the output of a model")
         case Unknown():
-            return frozenset({callee})
+            return unfollowed(machine, callee.reason, [frozenset({callee}), *given(passed)])
         case _:
-            return RESULT
+            return unfollowed(machine, RESULT, [frozenset({callee}), *given(passed)])
 
 
 def _call_symbol(machine: Machine, name: str, passed: Passed) -> Value:
     node = passed.node
     if node is None:
-        return RESULT
+        return unfollowed(machine, RESULT, given(passed))
     model = models.get(name)
     value = model(machine, node, passed) if model is not None else None
     if value is not None:
         return value
     site = machine.module.site(node)
     if is_torch_module(name):  # what it contains are the modules that it is given
-        for given in [*passed.args, *passed.kwargs.values()]:
-            machine.heap.write(_modules(machine, given), "item", site, ANY)
-    return frozenset({Result(name, site)})
+        for value in given(passed):
+            machine.heap.write(_modules(machine, value), "item", site, ANY)
+    made = Result(name, site)
+    keep(machine, made, passed)
+    return frozenset({made})
+
+
+def new_object(machine: Machine, passed: Passed) -> Value:
+    """The object that the `__new__` of a library's class makes, of the class that it is given."""
+    classes = passed.args[0] if passed.args else NOTHING
+    made: Value = frozenset(Instance(a.site) for a in classes if isinstance(a, Cls))
+    return made or unknown("an object of a class that isn't known")
 
 
 def _modules(machine: Machine, value: Value) -> Value:
@@ -115,11 +125,8 @@ def _call_partial(machine: Machine, callee: Partial, passed: Passed) -> Value:
         return unknown("the result of a partial")
     results: list[Value] = []
     for function in ordered(args[0]):
-        given = Passed([*args[1:], *passed.args], {**kwargs, **passed.kwargs}, node)
-        if function == Symbol(FSDP1):
-            results.append(fsdp1.make_wrap(machine, node, given, direct=False))
-        else:
-            results.append(machine.call(function, given))
+        all_given = Passed([*args[1:], *passed.args], {**kwargs, **passed.kwargs}, node)
+        results.append(fsdp1.call_back(machine, function, all_given))
     return join(*results)
 
 
@@ -128,7 +135,9 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     if isinstance(receiver, Container):
         return container_method(machine, receiver, name, passed)
     if isinstance(receiver, Super):
-        return unknown("a method of a library class")
+        if name == "__new__":
+            return new_object(machine, passed)
+        return unfollowed(machine, "a method of a library class", given(passed))
     if name in PARAMETERS:
         return frozenset({Params(receiver)})
     if isinstance(receiver, Params):
@@ -138,13 +147,17 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     is_module = isinstance(receiver, Wrapped | Result) or machine.classes.is_module(receiver)
     if name in RETURN_SELF and is_module:
         return frozenset({receiver})
-    if name == "enter_context" and passed.args:
-        return passed.args[0]
-    if passed.node is None:
-        return RESULT
-    if isinstance(receiver, Wrapped):
+    if name in {"enter_async_context", "enter_context"} and passed.args:
+        return inside(machine, passed.args[0])
+    if isinstance(receiver, Wrapped) and passed.node is not None:
         return frozenset({Result(f"{FSDP1}.{name}", machine.module.site(passed.node))})
-    return unknown(f"the result of `{name}`")
+    if isinstance(receiver, Result):
+        keep(machine, receiver, passed)
+        run = concurrency.run_on_pool(machine, receiver.symbol, name, passed)
+        if run is not None:
+            return run
+    held: Value = frozenset({receiver}) if isinstance(receiver, Result) else NOTHING
+    return unfollowed(machine, f"the result of `{name}`", [held, *given(passed)])
 
 
 # ---------------------------------------------------------------------- by name
@@ -171,6 +184,12 @@ def import_module(machine: Machine, node: ast.Call, passed: Passed) -> Value | N
 def make_super(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     """`super()`."""
     return super_of(machine)
+
+
+@models("builtins.object.__new__")
+def make_object(machine: Machine, node: ast.Call, passed: Passed) -> Value:
+    """`object.__new__(cls)`."""
+    return new_object(machine, passed)
 
 
 @models("builtins.dict")
@@ -223,28 +242,6 @@ def attributes_of(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     return unknown("the attributes of an object as a dict")
 
 
-@models("builtins.zip")
-def zip_columns(machine: Machine, node: ast.Call, passed: Passed) -> Value:
-    """A list of tuples with an item out of each argument."""
-    return _rows(machine, node, [elements(machine, value) for value in passed.args])
-
-
-@models("builtins.enumerate")
-def enumerate_items(machine: Machine, node: ast.Call, passed: Passed) -> Value:
-    """A list of pairs of an index and an item."""
-    columns = [elements(machine, value) for value in passed.args]
-    return _rows(machine, node, [unknown("an index"), *columns[:1]])
-
-
-def _rows(machine: Machine, node: ast.Call, columns: list[Value]) -> Value:
-    row = machine.container(node.func, "tuple")
-    for index, column in enumerate(columns):
-        store_item(machine, row, index, column)
-    made = machine.container(node, "list")
-    store_item(machine, made, ANY, frozenset({row}))
-    return frozenset({made})
-
-
 @models("dataclasses.field", "dataclasses.replace", "torch.nn.parallel.parallel_apply")
 def first_or_default(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     """The first argument, or the default of a field."""
@@ -253,19 +250,6 @@ def first_or_default(machine: Machine, node: ast.Call, passed: Passed) -> Value:
         return join(*(machine.call(factory, Passed(node=node)) for factory in factories))
     first = passed.args[0] if passed.args else NOTHING
     return join(first, passed.kwargs.get("default", NOTHING))
-
-
-@models("torch.multiprocessing.spawn", "torch.multiprocessing.start_processes")
-def spawn(machine: Machine, node: ast.Call, passed: Passed) -> None:
-    """Calls the function with a rank and the arguments."""
-    arguments: list[Value] = [unknown("the rank that spawn passes")]
-    for atom in ordered(passed.argument(1, "args")):
-        if isinstance(atom, Container):
-            count = len(machine.heap.item_keys(atom.site) - {ANY})
-            arguments += [item(machine, atom, index) for index in range(count)]
-    for atom in ordered(passed.argument(0, "fn")):
-        if isinstance(atom, Func | Bound | Partial):
-            machine.call(atom, Passed(arguments, {}, node))
 
 
 @models("typing.cast")
@@ -286,8 +270,13 @@ def cast(machine: Machine, node: ast.Call, passed: Passed) -> Value | None:
     "builtins.reversed",
     "builtins.set",
     "builtins.iter",
-    "builtins.filter",
-    "itertools.chain",
+    "builtins.aiter",
+    "functools.cache",
+    "functools.lru_cache",
+    "itertools.cycle",
+    "itertools.islice",
+    "random.sample",
+    "weakref.proxy",
 )
 def given_back(machine: Machine, node: ast.Call, passed: Passed) -> Value | None:
     """A function that gives back (in whatever wrapping) the module or items that it is given."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
 from fsdp_migrate.analysis.library.modules import SUBMODULES
+from fsdp_migrate.analysis.library.unfollowed import given, unfollowed
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.values import (
     NONE,
@@ -61,7 +62,8 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
     if isinstance(atom, Result):
         if atom.symbol == UNITS:
             return frozenset({Wrapped(None)})
-        return heap.read("item", atom.site, ANY) or unknown(f"an item of a {atom.symbol}")
+        found = heap.read("item", atom.site, ANY)
+        return found or unfollowed(machine, f"an item of a {atom.symbol}", [frozenset({atom})])
     if isinstance(atom, Params | Unknown):
         return frozenset({atom})
     if isinstance(atom, Instance):
@@ -87,7 +89,8 @@ def _elements(machine: Machine, atom: Atom) -> Value:
         if atom.symbol == UNITS:
             return frozenset({Wrapped(None)})
         found = machine.heap.read("item", atom.site, ANY)
-        return found or unknown(f"an item of {short(atom.symbol)}")
+        what = f"an item of {short(atom.symbol)}"
+        return found or unfollowed(machine, what, [frozenset({atom})])
     if isinstance(atom, Params | Unknown):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:
@@ -104,7 +107,10 @@ def container_method(machine: Machine, receiver: Container, name: str, passed: P
     """What a method of a list, tuple, set or dict gives, and does to it."""
     model = METHODS.get(name)
     found = model(machine, receiver, name, passed) if model is not None else None
-    return unknown("the result of a method of a container") if found is None else found
+    if found is not None:
+        return found
+    held: Value = frozenset({receiver})
+    return unfollowed(machine, "the result of a method of a container", [held, *given(passed)])
 
 
 def _get(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
@@ -161,5 +167,5 @@ def _view(machine: Machine, receiver: Container, name: str, passed: Passed) -> V
 METHODS: dict[str, Callable[[Machine, Container, str, Passed], Value | None]] = {
     "get": _get, "pop": _get, "setdefault": _get, "update": _update, "append": _append,
     "add": _append, "extend": _append, "insert": _append, "copy": _copy, "values": _view,
-    "items": _view, "keys": _view,
+    "items": _view, "keys": _view, "popleft": _get, "result": _get, "appendleft": _append,
 }  # fmt: skip

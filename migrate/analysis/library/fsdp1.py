@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.library.models import Models
 from fsdp_migrate.analysis.library.modules import RETURN_SELF
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.record import Modes
-from fsdp_migrate.analysis.values import NOTHING, Result, Value, Wrapped, join
+from fsdp_migrate.analysis.values import NOTHING, Atom, Result, Symbol, Value, Wrapped, join
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
@@ -83,6 +83,13 @@ def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) ->
     wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque)
     machine.heap.write(wraps[site].inner, "inner", site)
     return frozenset({Wrapped(site)})
+
+
+def call_back(machine: Machine, function: Atom, passed: Passed) -> Value:
+    """What a function gives that a library calls, which makes a model if it is the class itself."""
+    if function == Symbol(FSDP1) and passed.node is not None:
+        return make_wrap(machine, passed.node, passed, direct=False)
+    return machine.call(function, passed)
 
 
 def inner_of(machine: Machine, model: Wrapped) -> Value:
