@@ -25,8 +25,11 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
     join,
+    unknown,
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
+
+DISPATCHING = frozenset({"singledispatch", "singledispatchmethod"})
 
 
 def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: Passed) -> Value:
@@ -50,6 +53,8 @@ def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: P
     found = machine.heap.read("return", task)
     if (func.site, RETURN) in machine.solver.proofs.known:
         return frozenset({a for a in found if not isinstance(a, Unknown)}) or MODEL
+    if info.decorators & DISPATCHING:
+        found = join(found, unknown("one of the functions that are registered for a type"))
     return found
 
 
@@ -75,14 +80,27 @@ def _by_name(
 
 def instantiate(machine: Machine, cls: Cls, passed: Passed) -> Value:
     """The object that calling a class makes."""
-    new = machine.classes.method(cls.site, "__new__")
-    if new is None:
-        return _initialised(machine, cls, passed)
-    made = call_function(machine, Func(new), cls, passed)
-    return join(made, _initialised(machine, cls, passed) if Instance(cls.site) in made else made)
+    maker = _call_of_metaclass(machine, cls)
+    if maker is None:
+        new = machine.classes.method(cls.site, "__new__")
+        maker = Func(new) if new is not None else None
+    if maker is None:
+        return initialised(machine, cls, passed)
+    made = call_function(machine, maker, cls, passed)
+    return initialised(machine, cls, passed) if Instance(cls.site) in made else made
 
 
-def _initialised(machine: Machine, cls: Cls, passed: Passed) -> Value:
+def _call_of_metaclass(machine: Machine, cls: Cls) -> Func | None:
+    """The function that a metaclass of the project's has for calls of its classes."""
+    for site in machine.classes.lineage(cls.site):
+        for atom in machine.heap.read("meta", site):
+            found = machine.classes.method(atom.site, "__call__") if isinstance(atom, Cls) else None
+            if found is not None:
+                return Func(found)
+    return None
+
+
+def initialised(machine: Machine, cls: Cls, passed: Passed) -> Value:
     """An object of `cls`, on which `__init__` has run."""
     info = machine.program.classes[cls.site]
     instance = Instance(cls.site)

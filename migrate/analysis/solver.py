@@ -23,6 +23,7 @@ from fsdp_migrate.syntax.span import Site
 
 MAX_RUNS = 200_000
 MAX_DEPTH = 40  # of calls that are followed at once
+ON_CLASSES = frozenset({"__class_getitem__", "__init_subclass__", "__new__"})
 OUTSIDE = unknown("passed from outside, which nothing here does")
 
 
@@ -43,6 +44,7 @@ class Solver:
         self.record = Record()
         self._run_task = run
         self._modes: dict[Task, Modes] = {}
+        self._lacking: dict[tuple[Site, str], None] = {}
         self._queue: deque[Task] = deque()
         self._queued: set[Task] = set()
         self._started: set[str] = set()
@@ -59,6 +61,9 @@ class Solver:
             for site in entries:
                 self._enter_unknown(site)
             self._drain()
+        for cls, attr in self._lacking:
+            self.heap.write(unknown(f"`{attr}`, which nothing here sets"), "lacking", cls, attr)
+        self._drain()
 
     # ------------------------------------------------------------------ what runs ask for
     def modes_of(self, task: Task) -> Modes:
@@ -83,6 +88,11 @@ class Solver:
                 self._run(task)  # so that the caller sees what it returns
             else:
                 self.enqueue(task)
+
+    def lacking(self, cls: Site, attr: str) -> Value:
+        """What an attribute is that no object of `cls` has: nothing yet, in the end anything."""
+        self._lacking[cls, attr] = None
+        return self.heap.read("lacking", cls, attr)
 
     def derive(self, cls: Site, bases: Value) -> None:
         """Note base classes of `cls`."""
@@ -152,5 +162,5 @@ def _receiver(info: FunctionInfo) -> Cls | Instance | None:
     """The object or class that a method gets as its first argument."""
     if info.cls is None:
         return None
-    takes_class = "classmethod" in info.decorators or info.name == "__new__"
+    takes_class = "classmethod" in info.decorators or info.name in ON_CLASSES
     return Cls(info.cls) if takes_class else Instance(info.cls)

@@ -107,8 +107,12 @@ def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) ->
     if promises_model(machine, node.returns):
         machine.record.returning.add(machine.module.site(node))
     made: Value = frozenset({Func(machine.module.site(node))})
-    if machine.cls is None and node.decorator_list:
-        made = decorated(machine, node.decorator_list, made)
+    if node.decorator_list:
+        below = decorated(machine, node.decorator_list, made)
+        if machine.cls is None:
+            made = below
+        elif below != made:
+            machine.heap.write(below, "decorated", machine.module.site(node))
     bind(machine, node.name, made)
 
 
@@ -119,7 +123,9 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     for base in node.bases:
         machine.solver.derive(site, machine.evaluate(base))
     for keyword in node.keywords:
-        machine.evaluate(keyword.value)
+        value = machine.evaluate(keyword.value)
+        if keyword.arg == "metaclass":
+            machine.heap.write(value, "meta", site)
     outer, machine.cls = machine.cls, site
     saved = dict(machine.env)
     machine.block(node.body)

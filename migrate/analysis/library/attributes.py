@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fsdp_migrate.analysis.functions import bound_method
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
-from fsdp_migrate.analysis.library.modules import DDP
-from fsdp_migrate.analysis.machine import Machine
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP
+from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.scopes import global_name
 from fsdp_migrate.analysis.values import (
     NOTHING,
@@ -60,6 +62,8 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
 
 def _of_instance(machine: Machine, atom: Instance, attr: str) -> Value:
     heap, classes = machine.heap, machine.classes
+    if attr == ATTRIBUTES:
+        return frozenset({Method(atom, attr)})
     found: list[Value] = []
     family = [*classes.lineage(atom.cls), *classes.descendants(atom.cls)]
     for site in family:
@@ -67,9 +71,9 @@ def _of_instance(machine: Machine, atom: Instance, attr: str) -> Value:
         found.append(heap.read("field", site, ANY))
     method = classes.method(atom.cls, attr)
     if method is not None:
-        found.append(bound_method(machine, Func(method), atom))
+        found.append(_taken_from(machine, atom, heap.read("decorated", method) or {Func(method)}))
     else:
-        found.append(_class_level(machine, atom.cls, attr))
+        found.append(_taken_from(machine, atom, _class_level(machine, atom.cls, attr), False))
     value = join(*found)
     if value:
         return value
@@ -78,7 +82,24 @@ def _of_instance(machine: Machine, atom: Instance, attr: str) -> Value:
         return unknown(f"`{attr}` may come from `__getattr__`")
     if bases or any(isinstance(b, Unknown) for site in family for b in classes.bases(site)):
         return frozenset({Method(atom, attr)})
-    return NOTHING
+    return machine.solver.lacking(atom.cls, attr)
+
+
+def _taken_from(
+    machine: Machine, receiver: Instance, level: Iterable[Atom], binds: bool = True
+) -> Value:
+    """What is in a class, taken from an object of it: functions are bound, descriptors asked."""
+    found: list[Value] = []
+    for atom in level:
+        get = machine.classes.method(atom.cls, "__get__") if isinstance(atom, Instance) else None
+        if get is not None:
+            passed = Passed([frozenset({receiver}), frozenset({Cls(receiver.cls)})])
+            found.append(machine.call(Bound(Func(get), atom), passed))
+        elif isinstance(atom, Func) and binds:
+            found.append(bound_method(machine, atom, receiver))
+        else:
+            found.append(frozenset({atom}))
+    return join(*found)
 
 
 def _class_level(machine: Machine, cls: Site, attr: str) -> Value:

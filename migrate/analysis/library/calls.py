@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.analysis.functions import call_function, call_instance, instantiate, super_of
+from fsdp_migrate.analysis.functions import (
+    call_function,
+    call_instance,
+    initialised,
+    instantiate,
+    super_of,
+)
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library import concurrency, fsdp1, iteration
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import (
     container_method,
     elements,
+    item,
     merge_dict,
     store_item,
 )
 from fsdp_migrate.analysis.library.contexts import inside
 from fsdp_migrate.analysis.library.models import Models
 from fsdp_migrate.analysis.library.modules import (
+    ATTRIBUTES,
     PARAMETERS,
     RETURN_SELF,
     SUBMODULES,
@@ -130,6 +138,21 @@ def _call_partial(machine: Machine, callee: Partial, passed: Passed) -> Value:
     return join(*results)
 
 
+def _of_attributes(machine: Machine, receiver: Method, name: str, passed: Passed) -> Value:
+    """A method of `obj.__dict__`."""
+    if name == "update":
+        for word, value in passed.kwargs.items():
+            store_item(machine, receiver, word, value)
+        dicts = [a for v in passed.args for a in ordered(v) if isinstance(a, Container)]
+        for atom in dicts:
+            for key in machine.heap.item_keys(atom.site):
+                store_item(machine, receiver, key, item(machine, atom, key))
+    known = constant(passed.args[0]) if passed.args else None
+    if name in {"get", "pop", "setdefault"} and known is not None:
+        return join(item(machine, receiver, known.value), *passed.args[1:])
+    return unfollowed(machine, f"the result of `{name}`", given(passed))
+
+
 def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     receiver, name = callee.receiver, callee.name
     if isinstance(receiver, Container):
@@ -137,7 +160,11 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     if isinstance(receiver, Super):
         if name == "__new__":
             return new_object(machine, passed)
+        if name == "__call__" and isinstance(receiver.receiver, Cls):
+            return initialised(machine, receiver.receiver, passed)
         return unfollowed(machine, "a method of a library class", given(passed))
+    if isinstance(receiver, Method) and receiver.name == ATTRIBUTES:
+        return _of_attributes(machine, receiver, name, passed)
     if name in PARAMETERS:
         return frozenset({Params(receiver)})
     if isinstance(receiver, Params):
@@ -238,8 +265,10 @@ def set_attribute(machine: Machine, node: ast.Call, passed: Passed) -> Value | N
 
 @models("builtins.vars", "dataclasses.asdict")
 def attributes_of(machine: Machine, node: ast.Call, passed: Passed) -> Value:
-    """The attributes of an object as a dict, which nothing follows."""
-    return unknown("the attributes of an object as a dict")
+    """The attributes of an object as a dict; what is put into it is followed, no more."""
+    objects = passed.args[0] if passed.args else NOTHING
+    followed: Value = frozenset(Method(a, ATTRIBUTES) for a in objects if isinstance(a, Instance))
+    return join(unknown("the attributes of an object as a dict"), followed)
 
 
 @models("dataclasses.field", "dataclasses.replace", "torch.nn.parallel.parallel_apply")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
-from fsdp_migrate.analysis.library.modules import SUBMODULES
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES, SUBMODULES
 from fsdp_migrate.analysis.library.unfollowed import given, unfollowed
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.values import (
@@ -40,6 +40,9 @@ def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
         machine.heap.write(value, "item", atom.site, key)
     elif isinstance(atom, Result):
         machine.heap.write(value, "item", atom.site, ANY)
+    elif isinstance(atom, Method) and atom.name == ATTRIBUTES:
+        if isinstance(atom.receiver, Instance):
+            machine.heap.write(value, "field", atom.receiver.cls, key)
 
 
 def merge_dict(machine: Machine, made: Container, value: Value) -> None:
@@ -66,6 +69,8 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
         return found or unfollowed(machine, f"an item of a {atom.symbol}", [frozenset({atom})])
     if isinstance(atom, Params | Unknown):
         return frozenset({atom})
+    if isinstance(atom, Method) and atom.name == ATTRIBUTES and isinstance(atom.receiver, Instance):
+        return heap.read("field", atom.receiver.cls, key) or unknown("an attribute of an object")
     if isinstance(atom, Instance):
         method = machine.classes.method(atom.cls, "__getitem__")
         if method is not None:
@@ -95,6 +100,18 @@ def _elements(machine: Machine, atom: Atom) -> Value:
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:
         return unknown("a submodule")
+    if isinstance(atom, Instance):
+        return _iterated(machine, atom)
+    return unknown("an item")
+
+
+def _iterated(machine: Machine, atom: Instance) -> Value:
+    """What iterating over an object of the project's own gives."""
+    for name, again in (("__iter__", True), ("__aiter__", True), ("__getitem__", False)):
+        method = machine.classes.method(atom.cls, name)
+        if method is not None:
+            given = machine.call(Bound(Func(method), atom), Passed([] if again else [COMPUTED]))
+            return elements(machine, given - {atom}) if again else given
     return unknown("an item")
 
 

@@ -18,3 +18,6 @@ OTHER_WRAPPERS = frozenset({DDP, "torch.nn.DataParallel", "torch.nn.parallel.Dat
 def is_torch_module(name: str) -> bool:
     """Whether a canonical name is that of a class below `torch.nn`, such as `torch.nn.Linear`."""
     return name.startswith("torch.nn.") and name[9:10].isupper()
+
+
+ATTRIBUTES = "__dict__"  # of an object: what `vars` gives
