@@ -41,6 +41,7 @@ class Migration:
     findings: tuple[Finding, ...] = ()
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: tuple[Failure, ...] = ()
+    silenced: tuple[Finding, ...] = ()
 
 
 def migrate(
@@ -58,8 +59,8 @@ def migrate(
 def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> Migration:
     registry = load_rules()
     facts = facts_of(project, options, registry)
-    findings = hold_back(ask(facts, registry), facts)
-    findings, changes, broken = rewrite(facts, findings)
+    plan = hold_back(ask(facts, registry), facts)
+    findings, changes, broken = rewrite(facts, list(plan.findings))
     if options.runtime == "vendor":
         changes = vendor(project, changes)
     if options.mark:
@@ -68,6 +69,7 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
         findings=tuple(sorted(findings, key=lambda f: (f.path, f.line, f.col, f.code))),
         changes=changes,
         errors=(*errors, *(Failure(path, message) for path, message in broken.items())),
+        silenced=plan.silenced,
     )
 
 

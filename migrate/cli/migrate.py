@@ -97,7 +97,7 @@ def _analyse(result: Result, options: Options) -> None:
     context = _decoded(found.context, [])
     result.sources = {source.path: source for source in (*candidates, *linked)}
     migration = engine.migrate([*candidates, *linked], options, context)
-    result.findings = migration.findings
+    result.findings, result.silenced = migration.findings, migration.silenced
     result.changes = {
         path: text for path, text in migration.changes.items() if text != result.source(path).text
     }

@@ -53,6 +53,7 @@ class Result:
     found: Discovered
     sources: dict[Path, Source] = field(default_factory=dict)  # those that may be rewritten
     findings: Sequence[Finding] = ()
+    silenced: Sequence[Finding] = ()  # by comments
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: list[SourceError] = field(default_factory=list)
     warnings: list[SourceError] = field(default_factory=list)

@@ -2,10 +2,10 @@
 
 A *candidate* names something of FSDP1, as far as its bytes tell.  *Linked* files import a
 candidate or are imported by one, through however many others: what is done in them can depend
-on FSDP without saying the word.  *Context* is of the same project but outside the paths that the
-user gave: looked at, never rewritten.  *Configurations* are files that are no Python and name FSDP:
-YAML and JSON, scripts, notebooks.
-A tree without a candidate costs one read of each file.
+on FSDP without saying the word.  *Context* is of the same project but not among the paths that the
+user gave, or excluded: looked at, never rewritten.  *Configurations* are files that are no Python
+and name FSDP: YAML and JSON, scripts, notebooks.  A tree without a candidate costs one read of each
+file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsdp_migrate.discovery.import_graph import Graph
+from fsdp_migrate.discovery.surroundings import surroundings
 from fsdp_migrate.discovery.tree import File, Tree
 from fsdp_migrate.frameworks.outside.around import frameworks_in
 from fsdp_migrate.syntax.source import SourceError
@@ -78,7 +79,7 @@ def discover(
         fsdp2 += uses_fsdp2(data)
         if uses_fsdp1(data) and not tree.ignored(absolute):
             candidates[absolute] = data
-    linked, context = _linked(tree, candidates) if candidates or tree.named else ((), ())
+    linked, context = _Links(tree, candidates, respect_gitignore).split()
     return Discovered(
         tuple(File(tree.shown(path), data) for path, data in candidates.items()),
         linked,
@@ -92,11 +93,12 @@ def discover(
 
 
 def context_of(path: Path, data: bytes) -> tuple[File, ...]:
-    """What a text that is not on disk, or not yet as it is there, imports from its project."""
+    """What belongs to a text that is not on disk, or not yet as it is there, in its project."""
     absolute = os.path.abspath(path)
-    tree = Tree((), False)
-    graph = Graph((absolute,), lambda name: data if name == absolute else tree.read(name) or b"")
-    return tree.take(graph.imported((absolute,)) - {absolute})
+    tree = Tree((), True)
+    tree.add(str(path))
+    _, context = _Links(tree, {absolute: data}, True).split()
+    return context
 
 
 def uses_fsdp1(data: bytes) -> bool:
@@ -113,20 +115,53 @@ def uses_fsdp2(data: bytes) -> bool:
     return _FSDP2.search(data) is not None
 
 
-def _linked(tree: Tree, candidates: dict[str, bytes]) -> tuple[tuple[File, ...], tuple[File, ...]]:
-    """The files of `tree` that are linked to `candidates`, and the context of all of them.
+class _Links:
+    """The files that are linked to `candidates` of a tree, and the context of all of them.
 
     A file that was named alone is also linked to a file of FSDP1 that was not named with it.
     """
-    graph = Graph(tree.files, lambda path: candidates.get(path) or tree.read(path) or b"")
-    named = graph.imported(tree.named) | tree.named
-    beyond = named - tree.files.keys()
-    sources = candidates.keys() | {path for path in beyond if uses_fsdp1(tree.read(path) or b"")}
-    if not sources:
-        return (), ()
-    importers = {path for path in graph.importers(sources, named) if not tree.ignored(path)}
-    # A package's `__init__` passes names on: what else it imports has nothing to do with them.
-    users = {path for path in importers if os.path.basename(path) != "__init__.py"}
-    others = (importers | graph.imported(users | sources)) - candidates.keys()
-    linked = {path for path in others if path in tree.files and not tree.ignored(path)}
-    return tree.take(linked), tree.take((others | sources) - linked - candidates.keys())
+
+    def __init__(self, tree: Tree, candidates: dict[str, bytes], respect_gitignore: bool) -> None:
+        self._tree, self._candidates = tree, candidates
+        self._around = surroundings(tree, respect_gitignore)
+        self._files = tree.files | (self._around.files if self._around is not None else {})
+        self._graph = Graph(self._files, lambda path: candidates.get(path) or self._read(path))
+
+    def split(self) -> tuple[tuple[File, ...], tuple[File, ...]]:
+        """The linked files, and the context."""
+        tree, graph = self._tree, self._graph
+        sources = self._candidates.keys() | self._other_sources()
+        if not sources:
+            return (), ()
+        importers = {p for p in graph.importers(sources, tree.named) if not self._is_ignored(p)}
+        starts = self._candidates.keys() | {path for path in importers if self._is_given(path)}
+        if not starts:
+            return (), ()
+        above = graph.importers(starts, tree.named) | starts
+        program = graph.imported(above) | above  # what can be in one run with what is given
+        sources &= program
+        importers &= program
+        # A package's `__init__` passes names on: what else it imports has nothing to do with them.
+        users = {path for path in importers if os.path.basename(path) != "__init__.py"}
+        others = (importers | graph.imported(users | sources)) - self._candidates.keys()
+        linked = {path for path in others if self._is_given(path)}
+        return tree.take(linked), tree.take((others | sources) - linked - self._candidates.keys())
+
+    def _other_sources(self) -> set[str]:
+        """The files of FSDP1 that are not among those given."""
+        beyond = self._graph.imported(self._tree.named) | self._files.keys()
+        return {
+            path
+            for path in beyond - self._candidates.keys()
+            if not self._is_ignored(path) and uses_fsdp1(self._read(path))
+        }
+
+    def _is_given(self, path: str) -> bool:
+        return path in self._tree.files and not self._tree.ignored(path)
+
+    def _is_ignored(self, path: str) -> bool:
+        """Whether git leaves a file out; what `--exclude` leaves out is still looked at."""
+        return not self._is_given(path) and (self._around or self._tree).ignored(path)
+
+    def _read(self, path: str) -> bytes:
+        return self._tree.read(path) or b""

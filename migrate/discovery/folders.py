@@ -35,11 +35,18 @@ class Disk:
         except OSError:
             return frozenset()
 
-    def _project(self, folder: str) -> str:
-        """The root of the project around `folder`; with no sign of one, where its packages lie."""
+    def marked(self, folder: str) -> str | None:
+        """The root of the project around `folder`, if there is a sign of one."""
         for base in upwards(folder):
             if not _PROJECT_MARKS.isdisjoint(self.names(base)):
                 return base
+        return None
+
+    def _project(self, folder: str) -> str:
+        """The root of the project around `folder`; with no sign of one, where its packages lie."""
+        root = self.marked(folder)
+        if root is not None:
+            return root
         while "__init__.py" in self.names(folder):
             folder = os.path.dirname(folder)
         return folder

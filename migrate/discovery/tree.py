@@ -36,6 +36,7 @@ class Tree:
     files: dict[str, str] = field(default_factory=dict)  # as the user would write them
     configs: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, SourceError] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)  # what the user said, files and folders
     chosen: set[str] = field(default_factory=set)  # given as files, not found in a folder
     named: set[str] = field(default_factory=set)  # of them, those that are Python
     _layers: dict[str, Layers] = field(default_factory=dict)  # by folder
@@ -48,6 +49,7 @@ class Tree:
     def add(self, path: str) -> None:
         """Add a file, or the files in a folder and those below it."""
         absolute, shown = os.path.abspath(path), os.path.normpath(path)
+        self.given.add(absolute)
         if not os.path.isdir(absolute):
             self.chosen.add(absolute)
             if is_other(absolute):
@@ -62,6 +64,16 @@ class Tree:
             files = self.files if found.endswith(".py") else self.configs
             files.setdefault(found, prefix + found[len(absolute.rstrip(os.sep)) + 1 :])
         self._add_links(absolute, prefix)
+
+    def add_up_to(self, folder: str, most: int) -> bool:
+        """Add the Python files in a folder and below it; False if there are more than `most`."""
+        above = layers_above(folder) if self.respect_gitignore else ()
+        for found in self._walk(folder, above):
+            if found.endswith(".py"):
+                self.files.setdefault(found, found)
+                if len(self.files) > most:
+                    return False
+        return True
 
     def _add_links(self, top: str, prefix: str) -> None:
         """Add the linked files, found in `top`, that are not there by another name."""

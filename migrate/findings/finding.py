@@ -38,12 +38,22 @@ class Fix:
     safety: Safety = Safety.SAFE
 
 
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a finding is, and what it is about; `line` and `col` count from 1, as editors do."""
+
+    path: Path
+    line: int
+    col: int
+    code: str
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that the program has to say about one place.
 
-    `line` counts from 1 and `col` from 1, as editors do.  `models` are the wrap sites that the
-    place depends on: they are migrated together or not at all.
+    `models` are the wrap sites that the place depends on: they are migrated together or not at
+    all.  `held_by` is the place that nobody can change, because of which this one stays.
     """
 
     path: Path
@@ -56,6 +66,12 @@ class Finding:
     fix: Fix | None = None
     models: frozenset[str] = frozenset()
     blocking: bool = True  # MANUAL only: False for code that never worked, which may stay
+    held_by: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it is, and what it is about."""
+        return Place(self.path, self.line, self.col, self.code)
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.col} {self.code} {self.message}"

@@ -16,3 +16,4 @@ class Options:
     runtime: RuntimeMode = "import"
     state_dict: StateDicts = "dcp"  # which of PyTorch's two ways full state dicts take
     mark: bool = False  # put a TODO comment above what is left for a person
+    allow_incomplete: bool = False  # migrate what depends on places that are left for a person

@@ -2,95 +2,152 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.planning.suppressions import ignores_line
-from fsdp_migrate.rule.facts import Facts, unit_name
+from fsdp_migrate.planning.suppressions import ignores_file, ignores_line, takes_over
+from fsdp_migrate.planning.units import Role, Units
+from fsdp_migrate.rule.facts import Facts
+
+LEFT_OUT = "FSDP110"
 
 
-def hold_back(findings: Iterable[Finding], facts: Facts) -> list[Finding]:
-    """The findings, with the fixes that may be made, and without those that a comment silences."""
-    allowed = [_allowed(item, facts) for item in findings]
-    return [item for item in whole_units(allowed) if not _ignored(item, facts)]
+@dataclass(frozen=True)
+class Plan:
+    """The findings with the fixes that are made, and those that a comment silences."""
+
+    findings: tuple[Finding, ...]
+    silenced: tuple[Finding, ...] = ()
 
 
-def _allowed(item: Finding, facts: Facts) -> Finding:
-    """`item` without its fix, if that touches what must be left alone."""
-    reason = _forbidden(item, facts) if item.fix is not None else ""
-    if not reason:
+def hold_back(findings: Iterable[Finding], facts: Facts) -> Plan:
+    """Take away the fixes that must not be made, and say because of what."""
+    every = list(findings)
+    units = Units(every, facts)
+    blockers = _Blockers(facts)
+    allowed = [blockers.allowed(item, role) for item, role in zip(every, units.roles, strict=True)]
+    first = _first_blockers(allowed, units, blockers)
+    held = [
+        _held_back(item, role, first, units)
+        for item, role in zip(allowed, units.roles, strict=True)
+    ]
+    own = [item for item in held if blockers.is_given(item)]
+    said = [item for item in own if not blockers.is_silenced(item)]
+    silenced = [item for item in every if blockers.is_silenced(item)]
+    return Plan((*said, *_left_out(held, units, blockers)), tuple(silenced))
+
+
+def _first_blockers(
+    findings: Sequence[Finding], units: Units, blockers: _Blockers
+) -> Mapping[str, Finding]:
+    """By group, the first finding that holds it back."""
+    found: dict[str, Finding] = {}
+    for item, role in zip(findings, units.roles, strict=True):
+        if role.shares and blockers.blocks(item):
+            found.setdefault(units.group(role.shares[0]), item)
+    return found
+
+
+def _held_back(item: Finding, role: Role, first: Mapping[str, Finding], units: Units) -> Finding:
+    """`item` without its fix, if something that it depends on stays."""
+    if item.fix is None:
         return item
-    return replace(item, tier=Tier.MANUAL, fix=None, message=f"{item.message}; left: {reason}")
-
-
-def _forbidden(item: Finding, facts: Facts) -> str:
-    """Why the fix of `item` must not be made, or nothing."""
-    modules = facts.analysis.project.modules
-    for plan in reversed(list(facts.wraps.values())):
-        if unit_name(plan.fact.site) in item.models and not plan.fact.module.rewrite:
-            where = f"{modules[plan.fact.site.module].path}:{plan.fact.site.line}"
-            return f"the model is wrapped at {where}, which isn't among the given paths"
-    if _ignored(item, facts):
-        return "ignored by a comment"
-    if item.tier is Tier.SHIM and facts.options.runtime == "never":
-        return "there is no plain PyTorch for it, and the shim is ruled out (--runtime never)"
-    return ""
-
-
-def _ignored(item: Finding, facts: Facts) -> bool:
-    """Whether the line that a finding is about has a comment that silences it."""
-    module = facts.by_path.get(item.path)
-    if module is None or not 0 < item.line <= len(module.lines):
-        return False
-    return ignores_line(module.lines[item.line - 1], item.code)
-
-
-def whole_units(findings: Sequence[Finding]) -> list[Finding]:
-    """Drop the fixes of units that something manual is part of.
-
-    Wraps that share a use are one unit, and so are those that share a file, for a file's
-    imports can serve one generation of FSDP only.
-    """
-    groups = _Groups()
-    for item in findings:
-        if item.tier is not Tier.NOTE:
-            groups.join(_file(item), *item.models)
-    blockers: dict[str, list[Finding]] = defaultdict(list)
-    for item in findings:
-        if item.tier is Tier.MANUAL and item.blocking:
-            blockers[groups.of(_file(item))].append(item)
-    return [_held_back(item, blockers.get(groups.of(_file(item)), [])) for item in findings]
-
-
-def _held_back(item: Finding, blockers: Sequence[Finding]) -> Finding:
-    """`item` without its fix, if something else of its unit has none."""
-    if item.fix is None or not blockers:
+    names = (*role.shares[:1], *role.follows)
+    because = next((first[g] for name in names if (g := units.group(name)) in first), None)
+    if because is None:
         return item
-    first = blockers[0]
-    where = f"{first.path}:{first.line}"
-    message = f"{item.message}; held back by {first.code} at {where}"
-    return replace(item, tier=Tier.MANUAL, fix=None, message=message)
+    where = f"{because.path}:{because.line}"
+    message = f"{item.message}; held back by {because.code} at {where}"
+    return replace(item, tier=Tier.MANUAL, fix=None, message=message, held_by=because.place)
 
 
-def _file(item: Finding) -> str:
-    return f"file {item.path}"
+def _left_out(findings: Sequence[Finding], units: Units, blockers: _Blockers) -> Iterable[Finding]:
+    """The files that aren't given and share a model with some that are, each by one finding."""
+    given: set[str] = set()
+    for item, role in zip(findings, units.roles, strict=True):
+        if blockers.is_given(item) and item.tier is not Tier.NOTE:
+            given.update(units.group(name) for name in (*role.shares, *role.follows))
+    said: dict[Path, Finding] = {}
+    for item, role in zip(findings, units.roles, strict=True):
+        names = (*role.shares, *role.follows) if item.code == LEFT_OUT else ()
+        if given.intersection(units.group(name) for name in names):
+            known = said.setdefault(item.path, item)
+            if item.blocking and not known.blocking:
+                said[item.path] = item
+    return said.values()
 
 
-class _Groups:
-    """Names that belong together."""
+class _Blockers:
+    """Which findings stay as they are, whatever the others do."""
 
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._modules = facts.by_path
+        modules = facts.analysis.project.modules
+        self._wraps = {(modules[site.module].path, site.line) for site in facts.wraps}
 
-    def of(self, name: str) -> str:
-        """The name that stands for the group of `name`."""
-        while self._parent.setdefault(name, name) != name:
-            name = self._parent[name]
-        return name
+    def allowed(self, item: Finding, role: Role) -> Finding:
+        """`item` without its fix, if that touches what must be left alone."""
+        if not self.is_given(item):
+            return self._left_out(item, in_use=bool(role.shares) and not role.follows)
+        reason = self._forbidden(item) if item.fix is not None else ""
+        if not reason:
+            return item
+        return replace(item, tier=Tier.MANUAL, fix=None, message=f"{item.message}; left: {reason}")
 
-    def join(self, first: str, *others: str) -> None:
-        """Make one group of all these names."""
-        for other in others:
-            self._parent[self.of(other)] = self.of(first)
+    def is_given(self, item: Finding) -> bool:
+        """Whether a finding is about a file that may be changed."""
+        module = self._modules.get(item.path)
+        return module is None or module.given
+
+    def is_silenced(self, item: Finding) -> bool:
+        """Whether a comment on the line that a finding is about, or in its file, silences it."""
+        module = self._modules.get(item.path)
+        if module is not None and not module.given:
+            return ignores_file(module.source.text)
+        return ignores_line(self._line(item), item.code)
+
+    def blocks(self, item: Finding) -> bool:
+        """Whether a finding without a fix holds others back."""
+        if item.tier is not Tier.MANUAL or not item.blocking:
+            return False
+        if takes_over(self._line(item), item.code):
+            return False
+        return not self._facts.options.allow_incomplete or self._keeps_fsdp1(item)
+
+    def _line(self, item: Finding) -> str:
+        module = self._modules.get(item.path)
+        if module is None or not 0 < item.line <= len(module.lines):
+            return ""
+        return module.lines[item.line - 1]
+
+    def _left_out(self, item: Finding, *, in_use: bool) -> Finding:
+        """A finding about a file that is not given: all that counts is whether it must change."""
+        if item.tier is Tier.NOTE or (item.tier is Tier.MANUAL and not item.blocking):
+            return item
+        module = self._modules[item.path]
+        ignored = ignores_file(module.source.text)
+        why = "a comment in it says ignore-file" if ignored else "it isn't among the given paths"
+        message = f"{item.message}; this has to change with the rest, and {why}"
+        return replace(
+            item, code=LEFT_OUT, tier=Tier.MANUAL, fix=None, message=message, blocking=in_use
+        )
+
+    def _forbidden(self, item: Finding) -> str:
+        """Why the fix of `item` must not be made, or nothing."""
+        if self.is_silenced(item):
+            return "ignored by a comment"
+        if item.tier is Tier.SHIM and self._facts.options.runtime == "never":
+            return "there is no plain PyTorch for it, and the shim is ruled out (--runtime never)"
+        return ""
+
+    def _keeps_fsdp1(self, item: Finding) -> bool:
+        """Whether a model stays FSDP1's with what a finding is about: a wrap, or a subclass."""
+        if (item.path, item.line) in self._wraps:
+            return True
+        module = self._modules[item.path]
+        classes = (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef))
+        return any(base.lineno == item.line for each in classes for base in each.bases)

@@ -6,7 +6,7 @@ import re
 
 IGNORE_FILE = "fsdp-migrate: ignore-file"
 _FILE = re.compile(rf"^\s*#\s*{re.escape(IGNORE_FILE)}\s*$", re.MULTILINE)
-_LINE = re.compile(r"#\s*fsdp-migrate:\s*ignore(?:\[([^\]]*)\])?")
+_LINE = re.compile(r"#\s*fsdp-migrate:\s*ignore(?:\[([^\]]*)\])?([^#]*)")
 
 
 def ignores_file(text: str) -> bool:
@@ -17,7 +17,14 @@ def ignores_file(text: str) -> bool:
 def ignores_line(line: str, code: str) -> bool:
     """Whether a line ends in `# fsdp-migrate: ignore`, alone or with `code` in brackets."""
     found = _LINE.search(line)
-    if found is None:
-        return False
-    codes = found.group(1)
-    return codes is None or code in {each.strip() for each in codes.split(",")}
+    return found is not None and (found[1] is None or code in _codes(found[1]))
+
+
+def takes_over(line: str, code: str) -> bool:
+    """Whether such a comment names `code` and says why: the place is its author's business then."""
+    found = _LINE.search(line)
+    return found is not None and code in _codes(found[1] or "") and bool(found[2].strip(" \t-:,."))
+
+
+def _codes(listed: str) -> set[str]:
+    return {each.strip() for each in listed.split(",")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fsdp_migrate import __version__
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Tier
 from fsdp_migrate.syntax.source import SourceError
 
 if TYPE_CHECKING:
@@ -45,6 +45,16 @@ def _plain(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "tier": finding.tier.value,
         "safety": finding.safety.value,
+        "held_back_by": None if finding.held_by is None else _where(finding.held_by),
+    }
+
+
+def _where(place: Place) -> dict[str, Any]:
+    return {
+        "path": place.path.as_posix(),
+        "line": place.line,
+        "col": place.col,
+        "code": place.code,
     }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from fsdp_migrate.discovery.discover import Discovered, uses_fsdp2
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Tier
 from fsdp_migrate.syntax.source import SourceError
 
 Format = Literal["text", "json", "github", "sarif"]
@@ -26,7 +26,7 @@ _FORMATTERS = {"black": ("black", "black"), "ruff": ("ruff", "ruff format")}
 def render(style: Format, findings: Findings, changes: Changes, errors: Errors) -> str:
     """The findings in `style`, each on a line of its own where people read them."""
     if style == "text":
-        return "".join(f"{_one_line(str(finding))}\n" for finding in findings)
+        return "".join(f"{line}\n" for line in _lines(findings))
     from fsdp_migrate.reporting import formats
 
     if style == "json":
@@ -38,12 +38,35 @@ def render(style: Format, findings: Findings, changes: Changes, errors: Errors) 
     return formats.to_sarif(findings, errors, load_rules())
 
 
+def _lines(findings: Findings) -> Iterator[str]:
+    """What blocks others comes first, with those others below it; the rest in its order."""
+    held: dict[Place, list[Finding]] = defaultdict(list)
+    for item in findings:
+        if item.held_by is not None:
+            held[item.held_by].append(item)
+    blockers = [item for item in findings if held.get(item.place) and item.held_by is None]
+    first = {item.place: item for item in reversed(blockers)}
+    for place, others in held.items():
+        said = f"; blocks {_count(len(others), 'other')}"
+        if place in first:
+            yield _one_line(str(first[place])) + said
+        else:
+            yield f"{place.path}:{place.line}:{place.col} {place.code} stays as it is{said}"
+        yield from (f"  {_one_line(str(item))}" for item in others)
+    shown = list(first.values())
+    yield from (
+        _one_line(str(item)) for item in findings if item.held_by is None and item not in shown
+    )
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split("\n"))
 
 
-def nothing(found: Discovered) -> str:
+def nothing(found: Discovered, silenced: Findings = ()) -> str:
     """Why there is nothing to report; not every nothing is the same."""
+    if silenced:
+        return f"{hushed(silenced)} Nothing else to do."
     files = _count(found.seen, "Python file")
     if not found.seen and found.configs:
         return f"Nothing of FSDP1 in {_count(len(found.configs), 'configuration file')}."
@@ -75,6 +98,20 @@ def counts(findings: Findings) -> str:
     kinds.append(_count(tiers[Tier.NOTE], "note"))
     total = _count(len(findings), "finding")
     return f"{total} in {_count(files, 'file')}: {', '.join(kinds)}."
+
+
+def hushed(silenced: Findings) -> str:
+    """How much comments of the user's keep from being reported."""
+    first = min(item.place for item in silenced)
+    count = _count(len(silenced), "use") + " of FSDP1"
+    return f"Left because of `fsdp-migrate: ignore` comments: {count}, {first.path}:{first.line}."
+
+
+def blocks(findings: Findings) -> str:
+    """How many places hold how many others back."""
+    held = [item.held_by for item in findings if item.held_by is not None]
+    verb = "block" if len(set(held)) > 1 else "blocks"
+    return f"{_count(len(set(held)), 'place')} {verb} {_count(len(held), 'other')}." if held else ""
 
 
 def next_steps(

@@ -97,15 +97,21 @@ def plan_imports(
     tree: ast.Module,
     needs: frozenset[Import],
     exported: frozenset[str],
+    *,
+    stays: bool = False,
 ) -> ImportPlan:
-    """The plan for `module`, which will be `tree`; other files take the names `exported`."""
+    """The plan for `module`, which will be `tree`; other files take the names `exported`.
+
+    If it `stays` with FSDP1 in part, what it still uses of FSDP1's names is FSDP1's.
+    """
     fate = _Fate(facts, module, tree, exported)
+    fate.stays = stays
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 fate.decide(node, alias)
     keep = {n for n in exported if n in fate.moved and n not in fate.before}
-    for symbol in _star_names(module, fate.after | exported):
+    for symbol in _star_names(module, fate.after | exported) if not stays else ():
         target = _offered(symbol)
         home, _, name = symbol.rpartition(".")
         needs = needs | {Import(RUNTIME, target) if target else Import(home, name)}
@@ -130,6 +136,7 @@ class _Fate:
         self.read = {
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
         }
+        self.stays = False
         self.gone: set[str] = set()
         self.unlisted: set[str] = set()
         self.moved: dict[str, Import] = {}
@@ -145,7 +152,7 @@ class _Fate:
             is_package = self.module.path.name == "__init__.py"
             if bound in self.before and bound not in self.after and not is_package:
                 self.gone.add(bound)
-        elif alias.name == "*":
+        elif alias.name == "*" and not self.stays:
             self.gone.add(f"*{node.module if isinstance(node, ast.ImportFrom) else ''}")
         elif isinstance(node, ast.Import):
             if alias.asname is None or bound not in self.exported:
@@ -163,7 +170,7 @@ class _Fate:
                 self.gone.add(bound)
                 self.unlisted |= {bound} if only_listed else set()
         home = self.facts.analysis.project.resolve(self.module, node.module or "", node.level)
-        if target is not None and home is None:
+        if target is not None and home is None and not self.stays:
             other = alias.asname or (alias.name if alias.name != target else None)
             self.moved[bound] = Import(RUNTIME, target, other)
 

@@ -50,7 +50,7 @@ def rewrite(
         except Exception as error:  # a defect of ours must not cost the user a file
             broken[module.path] = _internal(repr(error))
     changes: dict[Path, str] = {}
-    for path, every in _with_imports(facts, drafts).items():
+    for path, every in _with_imports(facts, drafts, _of_fsdp1(findings)).items():
         try:
             text, complaint = _written(drafts[path], every)
         except Exception as error:
@@ -86,7 +86,7 @@ def _edits_by_module(
         for path, some in item.fix.edits.items():
             edits[path].extend(some)
             touched |= {path} if some else set()
-    modules = {m.path: m for m in facts.analysis.project.modules.values() if m.rewrite}
+    modules = {m.path: m for m in facts.analysis.project.modules.values() if m.given}
     for path in sorted(touched):
         yield modules[path], edits[path]
 
@@ -120,8 +120,16 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
 
 
 # ---------------------------------------------------------------------- imports
-def _with_imports(facts: Facts, drafts: Mapping[Path, _Draft]) -> dict[Path, tuple[Edit, ...]]:
-    """All edits of each file.
+def _of_fsdp1(findings: Iterable[Finding]) -> set[Path]:
+    """The files in which something of FSDP1 stays, and nothing takes values from the shim."""
+    left = {item.path for item in findings if item.tier is Tier.MANUAL and item.blocking}
+    return left - {item.path for item in findings if item.tier is Tier.SHIM}
+
+
+def _with_imports(
+    facts: Facts, drafts: Mapping[Path, _Draft], of_fsdp1: set[Path]
+) -> dict[Path, tuple[Edit, ...]]:
+    """All edits of each file; in those `of_fsdp1`, what stays in use comes from where it did.
 
     What one file no longer imports, the next one need not offer any more: so the files are
     planned again until none of them changes.
@@ -142,7 +150,8 @@ def _with_imports(facts: Facts, drafts: Mapping[Path, _Draft]) -> dict[Path, tup
         for path in sorted(stale):
             draft = drafts[path]
             exported = wanted.get(draft.module.name, frozenset())
-            plan = plan_imports(facts, draft.module, draft.tree, draft.spelling.imports, exported)
+            needs, stays = draft.spelling.imports, path in of_fsdp1
+            plan = plan_imports(facts, draft.module, draft.tree, needs, exported, stays=stays)
             every[path] = (*draft.edits, *_import_edits(draft, plan))
             trees[path] = meant(draft.module, every[path], draft.spelling)
         stale = set()

@@ -19,7 +19,7 @@ def mark_files(
     result = dict(changes)
     for module in project.modules.values():
         left = [item for item in findings if item.path == module.path and item.tier is Tier.MANUAL]
-        if left and module.path not in changes:
+        if left and module.given and module.path not in changes:
             text = mark(module.source.text, left)
             if text != module.source.text:
                 result[module.path] = text

@@ -33,7 +33,8 @@ class Module:
     name: str
     source: Source
     tree: ast.Module
-    rewrite: bool = True  # False: looked at for what it says about the others only
+    rewrite: bool = True  # rules may ask for changes in it
+    given: bool = True  # False: only looked at; what has to change in it holds others back
 
     @property
     def path(self) -> Path:
@@ -193,10 +194,10 @@ def names_bound_by(node: ast.AST) -> Iterator[str]:
         yield node.name
 
 
-def parse(source: Source, name: str, rewrite: bool = True) -> Module:
+def parse(source: Source, name: str, given: bool = True) -> Module:
     """Parse a file.
 
     Raises:
         SyntaxError: the text isn't Python (of the version that runs this).
     """
-    return Module(name, source, ast.parse(source.text), rewrite)
+    return Module(name, source, ast.parse(source.text), given=given)

@@ -50,14 +50,22 @@ class Project:
             self._programs = self._connected()
         return self._programs[name]
 
+    def imports(self, name: str) -> frozenset[str]:
+        """The modules that the module `name` imports itself."""
+        module = self.modules[name]
+        return frozenset(
+            found
+            for node in ast.walk(module.tree)
+            for found in self._imported(module, node)
+            if found in self.modules
+        )
+
     def _connected(self) -> dict[str, frozenset[str]]:
         links: dict[str, set[str]] = {name: {name} for name in self.modules}
-        for module in self.modules.values():
-            for node in ast.walk(module.tree):
-                for found in self._imported(module, node):
-                    if found in links:
-                        links[module.name].add(found)
-                        links[found].add(module.name)
+        for name in self.modules:
+            for found in self.imports(name):
+                links[name].add(found)
+                links[found].add(name)
         programs: dict[str, frozenset[str]] = {}
         for name in self.modules:
             if name in programs:

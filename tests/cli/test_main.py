@@ -278,6 +278,7 @@ class TestFormats:
             "message": "a FullyShardedDataParallel",
             "tier": "native",
             "safety": "safe",
+            "held_back_by": None,
         }
         assert report["changes"] == ["train.py"]
         assert report["errors"] == []

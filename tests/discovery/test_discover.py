@@ -252,7 +252,7 @@ def test_what_is_ignored_is_not_linked_but_context() -> None:
     assert names(discover(["."])) == {"linked": [], "context": ["generated.py"]}
 
 
-def test_a_file_given_alone_brings_its_imports_as_context(tree: Path) -> None:
+def test_a_file_given_alone_brings_its_imports_and_importers_as_context(tree: Path) -> None:
     put(
         scripts__train=FSDP1 + "from model import Net\nfrom lib.config import cfg\n",
         scripts__model="import layers\n",
@@ -264,7 +264,12 @@ def test_a_file_given_alone_brings_its_imports_as_context(tree: Path) -> None:
     assert [file.path.as_posix() for file in found.candidates] == ["scripts/train.py"]
     assert names(found) == {
         "linked": [],
-        "context": ["lib/config.py", "scripts/layers.py", "scripts/model.py"],
+        "context": [
+            "lib/config.py",
+            "scripts/layers.py",
+            "scripts/model.py",
+            "scripts/other.py",
+        ],
     }
     assert found.seen == 1
 

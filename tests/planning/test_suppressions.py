@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.planning.suppressions import ignores_file, ignores_line
+from fsdp_migrate.planning.suppressions import ignores_file, ignores_line, takes_over
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,19 @@ def test_a_file_says_so_on_a_line_of_its_own(text: str, expected: bool) -> None:
 )
 def test_a_line_says_so_for_all_codes_or_for_some(line: str, expected: bool) -> None:
     assert ignores_line(line, "FSDP101") is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("x = FSDP(m)  # fsdp-migrate: ignore[FSDP101] an old format, read by the loader", True),
+        ("x = FSDP(m)  # fsdp-migrate: ignore[FSDP101]: old format", True),
+        ("x = FSDP(m)  # fsdp-migrate: ignore[FSDP101]", False),
+        ("x = FSDP(m)  # fsdp-migrate: ignore[FSDP101] --", False),
+        ("x = FSDP(m)  # fsdp-migrate: ignore[FSDP101]  # noqa", False),
+        ("x = FSDP(m)  # fsdp-migrate: ignore[FSDP201] other", False),
+        ("x = FSDP(m)  # fsdp-migrate: ignore for some reason", False),
+    ],
+)
+def test_a_line_with_a_reason_is_taken_over(line: str, expected: bool) -> None:
+    assert takes_over(line, "FSDP101") is expected

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Safety, Tier
 from fsdp_migrate.reporting.formats import to_github, to_json, to_sarif
 from fsdp_migrate.rule.rule import Rule, no_uses
 from fsdp_migrate.syntax.source import SourceError
@@ -26,6 +27,16 @@ def test_json_counts_the_tiers() -> None:
     assert answer["findings"][0] == {
         "path": "a b.py", "line": 3, "col": 5, "code": "X1",
         "message": "what is: 100%\nsure", "tier": "native", "safety": "unsafe",
+        "held_back_by": None,
+    }  # fmt: skip
+
+
+def test_json_says_what_holds_back() -> None:
+    place = Place(Path("c,d.py"), 1, 1, "X2")
+    held = replace(FINDINGS[0], tier=Tier.MANUAL, held_by=place)
+    answer = json.loads(to_json([held], {}, []))
+    assert answer["findings"][0]["held_back_by"] == {
+        "path": "c,d.py", "line": 1, "col": 1, "code": "X2",
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from fsdp_migrate.discovery.discover import Discovered
 from fsdp_migrate.discovery.tree import File
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.reporting.summary import counts, formatter, next_steps, nothing, render
+from fsdp_migrate.reporting.summary import blocks, counts, formatter, next_steps, nothing, render
 
 MANUAL = Finding(Path("a.py"), 3, 5, "X1", "two\nlines", Tier.MANUAL)
 NOTE = Finding(Path("b.py"), 1, 1, "X2", "know", Tier.NOTE)
@@ -19,6 +20,29 @@ NEW = File(Path("b.py"), b"from torch.distributed.fsdp import fully_shard")
 
 def test_people_get_a_line_for_each_finding() -> None:
     assert render("text", [MANUAL, NOTE], {}, []) == "a.py:3:5 X1 two lines\nb.py:1:1 X2 know\n"
+
+
+def test_what_is_held_back_stands_below_what_holds_it() -> None:
+    held = [replace(NOTE, line=n, tier=Tier.MANUAL, held_by=MANUAL.place) for n in (1, 2)]
+    assert render("text", [held[0], NOTE, MANUAL, held[1]], {}, []).splitlines() == [
+        "a.py:3:5 X1 two lines; blocks 2 others",
+        "  b.py:1:1 X2 know",
+        "  b.py:2:1 X2 know",
+        "b.py:1:1 X2 know",
+    ]
+    assert render("text", [held[0]], {}, []).splitlines() == [
+        "a.py:3:5 X1 stays as it is; blocks 1 other",
+        "  b.py:1:1 X2 know",
+    ]
+    assert blocks([MANUAL, *held]) == "1 place blocks 2 others."
+    assert blocks([MANUAL]) == ""
+
+
+def test_what_comments_silence_is_not_nothing() -> None:
+    assert nothing(Discovered((OLD,), seen=1), [MANUAL]) == (
+        "Left because of `fsdp-migrate: ignore` comments: 1 use of FSDP1, a.py:3. "
+        "Nothing else to do."
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,16 @@ class Run:
         return migrate(self.after, self.options)
 
 
-def migrate(files: Files | str, options: Options | None = None) -> Run:
-    """Migrate a project of files by name; a text alone is `train.py`."""
+def migrate(
+    files: Files | str, options: Options | None = None, context: Files | None = None
+) -> Run:
+    """Migrate a project of files by name; a text alone is `train.py`, `context` isn't given."""
     if isinstance(files, str):
         files = {"train.py": files}
     options = options or Options()
-    migration = engine.migrate([source(name, text) for name, text in files.items()], options)
+    beside = [source(name, text) for name, text in (context or {}).items()]
+    given = [source(name, text) for name, text in files.items()]
+    migration = engine.migrate(given, options, beside)
     after = {name: migration.changes.get(FOLDER / name, text) for name, text in files.items()}
     errors = tuple(f"{failure.path}: {failure.message}" for failure in migration.errors)
     return Run(files, after, migration.findings, errors, options)

@@ -1,0 +1,141 @@
+"""Functions and classes that nothing in the program refers to, by name.
+
+Names say enough here: whatever is called by its name, passed on, decorated, or spelled in a
+string, counts as used, in whatever file.  What is left runs only if something outside of the
+project runs it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.syntax.module import Module
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+KINDS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# Decorators that register nothing: the function is called by its name, or not at all.
+PLAIN = frozenset(
+    {
+        "abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass",
+        "enable_grad", "final", "inference_mode", "lru_cache", "no_grad", "override", "property",
+        "staticmethod", "wraps",
+    }
+)  # fmt: skip
+ALWAYS = frozenset({"main"})  # entry points are named in files that aren't Python
+BY_NAME = frozenset({"globals", "locals", "vars"})  # hand out functions under any name
+ROOTS = frozenset({"Module", "object"})  # bases that call few methods of what derives from them
+HOOKS = frozenset({"forward", "extra_repr"})  # those few
+
+
+class Unused:
+    """The outermost definitions of a program that nothing refers to."""
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        self._modules = {module.name: module for module in modules}
+        self._refers: dict[ast.AST | None, set[str]] = defaultdict(set)  # by definition around
+        self._defined: dict[str, list[Definition]] = defaultdict(list)
+        self._around: dict[Definition, Definition | None] = {}
+        self._kept: set[Definition] = set()  # used whatever refers to them
+        for module in self._modules.values():
+            self._read(module)
+        self._live = self._reach()
+
+    def around(self, module: Module, line: int) -> Definition | None:
+        """The outermost unused definition on a line of a file, or None if there is none."""
+        return next((d for d in self._outermost(module) if _spans(d, line)), None)
+
+    def _outermost(self, module: Module) -> Iterator[Definition]:
+        """The unused definitions of a file that stand in no other one."""
+        todo: list[ast.AST] = [module.tree]
+        while todo:
+            for child in ast.iter_child_nodes(todo.pop()):
+                if isinstance(child, KINDS) and child not in self._live:
+                    yield child
+                else:
+                    todo.append(child)
+
+    def _read(self, module: Module) -> None:
+        """Note what each definition of a file refers to, and what is defined in it."""
+        by_name = any(
+            isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in BY_NAME
+            for n in ast.walk(module.tree)
+        )
+        todo: list[tuple[ast.AST, Definition | None]] = [(module.tree, None)]
+        while todo:
+            node, owner = todo.pop()
+            self._refers[owner].update(_names(node, module))
+            inside: Definition | None = owner
+            if isinstance(node, KINDS):
+                self._around[node] = owner
+                self._defined[node.name].append(node)
+                if _is_kept(node, owner) or (by_name and owner is None):
+                    self._kept.add(node)
+                inside = node
+            for child in ast.iter_child_nodes(node):
+                todo.append((child, inside if _runs_when_called(node, child) else owner))
+
+    def _reach(self) -> set[Definition]:
+        """The definitions that are referred to by what runs, step by step."""
+        live: set[Definition] = set()
+        names = set(self._refers[None]) | ALWAYS
+        grown = True
+        while grown:
+            grown = False
+            for name, found in self._defined.items():
+                for each in found:
+                    around = self._around[each]
+                    if each in live or (around is not None and around not in live):
+                        continue
+                    if name in names or each in self._kept:
+                        live.add(each)
+                        names |= self._refers[each]
+                        grown = True
+        return live
+
+
+def _spans(node: Definition, line: int) -> bool:
+    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+    return first <= line <= (node.end_lineno or node.lineno)
+
+
+def _runs_when_called(node: ast.AST, child: ast.AST) -> bool:
+    """Whether `child` of a definition does something only when the definition is used."""
+    if isinstance(node, ast.ClassDef):
+        return isinstance(child, KINDS)  # the rest of its body runs where the class is made
+    return not isinstance(node, KINDS) or child in node.body
+
+
+def _is_kept(node: Definition, around: Definition | None) -> bool:
+    """Whether a definition is used by those that don't say its name."""
+    if any(_last(decorator) not in PLAIN for decorator in node.decorator_list):
+        return True
+    if isinstance(node, ast.ClassDef):
+        return bool(node.keywords)
+    if node.name.startswith("test"):
+        return True
+    if not isinstance(around, ast.ClassDef):
+        return False
+    if node.name.startswith("__") and node.name.endswith("__"):
+        return True
+    return node.name in HOOKS or any(_last(base) not in ROOTS for base in around.bases)
+
+
+def _last(node: ast.AST) -> str:
+    while isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _names(node: ast.AST, module: Module) -> Iterator[str]:
+    """The names that `node` itself refers to; an import alone is no use."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.alias) and node.asname not in (None, node.name):
+        yield node.name
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if not isinstance(module.parents.get(node), ast.Expr):
+            yield from node.value.replace(":", ".").split(".")
