@@ -289,7 +289,57 @@ def main():
         optimizer.zero_grad()
 """
 
+# What is evaluated leaves the root gathered: the optimizer and the average come after, the
+# gradients are cleared by the model, and weights are loaded.
+EVALUATED = """
+
+@torch.no_grad()
+def evaluate(model):
+    model.eval()
+    for x in batches(3):
+        if x.mean() > 10:
+            return None
+        value = model(x).square().mean()
+    model.train()
+    return value.item()
+
+
+class Average:
+    def __init__(self, model):
+        self.kept = [p.detach().clone() for p in model.parameters()]
+
+    def update(self, model):
+        for kept, p in zip(self.kept, model.parameters()):
+            kept.lerp_(p.detach(), 0.1)
+
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        sharding_strategy=ShardingStrategy.{strategy}, device_id=torch.cuda.current_device(),
+    )
+    evaluate(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    average = Average(model)
+    first = model.state_dict()
+    for x in batches(4):
+        model.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        with torch.inference_mode():
+            model(x)
+        average.update(model)
+    print(round(evaluate(model), 5), sum(p.sum() for p in average.kept).item() > 0)
+    model.load_state_dict(first)
+    for x in batches(8):
+        model.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+"""
+
 PROGRAMS = {
+    "evaluated": EVALUATED.replace("{strategy}", "FULL_SHARD"),
+    "evaluated_gathered": EVALUATED.replace("{strategy}", "SHARD_GRAD_OP"),
     "moved": MOVED,
     "switched": SWITCHED,
     "listed": LISTED,

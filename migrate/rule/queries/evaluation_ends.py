@@ -1,0 +1,295 @@
+"""Where an evaluation ends: the places at which its forward passes are over."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents
+from fsdp_migrate.rule.queries.gathered import Walk
+from fsdp_migrate.rule.queries.gathered_events import Kind
+from fsdp_migrate.rule.queries.gradients import grad_mode
+from fsdp_migrate.rule.queries.models import only_models
+from fsdp_migrate.rule.queries.running import FUNCTIONS, LOOPS
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, own_nodes
+
+LAZY = (ast.GeneratorExp, ast.Lambda)
+CONTEXTS = (ast.With, ast.AsyncWith)
+
+
+@dataclass(frozen=True)
+class Before:
+    """A place above a statement."""
+
+    statement: ast.stmt
+
+
+@dataclass(frozen=True)
+class After:
+    """A place below a statement."""
+
+    statement: ast.stmt
+
+
+@dataclass(frozen=True)
+class WithinReturn:
+    """A place between the value of a `return` and the leaving."""
+
+    statement: ast.Return
+    value: ast.expr
+
+
+Place = Before | After | WithinReturn
+
+
+@dataclass(frozen=True)
+class Named:
+    """Models, by the name that they have at some place."""
+
+    node: ast.expr
+    models: frozenset[Wrapped]
+    is_root: bool  # it is a model for certain, and nothing else
+
+    @property
+    def path(self) -> str:
+        """The name, to compare it with others."""
+        return ast.dump(self.node)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What puts the weights of models away, and where."""
+
+    module: Module
+    forward: ast.expr  # or what reads the parameters, where the forward can't be placed
+    models: frozenset[Wrapped]
+    named: tuple[Named, ...]  # none where the models have no name there
+    places: tuple[Place, ...]
+    first_read: tuple[Module, ast.expr]
+    is_written: bool = False  # FSDP1 went on with what was gathered before a write
+
+    @property
+    def anchor(self) -> ast.AST:
+        """The place that a finding is about."""
+        return self.places[0].statement if self.places else self.forward
+
+
+def endings(facts: Facts, walk: Walk) -> Iterator[Ending]:
+    """What has to be put in so that nothing reads gathered parameters."""
+    finder = _Finder(facts, walk)
+    every = [ending for forward in walk.read_after for ending in finder.of(forward)]
+    every.sort(key=lambda ending: ending.module.site(ending.forward))
+    together: dict[object, Ending] = {}
+    for ending in without_repeats(every, walk.functions):
+        if ending.module.rewrite:
+            key = (ending.module.name, ending.places or ending.forward)
+            known = together.get(key)
+            together[key] = _joined(known, ending) if known is not None else ending
+    yield from together.values()
+
+
+def _joined(one: Ending, other: Ending) -> Ending:
+    """The endings of two evaluations at the same places."""
+    known = {named.path for named in one.named}
+    named = (*one.named, *(n for n in other.named if n.path not in known))
+    return replace(
+        one,
+        models=one.models | other.models,
+        named=named,
+        is_written=one.is_written or other.is_written,
+    )
+
+
+def without_repeats(found: list[Ending], functions: FunctionsWithEvents) -> list[Ending]:
+    """`found` without those that another one follows in the same block, with nothing in between
+    that reads parameters."""
+    return [one for one in found if not any(_follows(one, other, functions) for other in found)]
+
+
+def _follows(one: Ending, other: Ending, functions: FunctionsWithEvents) -> bool:
+    """Whether `other` makes `one` superfluous."""
+    if one is other or one.module is not other.module:
+        return False
+    if {named.path for named in one.named} != {named.path for named in other.named}:
+        return False
+    if len(one.places) != 1 or not isinstance(one.places[0], After) or not other.places:
+        return False
+    first, last = one.places[0].statement, other.places[0].statement
+    block = one.module.block(first)
+    if last not in block or block.index(first) >= block.index(last):
+        return False
+    between = block[block.index(first) + 1 : block.index(last) + 1]
+    return not any(
+        event.kind in (Kind.READ, Kind.BACKWARD)
+        for statement in between
+        for event in functions.within(statement)
+    ) and not any(
+        isinstance(node, ast.Return | ast.Break | ast.Continue)
+        for statement in between
+        for node in own_nodes(statement)
+        if statement is not last
+    )
+
+
+class _Finder:
+    """Finds the end of the evaluation around a forward pass."""
+
+    def __init__(self, facts: Facts, walk: Walk) -> None:
+        self.facts = facts
+        self.walk = walk
+        self.functions: FunctionsWithEvents = walk.functions
+        self.homes = {
+            node: module
+            for module in facts.analysis.project.modules.values()
+            for node in module.parents
+            if isinstance(node, ast.expr)
+        }
+
+    def of(self, forward: ast.expr) -> Iterator[Ending]:
+        """The ending behind `forward`, or one in front of each place that reads."""
+        written = forward in self.walk.written_after
+        yield from (replace(ending, is_written=written) for ending in self._of(forward))
+
+    def _of(self, forward: ast.expr) -> Iterator[Ending]:
+        reads = list(self.walk.read_after[forward])
+        module = self.homes[forward]
+        models = frozenset(m for e in self.walk.events.of(forward) for m in e.models)
+        first = (self.homes[reads[0]], reads[0])
+        named = self._named(forward, models)
+        places = self._places(module, forward, named.node, reads) if named is not None else None
+        if named is not None and places:
+            yield Ending(module, forward, models, (named,), places, first)
+            return
+        for read in reads:
+            home, named = self.homes[read], self._named(read, models)
+            if named is None or _is_lazy(home, read):
+                yield Ending(home, read, models, (), (), (home, read))
+            else:
+                before = Before(_startable(home, home.statement(read)))
+                yield Ending(home, read, models, (named,), (before,), (home, read))
+
+    def _named(self, node: ast.expr, models: frozenset[Wrapped]) -> Named | None:
+        """What the model is called at `node`, where it has a name."""
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.expr) and _is_plain(inner):
+                found = models & self.walk.events.whole(self.facts.value(inner))
+                if found and not (isinstance(inner, ast.Attribute) and inner.attr == "module"):
+                    return Named(inner, found, bool(only_models(self.facts, inner)))
+        return None
+
+    # ------------------------------------------------------------------ the end of an evaluation
+    def _places(
+        self, module: Module, forward: ast.expr, model: ast.expr, reads: Collection[ast.expr]
+    ) -> tuple[Place, ...] | None:
+        """Where the evaluation around `forward` is left; None where that can't be told."""
+        if _is_lazy(module, forward):
+            return None
+        region = self._region(module, forward, model, reads)
+        if region is None:
+            return None
+        if isinstance(region, ast.Return) and region.value is not None:
+            return (WithinReturn(region, region.value),)
+        places = [
+            self._at_return(node)
+            for node in own_nodes(region)
+            if isinstance(node, ast.Return) and node is not region
+        ]
+        if any(isinstance(n, ast.Yield | ast.YieldFrom) for n in own_nodes(region)):
+            return None  # who reads what comes out may read parameters as well
+        if _falls_through(region):
+            places.append(After(region))
+        return tuple(places) or None
+
+    def _at_return(self, node: ast.Return) -> Place:
+        runs = node.value is not None and any(
+            event.kind in (Kind.FORWARD, Kind.PERHAPS_FORWARD)
+            for event in self.functions.within(node.value)
+        )
+        if runs and node.value is not None:
+            return WithinReturn(node, node.value)
+        return Before(node)
+
+    def _region(
+        self, module: Module, forward: ast.expr, model: ast.expr, reads: Collection[ast.expr]
+    ) -> ast.stmt | None:
+        """The outermost loop or context without gradients around `forward` that only evaluates.
+
+        A loop that trains as well counts if there is none further in, so that nothing is put in
+        between a forward pass and its backward pass; None if that can't be avoided.
+        """
+        region, evaluates, trains = _startable(module, module.statement(forward)), False, False
+        names = {node.id for node in ast.walk(model) if isinstance(node, ast.Name)}
+        for around in module.ancestors(forward):
+            if isinstance(around, (*FUNCTIONS, ast.ClassDef, ast.Module)):
+                break
+            off = isinstance(around, CONTEXTS) and not all(
+                grad_mode(self.facts, item.context_expr, True) for item in around.items
+            )
+            if not isinstance(around, ast.stmt) or not (off or isinstance(around, LOOPS)):
+                continue
+            trains = not evaluates and self._trains(around)
+            if names & binds(around) or self._reads(around, reads):
+                break
+            if evaluates and self._trains(around):
+                break
+            region, evaluates, trains = around, True, False
+        return None if trains else region
+
+    def _trains(self, around: ast.AST) -> bool:
+        return any(event.kind is Kind.BACKWARD for event in self.functions.within(around))
+
+    def _reads(self, around: ast.AST, reads: Collection[ast.expr]) -> bool:
+        return any(event.node in reads for event in self.functions.within(around))
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Whether `node` is `a`, `a.b`, `a[0]` or the like, which can be evaluated once more."""
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Constant | ast.Name) and _is_plain(node.value)
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_plain(node.value))
+
+
+def _is_lazy(module: Module, node: ast.AST) -> bool:
+    """Whether `node` runs at another time than the statement that it stands in."""
+    for around in module.ancestors(node):
+        if isinstance(around, ast.stmt):
+            return False
+        if isinstance(around, LAZY):
+            return not _is_consumed(module, around)
+    return False
+
+
+def _is_consumed(module: Module, node: ast.AST) -> bool:
+    """Whether a generator is the only argument of a call: of `sum`, of `list`."""
+    parent = module.parents[node]
+    return isinstance(node, ast.GeneratorExp) and isinstance(parent, ast.Call)
+
+
+def _startable(module: Module, statement: ast.stmt) -> ast.stmt:
+    """`statement`, or the `if` that it is an `elif` of."""
+    around = module.parents[statement]
+    while (
+        isinstance(statement, ast.If)
+        and isinstance(around, ast.If)
+        and around.orelse == [statement]
+        and around.col_offset == statement.col_offset
+    ):
+        statement, around = around, module.parents[around]
+    return statement
+
+
+def _falls_through(statement: ast.stmt) -> bool:
+    """Whether what is below `statement` can be reached."""
+    if isinstance(statement, ast.Return | ast.Raise):
+        return False
+    if isinstance(statement, CONTEXTS):
+        return all(map(_falls_through, statement.body))
+    if isinstance(statement, ast.If) and statement.orelse:
+        return all(map(_falls_through, statement.body)) or all(
+            map(_falls_through, statement.orelse)
+        )
+    return True

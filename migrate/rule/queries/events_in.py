@@ -1,0 +1,94 @@
+"""Which functions of a program do something to the weights of models, themselves or by calls."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+from fsdp_migrate.analysis.call_graph import called_function
+from fsdp_migrate.analysis.values import Atom, Partial
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
+from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.span import Site
+
+
+def functions_run(facts: Facts, atom: Atom) -> Iterator[Site]:
+    """The functions of the program that run when `atom` is called."""
+    site = called_function(atom, facts.analysis.method)
+    if site is not None:
+        yield site
+    if isinstance(atom, Partial):
+        args, _ = facts.analysis.calls.get(atom.site, ([], {}))
+        for inner in args[0] if args else ():
+            if not isinstance(inner, Partial):
+                yield from functions_run(facts, inner)
+
+
+class FunctionsWithEvents:
+    """The events of each function, those of the functions that it calls included."""
+
+    def __init__(self, facts: Facts, events: Events) -> None:
+        self.facts = facts
+        self.events = events
+
+    @cached_property
+    def _own(self) -> Mapping[Site, frozenset[Event]]:
+        return {
+            site: frozenset(self._events_in(own_nodes(info.node)))
+            for site, info in self.facts.analysis.functions.items()
+        }
+
+    def _events_in(self, nodes: Iterable[ast.AST]) -> Iterator[Event]:
+        for node in nodes:
+            if isinstance(node, ast.expr):
+                yield from self.events.of(node)
+
+    @cached_property
+    def sites(self) -> Mapping[Site, frozenset[Event]]:
+        """The functions with events, and the events in them and in what they call."""
+        found = {site: own for site, own in self._own.items() if own}
+        todo = list(found)
+        while todo:
+            site = todo.pop()
+            for caller in self._callers[site]:
+                known = found.get(caller, frozenset())
+                if not found[site] <= known:
+                    found[caller] = known | found[site]
+                    todo.append(caller)
+        return found
+
+    @cached_property
+    def _callers(self) -> Mapping[Site, frozenset[Site]]:
+        """The functions that call each function."""
+        found: dict[Site, set[Site]] = {site: set() for site in self._own}
+        for site, info in self.facts.analysis.functions.items():
+            for node in own_nodes(info.node):
+                if isinstance(node, ast.Call):
+                    for called in self._called_by(node):
+                        found.setdefault(called, set()).add(site)
+        return {site: frozenset(callers) for site, callers in found.items()}
+
+    def _called_by(self, call: ast.Call) -> Iterator[Site]:
+        for atom in self.facts.value(call.func):
+            yield from functions_run(self.facts, atom)
+
+    def any_in(self, site: Site) -> bool:
+        """Whether the function at `site` does anything to weights."""
+        return site in self.sites
+
+    def within(self, node: ast.AST) -> frozenset[Event]:
+        """The events in `node`, and in the functions that it calls."""
+        found = set(self._events_in(ast.walk(node)))
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call):
+                for site in self._called_by(call):
+                    found |= self.sites.get(site, frozenset())
+        return frozenset(found)
+
+    @cached_property
+    def kinds(self) -> frozenset[Kind]:
+        """All that happens anywhere in the program."""
+        trees = (module.tree for module in self.facts.analysis.project.modules.values())
+        return frozenset(event.kind for tree in trees for event in self._events_in(ast.walk(tree)))

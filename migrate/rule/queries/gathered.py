@@ -1,0 +1,250 @@
+"""Where parameters are read while a forward pass has left them gathered.
+
+The program is followed statement by statement from each of its entries, through the functions
+that it calls: which forward passes can have left which models gathered, at every place.  A
+backward pass ends that for what was run with gradients, `reshard()` and saving for everything.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from fsdp_migrate.analysis.values import NOTHING, Wrapped
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents, functions_run
+from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
+from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
+from fsdp_migrate.syntax.span import Site
+
+ROUNDS = 3  # that a loop is gone through: what it leaves behind can come in again
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A forward pass that may have left a model gathered."""
+
+    model: Wrapped
+    forward: ast.expr
+    graded: bool  # a backward pass will put it away
+
+
+State = frozenset[Gathered]
+"""The forward passes that are not over at some place."""
+CLEAN: State = frozenset()
+
+
+@dataclass
+class Leaving:
+    """The states in which a function or a loop is left before its end."""
+
+    returns: State = CLEAN
+    breaks: State = CLEAN
+    nexts: State = CLEAN
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """Follows a program and notes which forward passes are read after."""
+
+    facts: Facts
+    events: Events
+    functions: FunctionsWithEvents
+    read_after: dict[ast.expr, dict[ast.expr, None]] = field(default_factory=dict)
+    written_after: dict[ast.expr, ast.expr] = field(default_factory=dict)
+    _results: dict[tuple[Site, State, bool], State] = field(default_factory=dict)
+    _active: set[Site] = field(default_factory=set)
+
+    # ------------------------------------------------------------------ functions
+    def function(self, site: Site, state: State, grad: bool) -> State:
+        """The state after a call of the function at `site`."""
+        key = (site, state, grad)
+        if key in self._results:
+            return self._results[key]
+        if site in self._active:
+            return state
+        info = self.facts.analysis.functions[site]
+        grad = grad and not turns_gradients_off(self.facts, info.node)
+        self._active.add(site)
+        leaving = Leaving()
+        if isinstance(info.node, ast.Lambda):
+            after = self.expression(info.node.body, state, grad)
+        else:
+            after = self.block(info.node.body, state, grad, leaving) | leaving.returns
+        self._active.remove(site)
+        self._results[key] = after
+        return after
+
+    # ------------------------------------------------------------------ statements
+    def block(
+        self, statements: Iterable[ast.stmt], state: State, grad: bool, leaving: Leaving
+    ) -> State:
+        """The state after `statements`."""
+        for statement in statements:
+            state = self.statement(statement, state, grad, leaving)
+        return state
+
+    def statement(self, node: ast.stmt, state: State, grad: bool, leaving: Leaving) -> State:
+        """The state after `node`; nothing is gathered where it doesn't come out at all."""
+        match node:
+            case ast.If():
+                state = self.expression(node.test, state, grad)
+                return self.block(node.body, state, grad, leaving) | self.block(
+                    node.orelse, state, grad, leaving
+                )
+            case ast.For() | ast.AsyncFor() | ast.While():
+                return self._loop(node, state, grad, leaving)
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    state = self.expression(item.context_expr, state, grad)
+                    grad = grad_mode(self.facts, item.context_expr, grad)
+                return self.block(node.body, state, grad, leaving)
+            case ast.Try():
+                return self._try(node, state, grad, leaving)
+            case ast.Match():
+                state = self.expression(node.subject, state, grad)
+                branches = (self.block(c.body, state, grad, leaving) for c in node.cases)
+                return state.union(*branches)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                return state
+            case _:
+                return self._simple(node, state, grad, leaving)
+
+    def _simple(self, node: ast.stmt, state: State, grad: bool, leaving: Leaving) -> State:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                state = self.expression(child, state, grad)
+        match node:
+            case ast.Return():
+                leaving.returns |= state
+            case ast.Break():
+                leaving.breaks |= state
+            case ast.Continue():
+                leaving.nexts |= state
+            case ast.Raise():
+                pass
+            case _:
+                return state
+        return CLEAN
+
+    def _loop(
+        self, node: ast.For | ast.AsyncFor | ast.While, state: State, grad: bool, leaving: Leaving
+    ) -> State:
+        test = node.test if isinstance(node, ast.While) else node.iter
+        state = self.expression(test, state, grad)
+        inside = Leaving()
+        for _ in range(ROUNDS):
+            after = self.block(node.body, state, grad, inside) | inside.nexts
+            if isinstance(node, ast.While):
+                after = self.expression(test, after, grad)
+            if after <= state:
+                break
+            state |= after
+        leaving.returns |= inside.returns
+        return self.block(node.orelse, state, grad, leaving) | inside.breaks
+
+    def _try(self, node: ast.Try, state: State, grad: bool, leaving: Leaving) -> State:
+        body = self.block(node.body, state, grad, leaving)
+        after = self.block(node.orelse, body, grad, leaving)
+        for handler in node.handlers:
+            after |= self.block(handler.body, state | body, grad, leaving)
+        return self.block(node.finalbody, after, grad, leaving)
+
+    # ------------------------------------------------------------------ expressions
+    def expression(self, node: ast.expr, state: State, grad: bool) -> State:
+        """The state after evaluating `node`, the innermost parts first."""
+        if isinstance(node, ast.Lambda):
+            return state
+        if isinstance(node, ast.IfExp):
+            state = self.expression(node.test, state, grad)
+            body = self.expression(node.body, state, grad)
+            return body | self.expression(node.orelse, state, grad)
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+            return self._comprehension(node, state, grad)
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.keyword | ast.Starred | ast.FormattedValue):
+                child = child.value
+            if isinstance(child, ast.expr):
+                state = self.expression(child, state, grad)
+        happens = self.events.of(node)
+        for event in happens:
+            state = self._after(event, state, grad)
+        runs = isinstance(node, ast.Call) and not any(e.kind is Kind.FORWARD for e in happens)
+        return self._called(node, state, grad) if runs else state
+
+    def _comprehension(
+        self,
+        node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp,
+        state: State,
+        grad: bool,
+    ) -> State:
+        for generator in node.generators:
+            for part in (generator.iter, *generator.ifs):
+                state = self.expression(part, state, grad)
+        elements = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        for element in elements:
+            state |= self.expression(element, state, grad)
+        return state
+
+    def _after(self, event: Event, state: State, grad: bool) -> State:
+        """The state after one event."""
+        if event.kind is Kind.BACKWARD:
+            return frozenset(item for item in state if not item.graded)
+        if event.kind is Kind.RESHARD:
+            return frozenset(item for item in state if item.model not in event.models)
+        if event.kind is Kind.READ:
+            for item in state:
+                if item.model in event.models:
+                    self.read_after.setdefault(item.forward, {})[event.node] = None
+            return state
+        if event.kind is Kind.WRITE:
+            for item in state:
+                if item.model in event.models:
+                    self.written_after.setdefault(item.forward, event.node)
+            return state
+        if event.kind is Kind.PERHAPS_FORWARD and grad:
+            return state
+        graded = {item.model for item in state if item.graded}
+        before = {
+            replace(item, graded=True) if grad and item.model in event.models else item
+            for item in state
+        }
+        own = {Gathered(m, event.node, grad or m in graded) for m in event.models}
+        return frozenset(before | own)
+
+    def _called(self, node: ast.expr, state: State, grad: bool) -> State:
+        """The state after what a call of functions of the program does."""
+        called = self.facts.value(node.func) if isinstance(node, ast.Call) else NOTHING
+        sites = {site for atom in called for site in functions_run(self.facts, atom)}
+        followed = sorted(site for site in sites if self.functions.any_in(site))
+        if not followed:
+            return state
+        after = [self.function(site, state, grad) for site in followed]
+        if len(followed) < len(called):
+            after.append(state)
+        return CLEAN.union(*after)
+
+
+def walk(facts: Facts) -> Walk:
+    """Follow the program from all of its entries."""
+    events = Events(facts)
+    found = Walk(facts, events, FunctionsWithEvents(facts, events))
+    if not {Kind.FORWARD, Kind.PERHAPS_FORWARD} & found.functions.kinds:
+        return found
+    for module in facts.analysis.project.modules.values():
+        found.block(module.tree.body, CLEAN, True, Leaving())
+    graph = facts.analysis.call_graph
+    entries = [
+        site
+        for site in sorted(found.functions.sites)
+        if not graph.callers_of(site) and found.functions.any_in(site)
+    ]
+    left: State = CLEAN
+    for _ in range(2):  # what nothing of the program calls is called in any order
+        for site in entries:
+            left |= found.function(site, left, True)
+        left = frozenset(item for item in left if not item.graded)
+        if not left:
+            break
+    return found

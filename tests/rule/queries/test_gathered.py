@@ -1,0 +1,162 @@
+"""Which forward passes leave parameters gathered until something reads them."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from fsdp_migrate.rule.queries.gathered import walk
+from fsdp_migrate.rule.queries.gathered_events import Events, Kind
+from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
+from support.facts import Program
+from support.programs import dedent
+
+HEAD = """
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.head(x)
+
+
+model = FSDP(Net(), use_orig_params=True)
+optimizer = torch.optim.AdamW(model.parameters())
+"""
+
+
+def reads(text: str) -> dict[str, list[str]]:
+    """What reads parameters after each forward pass, as source."""
+    found = walk(Program(HEAD + dedent(text)).facts).read_after
+    return {ast.unparse(run): [ast.unparse(read) for read in by] for run, by in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model(x)\nlist(model.parameters())", {"model(x)": ["model.parameters()"]}),
+        ("model(x)\nmodel.zero_grad()", {"model(x)": ["model.zero_grad()"]}),
+        ("model(x)\nprint(model.head.weight)", {"model(x)": ["model.head.weight"]}),
+        ("model(x)\nmodel.head.state_dict()", {"model(x)": ["model.head.state_dict()"]}),
+        ("model(x)\nlibrary.look(model)", {"model(x)": ["library.look(model)"]}),
+        (
+            "model(x)\nget_optimizer_state_dict(model, optimizer)",
+            {"model(x)": ["get_optimizer_state_dict(model, optimizer)"]},
+        ),
+        ("model(x)\nmodel.state_dict()\nmodel.parameters()", {}),
+        ("model(x)\nmodel.reshard()\nmodel.parameters()", {}),
+        ("model(x).backward()\nmodel.parameters()", {}),
+        ("model(x)\noptimizer.zero_grad()\nprint(model)\nmodel.train()\nlen(model.modules())", {}),
+        (
+            "with torch.no_grad():\n    model(x)\nloss.backward()\nmodel.parameters()",
+            {"model(x)": ["model.parameters()"]},
+        ),
+        ("with torch.no_grad():\n    model(x)\nmodel(y).backward()\nmodel.parameters()", {}),
+        (
+            "for x in loader:\n    model.zero_grad()\n    model(x)",
+            {"model(x)": ["model.zero_grad()"]},
+        ),
+        (
+            "try:\n    model(x)\nexcept ValueError:\n    model.parameters()",
+            {"model(x)": ["model.parameters()"]},
+        ),
+        ("if a:\n    model(x)\nelse:\n    model.parameters()", {}),
+        (
+            "while True:\n    if model(x):\n        break\n    loss.backward()\nmodel.parameters()",
+            {"model(x)": ["model.parameters()"]},
+        ),
+        (
+            "match kind:\n    case 1:\n        model(x)\nmodel.parameters()",
+            {"model(x)": ["model.parameters()"]},
+        ),
+        (
+            "def run(m):\n    return [m(x) for x in loader]\nrun(model)\nmodel.parameters()",
+            {"m(x)": ["model.parameters()"]},
+        ),
+        (
+            "from functools import partial\ndef run(n, m):\n    m(n)\npartial(run, 1)(model)\n"
+            "model.parameters()",
+            {"m(n)": ["model.parameters()"]},
+        ),
+        (
+            "with torch.no_grad():\n    library.run(model)\nmodel.parameters()",
+            {"library.run(model)": ["model.parameters()"]},
+        ),
+        ("library.run(model)\nmodel.parameters()", {}),
+        ("model(x)\nmodel = FSDP(Net())\nprint(model.parameters())", {}),
+    ],
+)  # fmt: skip
+def test_reads(text: str, expected: dict[str, list[str]]) -> None:
+    assert reads(text) == expected
+
+
+def test_entries_run_in_any_order() -> None:
+    text = """
+    class Job:
+        def __init__(self):
+            self.model = FSDP(Net())
+        def read(self):
+            return self.model.parameters()
+        def test(self):
+            with torch.no_grad():
+                self.model(x)
+    """
+    assert reads(text) == {"self.model(x)": ["self.model.parameters()"]}
+
+
+def test_writes() -> None:
+    text = """
+    with torch.no_grad():
+        model(x)
+        for p in model.parameters():
+            p.data.mul_(2)
+    """
+    found = walk(Program(HEAD + dedent(text)).facts)
+    assert [ast.unparse(node) for node in found.written_after.values()] == ["p.data.mul_(2)"]
+
+
+def test_a_step_writes() -> None:
+    program = Program(HEAD + "optimizer.step()\nother.step()\n")
+    events = Events(program.facts)
+    assert [event.kind for event in events.of(program.call("optimizer.step()"))] == [Kind.WRITE]
+    assert not events.of(program.call("other.step()"))
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ("torch.no_grad()", False),
+        ("torch.autograd.no_grad()", False),
+        ("torch.inference_mode()", False),
+        ("torch.inference_mode(False)", True),
+        ("torch.set_grad_enabled(False)", False),
+        ("torch.set_grad_enabled(mode)", True),
+        ("torch.autocast('cuda')", True),
+    ],
+)
+def test_grad_mode(context: str, expected: bool) -> None:
+    program = Program(HEAD + f"with {context}:\n    pass\n")
+    call = program.call(context)
+    assert grad_mode(program.facts, call, True) is expected
+
+
+def test_gradients_come_back() -> None:
+    program = Program(HEAD + "with torch.enable_grad():\n    pass\n")
+    assert grad_mode(program.facts, program.call("torch.enable_grad()"), False)
+
+
+@pytest.mark.parametrize(
+    "decorator", ["torch.no_grad()", "torch.no_grad", "torch.inference_mode()"]
+)
+def test_decorators(decorator: str) -> None:
+    program = Program(HEAD + f"@{decorator}\ndef f():\n    pass\n")
+    (function,) = [n for n in ast.walk(program.module().tree) if getattr(n, "name", "") == "f"]
+    assert turns_gradients_off(program.facts, function)
