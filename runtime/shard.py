@@ -64,12 +64,13 @@ def fully_shard_from_fsdp1(
     different is FSDP2's nature: the same object comes back (its class becomes a subclass of its
     own), parameters become DTensors, so optimizers have to be built afterwards.
 
-    `limit_all_gathers` and `use_orig_params` have no counterpart and are ignored. A module that is
-    sharded already is returned as it is; so are bare containers without a `forward`
-    (`nn.ModuleList`, `nn.ModuleDict`), with a warning, for FSDP2 refuses them: what they hold goes
-    to the unit around them. On one rank nothing is communicated. A hybrid strategy whose shard
-    groups have one rank reduces gradients over the replicas; FSDP1 forgot to. Evaluation is in
-    low precision even under `FSDP_USE_FULL_PREC_IN_EVAL`, with a warning.
+    `limit_all_gathers` has no counterpart and is ignored. With `use_orig_params=True` the new
+    parameters get the attributes that were set on the old ones. A module that is sharded already
+    is returned as it is; so are bare containers without a `forward` (`nn.ModuleList`,
+    `nn.ModuleDict`), with a warning, for FSDP2 refuses them: what they hold goes to the unit
+    around them. On one rank nothing is communicated. A hybrid strategy whose shard groups have one
+    rank reduces gradients over the replicas; FSDP1 forgot to. Evaluation is in low precision even
+    under `FSDP_USE_FULL_PREC_IN_EVAL`, with a warning.
 
     Raises:
         ValueError: arguments that FSDP1 refused (both kinds of ignored states, group and mesh,
@@ -102,6 +103,7 @@ def fully_shard_from_fsdp1(
             "device_id": device_id,
             "sync_module_states": sync_module_states,
             "forward_prefetch": forward_prefetch,
+            "use_orig_params": use_orig_params,
             "ignored_states": params,
             "device_mesh": mesh if hybrid else device_mesh,
         }
@@ -112,9 +114,19 @@ def fully_shard_from_fsdp1(
     move_unit(module, device, params, modules)
     if sync_module_states:
         _synchronise(module, mesh, params)
+    old = list(module.parameters())
     _shard_unit(module, unit, mesh, cpu_offload)
+    if use_orig_params:
+        copy_attributes(old, module.parameters())
     set_prefetching(module, backward_prefetch, forward_prefetch)
     return module
+
+
+def copy_attributes(old: Iterable[nn.Parameter], new: Iterable[nn.Parameter]) -> None:
+    """Set on the new parameters what a program has set on the old ones: `p.lr_mult = 0.1`."""
+    for before, after in zip(old, new, strict=True):
+        if after is not before:
+            vars(after).update(vars(before))
 
 
 def _shard_children(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.library.modules import is_torch_module
-from fsdp_migrate.analysis.values import Method, Result, Symbol, Unknown, symbols
+from fsdp_migrate.analysis.values import Atom, Method, Result, Symbol, Unknown, Wrapped, symbols
 from fsdp_migrate.lowering.held import (
     Entries,
     Held,
@@ -113,13 +113,17 @@ class Reader:
         if any(isinstance(a, Result) and a.symbol == PARAMETER for a in value):
             return True
         around = self.analysis.value(node.value)
-        return node.attr in WEIGHTS and any(
-            self.analysis.is_module(a)
-            or isinstance(a, Unknown)
-            or (isinstance(a, Result) and is_torch_module(a.symbol))
-            or (isinstance(a, Method) and self.analysis.is_module(a.receiver))
-            for a in around
-        )
+        return node.attr in WEIGHTS and any(map(self._may_be_module, around))
+
+    def _may_be_module(self, atom: Atom) -> bool:
+        """Whether an object may be a module, as far as it is known."""
+        if isinstance(atom, Method):
+            return self._may_be_module(atom.receiver)
+        if isinstance(atom, Result):
+            return is_torch_module(atom.symbol) or not atom.symbol.startswith(
+                ("torch.", "builtins.")
+            )
+        return isinstance(atom, Unknown | Wrapped) or self.analysis.is_module(atom)
 
     def _closure(self, node: ast.Lambda) -> Held | None:
         """What a lambda reads from around it."""

@@ -71,6 +71,24 @@ class ParameterFlow:
         """What an expression holds of parameters."""
         return self._reader(self.frame(module, module.scope(node)), 0).of(node)
 
+    def held_in_calls(self, module: Module, node: ast.expr) -> Iterator[Held]:
+        """What an expression of a function holds when it is given what its callers pass."""
+        function = module.function(node)
+        info = self.analysis.functions.get(module.site(function)) if function is not None else None
+        if info is None:
+            return
+        for call in self.analysis.call_graph.callers_of(module.site(info.node)):
+            home = self.analysis.call_graph.module_of(call)
+            outside = self._reader(self.frame(home, home.scope(call)), 0)
+            for callee, binding in self._callees(call):
+                given = _given(outside, binding) if callee is info else {}
+                if given and not isinstance(info.node, ast.Lambda):
+                    inside = Frame(module, info.node, dict(given))
+                    self._run(inside, 1)
+                    held = self._reader(inside, 1).of(node)
+                    if held is not None:
+                        yield held
+
     # ------------------------------------------------------------------ statements
     def _reader(self, frame: Frame, depth: int) -> Reader:
         return Reader(
@@ -116,7 +134,7 @@ class ParameterFlow:
                 yield call.func.value, entries(given[0], joined(*given[1:])) if given else None
             else:
                 yield call.func.value, many(joined(*given))
-        for info, binding in self._callees(frame, call):
+        for info, binding in self._callees(call):
             given_names = _given(reader, binding)
             for name, held in self._summary(info, given_names, depth).filled.items():
                 argument = binding.get(name)
@@ -128,7 +146,7 @@ class ParameterFlow:
         """What a call of the program's own functions gives."""
         reader = self._reader(frame, depth)
         found: list[Held | None] = []
-        for info, binding in self._callees(frame, call):
+        for info, binding in self._callees(call):
             done = self._summary(info, _given(reader, binding), depth)
             found.append(renamed(done.returned, _outwards(binding)))
             if info.name == "__init__":
@@ -137,9 +155,7 @@ class ParameterFlow:
                 found.append(Somehow(owners(inside)) if inside is not None else None)
         return joined(*found)
 
-    def _callees(
-        self, frame: Frame, call: ast.Call
-    ) -> Iterator[tuple[FunctionInfo, Mapping[str, ast.expr]]]:
+    def _callees(self, call: ast.Call) -> Iterator[tuple[FunctionInfo, Mapping[str, ast.expr]]]:
         """The functions of the program that `call` runs, with what it passes for their names."""
         for atom in self.analysis.value(call.func):
             site = called_function(atom, self.analysis.method)

@@ -23,6 +23,7 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.lowering.model_parts import ModelParts, parts_of_model
+from fsdp_migrate.lowering.parameter_attributes import ParameterAttributes
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
 
@@ -97,6 +98,11 @@ class ProgramFacts:
         project = analysis.project
         names = sorted(project.program_of(module.name))
         return cls(analysis, tuple(project.modules[name] for name in names))
+
+    @cached_property
+    def parameter_attributes(self) -> ParameterAttributes:
+        """What the program sets on parameters."""
+        return ParameterAttributes(self.analysis, self.modules)
 
     def _nodes(self) -> Iterator[ast.AST]:
         for module in self.modules:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fsdp_migrate.analysis.call_graph import CallGraph
 from fsdp_migrate.lowering.steps import Step
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
 
 def runs_only_before(
     calls: CallGraph, module: Module, node: ast.AST, wrapping: Sequence[Step]
 ) -> bool:
-    """Whether `node` has run for the last time when one of the steps to the wrap begins.
+    """Whether `node` has run for the last time when one of the steps to the wrap begins."""
+    return all(before is True for before in _orders(calls, module, node, wrapping))
 
-    It is followed outwards through the calls that lead to it.  Where nothing in the program calls
-    a function, nobody knows when it runs.
+
+def may_run_before(
+    calls: CallGraph, module: Module, node: ast.AST, wrapping: Sequence[Step]
+) -> bool:
+    """Whether `node` may run before the wrap, on one of the ways to it at least."""
+    return any(before is not False for before in _orders(calls, module, node, wrapping))
+
+
+def _orders(
+    calls: CallGraph, module: Module, node: ast.AST, wrapping: Sequence[Step]
+) -> Iterator[bool | None]:
+    """For each way that leads to `node`, whether it comes before the wrap.
+
+    They are followed outwards through the calls of functions.  Where nothing in the program calls
+    a function, nobody knows when it runs: None.
     """
     queue: list[tuple[Module, ast.AST]] = [(module, node)]
     seen: set[ast.AST] = set()
@@ -26,17 +42,17 @@ def runs_only_before(
         if place in seen:
             continue
         seen.add(place)
-        scope = home.scope(home.statement(place))
+        scope = home.scope(place)
         steps = [step for step in wrapping if step.module is home and step.scope is scope]
-        if any(_precedes(home, place, step) for step in steps):
-            continue
-        if steps or not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
-            return False
-        callers = calls.callers_of(home.site(scope))
-        if not callers:
-            return False
-        queue += [(calls.module_of(call), call) for call in callers]
-    return True
+        if steps:
+            yield any(_precedes(home, place, step) for step in steps)
+        elif not isinstance(scope, FUNCTIONS):
+            yield None
+        else:
+            callers = calls.callers_of(home.site(scope))
+            if not callers:
+                yield None
+            queue += [(calls.module_of(call), call) for call in callers]
 
 
 def _precedes(module: Module, place: ast.AST, step: Step) -> bool:

@@ -91,7 +91,8 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
     site = replace(site, arguments=written.arguments)
     if not is_empty_elsewhere(site) and site.program.makes_meta_modules:
         raise NotNative("modules may be on the meta device")
-    parts, reasons = Parts(absorbed=written.absorbed), list[Reason]()
+    lost = site.program.parameter_attributes.lost_by(fact)
+    parts, reasons = Parts(absorbed=written.absorbed, attributes=lost), list[Reason]()
     for name, argument in site.arguments.items():
         try:
             if name not in LOWERINGS:
@@ -139,7 +140,11 @@ def _shape(fact: WrapFact) -> Shape:
 def _takes_statements(parts: Parts) -> bool:
     """Whether what the call becomes is more than an expression."""
     casts = parts.precision is not None and parts.precision.casts_buffers
-    return casts or any(p is not None for p in (parts.units, parts.initial, parts.offload))
+    return (
+        casts
+        or bool(parts.attributes)
+        or any(p is not None for p in (parts.units, parts.initial, parts.offload))
+    )
 
 
 def _is_hoistable(site: WrapSite) -> bool:

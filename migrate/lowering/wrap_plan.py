@@ -128,6 +128,7 @@ class Parts:
     precision: Precision | None = None
     initial: InitialWeights | None = None
     units: Units | None = None
+    attributes: frozenset[str] = frozenset()  # set on parameters, and to be copied to the new ones
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     absorbed: tuple[Definition, ...] = ()  # what may go with the call
     replaced: tuple[tuple[ast.expr, Part], ...] = ()  # what becomes of expressions elsewhere

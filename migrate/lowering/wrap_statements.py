@@ -35,6 +35,7 @@ from fsdp_migrate.syntax.paths import path_of
 FULLY_SHARD = Name(ROOT, "fully_shard")
 MODEL = variable("model")
 KEYWORDS = variable("fsdp_kwargs")
+UNSHARDED = variable("unsharded")
 LONG, LONG_ALONE = 30, 50  # keywords beyond this width are written once, in a dict of their own
 
 
@@ -134,10 +135,27 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
         above.append(state_of_first_rank(model))
         below += initial_weights(plan, model)
     below += buffers(plan, model, found.policy)
+    if parts.attributes:
+        above.append(
+            code("{unsharded} = list({model}.parameters())", unsharded=UNSHARDED, model=model)
+        )
+        below.append(_attributes(model))
     if parts.units is not None:
         above.append(_units(parts.units, model, (*shared, *found.child)))
     root = call(FULLY_SHARD, model, *shared, *found.root)
     return Sharding(model, tuple(above), root, tuple(below))
+
+
+def _attributes(model: Part) -> Code:
+    """The statement that copies what the program has set on parameters to the new ones."""
+    return code(
+        "for {old}, {new} in zip({unsharded}, {model}.parameters()):\n"
+        "    vars({new}).update(vars({old}))",
+        old=variable("old"),
+        new=variable("new"),
+        unsharded=UNSHARDED,
+        model=model,
+    )
 
 
 def _width(module: Module, elements: tuple[Element, ...]) -> int:

@@ -13,7 +13,15 @@ from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.shim_types import staying, take_from_shim
 
-__all__ = ["WrapPlan", "as_policy", "native_form", "plan_of", "takes_hook", "types_inside"]
+__all__ = [
+    "WrapPlan",
+    "as_policy",
+    "native_form",
+    "plan_of",
+    "plans_with_attributes",
+    "takes_hook",
+    "types_inside",
+]
 
 
 def plan_of(use: Use, facts: Facts) -> WrapPlan | None:
@@ -35,3 +43,11 @@ def types_inside(facts: Facts, plan: WrapPlan) -> Iterator[Edit]:
 def takes_hook(facts: Facts, call: ast.Call) -> bool:
     """Whether a native wrap reduces gradients as the hook does that `call` registers."""
     return any(p.native and p.parts.comm_hook is call for p in facts.wraps.values())
+
+
+def plans_with_attributes(facts: Facts) -> Iterator[tuple[WrapPlan, list[str]]]:
+    """The wraps that copy what the program sets on parameters, and the names of that."""
+    for plan in facts.wraps.values():
+        names = plan.parts.attributes
+        if names and plan.fact.module.rewrite:
+            yield plan, sorted(names - {"*"})
