@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.crossing_cases import CROSSING
+
 HEAD = """\
 import contextlib
 import os
@@ -350,6 +352,7 @@ PROGRAMS = {
     "encoded": ENCODED,
     "late": LATE,
     "windows": WINDOWS,
+    **CROSSING,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
