@@ -114,15 +114,12 @@ def fully_shard_from_fsdp1(
     move_unit(module, device, params, modules)
     if sync_module_states:
         _synchronise(module, mesh, params)
-    old = list(module.parameters())
-    _shard_unit(module, unit, mesh, cpu_offload)
-    if use_orig_params:
-        copy_attributes(old, module.parameters())
+    _shard_unit(module, unit, mesh, cpu_offload, use_orig_params)
     set_prefetching(module, backward_prefetch, forward_prefetch)
     return module
 
 
-def copy_attributes(old: Iterable[nn.Parameter], new: Iterable[nn.Parameter]) -> None:
+def _copy_attributes(old: Iterable[nn.Parameter], new: Iterable[nn.Parameter]) -> None:
     """Set on the new parameters what a program has set on the old ones: `p.lr_mult = 0.1`."""
     for before, after in zip(old, new, strict=True):
         if after is not before:
@@ -172,7 +169,11 @@ def _synchronise(module: nn.Module, mesh: DeviceMesh, ignored: set[nn.Parameter]
 
 
 def _shard_unit(
-    module: nn.Module, unit: FsdpUnit, mesh: DeviceMesh, cpu_offload: CPUOffload | None
+    module: nn.Module,
+    unit: FsdpUnit,
+    mesh: DeviceMesh,
+    cpu_offload: CPUOffload | None,
+    keeps_attributes: bool,
 ) -> None:
     kwargs: dict[str, Any] = {"mesh": mesh, "mp_policy": precision_policy(unit.precision)}
     if unit.keeps_weights_after_forward:
@@ -181,7 +182,10 @@ def _shard_unit(
         kwargs["ignored_params"] = unit.ignored_params
     if cpu_offload is not None and cpu_offload.offload_params:
         kwargs["offload_policy"] = CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu")
+    old = list(module.parameters())
     fully_shard(module, **kwargs)
+    if keeps_attributes:
+        _copy_attributes(old, module.parameters())
     register(module, unit)
     install_root_hook(module, unit)
     give_zero_gradients(module)
