@@ -113,6 +113,16 @@ def transformer_auto_wrap_policy(
     return recurse or isinstance(module, tuple(transformer_layer_cls))
 
 
+def module_wrap_policy(
+    module: nn.Module,
+    recurse: bool,
+    nonwrapped_numel: int,
+    module_classes: set[type[nn.Module]],
+) -> bool:
+    """Instances of `module_classes` are units."""
+    return recurse or isinstance(module, tuple(module_classes))
+
+
 def or_policy(
     module: nn.Module,
     recurse: bool,

@@ -19,7 +19,7 @@ def followed(module: Module, node: ast.Name) -> ast.Assign | None:
     found = definition(module, node)
     if found is None or binds_names(found.value):
         return None
-    return found if all(_is_same(module, n, node) for n in free_names(found.value)) else None
+    return found if all(is_same(module, n, node) for n in free_names(found.value)) else None
 
 
 def free_names(node: ast.expr) -> Iterator[ast.Name]:
@@ -27,7 +27,7 @@ def free_names(node: ast.expr) -> Iterator[ast.Name]:
     return (inner for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
 
-def _is_same(module: Module, name: ast.Name, at: ast.expr) -> bool:
+def is_same(module: Module, name: ast.Name, at: ast.expr) -> bool:
     """Whether `name` means at another place what it means where it stands."""
     scope = scope_of(module, name)
     if isinstance(scope, ast.Lambda) or _in_comprehension(module, name):

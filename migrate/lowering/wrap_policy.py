@@ -9,7 +9,8 @@ from fsdp_migrate.analysis.definitions import Definition, scope_of
 from fsdp_migrate.analysis.values import Cls, Func, Symbol
 from fsdp_migrate.findings.code import Element, Kept, Part, Starred, code, parts_of
 from fsdp_migrate.lowering.condition import UNIT, Condition, any_of, named_classes
-from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.followed import followed, is_same
+from fsdp_migrate.lowering.policy_functions import handed_on
 from fsdp_migrate.lowering.predicates import (
     class_test,
     function_condition,
@@ -28,6 +29,7 @@ HOLDERS = frozenset(
 _WRITTEN_OUT = (ast.Set, ast.Tuple, ast.List, ast.Lambda, ast.Call)
 TRANSFORMER = f"{ROOT}.wrap.transformer_auto_wrap_policy"
 LAMBDA = f"{ROOT}.wrap.lambda_auto_wrap_policy"
+MODULE_FUNCTION = f"{ROOT}.wrap._module_wrap_policy"
 OR = f"{ROOT}.wrap._or_policy"
 MODULE_WRAP = f"{ROOT}.wrap.ModuleWrapPolicy"
 
@@ -39,15 +41,20 @@ def lower_policy(
 
     Definitions that the policy was followed through are added to `absorbed`.
     """
-    node = _follow(module, node, absorbed)
-    if not isinstance(node, ast.Call):
-        return None
+    at, node = node, _follow(module, node, absorbed)
+    condition = _by_function(analysis, module, node, at, {}, absorbed)
+    if condition is not None or not isinstance(node, ast.Call):
+        return condition
     callee = analysis.value(node.func)
     if callee == {Symbol("functools.partial")} and len(node.args) == 1:
-        kind, given = analysis.value(node.args[0]), {k.arg: k.value for k in node.keywords}
+        given = {k.arg: k.value for k in node.keywords if k.arg is not None}
+        if len(given) != len(node.keywords):
+            return None
+        kind = analysis.value(node.args[0])
         for name, parameter, lower in PARTIALS:
             if kind == {Symbol(name)} and set(given) == {parameter}:
                 return lower(analysis, module, given[parameter], absorbed)
+        return _by_function(analysis, module, node.args[0], at, given, absorbed)
     if callee == {Symbol(MODULE_WRAP)}:
         words = [*node.args, *(k.value for k in node.keywords if k.arg == "module_classes")]
         if len(words) == len(node.args) + len(node.keywords) == 1:
@@ -66,6 +73,40 @@ def _any(
     if len(known) != len(parts):
         return None
     return any_of(known)
+
+
+def _by_function(
+    analysis: Analysis,
+    module: Module,
+    node: ast.expr,
+    at: ast.expr,
+    more: dict[str, ast.expr],
+    absorbed: list[Definition],
+) -> Condition | None:
+    """The condition that a function of the file hands on to, if it means the same `at` the wrap."""
+    found = handed_on(analysis, module, node, more)
+    if found is None:
+        return None
+    kind = analysis.value(found.policy)
+    for symbol, parameter, lower in PARTIALS:
+        if kind == {Symbol(symbol)} and found.name in (None, parameter):
+            condition = lower(analysis, module, found.given, [])
+            if condition is None or not _means_the_same(module, condition, at):
+                return None
+            if found.function is not None:
+                absorbed.append(found.function)
+            return condition
+    return None
+
+
+def _means_the_same(module: Module, condition: Condition, at: ast.expr) -> bool:
+    """Whether the names that a condition keeps are those that stand for the same at a place."""
+    kept = [part.span for part in parts_of(condition.test) if isinstance(part, Kept)]
+    return all(
+        is_same(module, node, at)
+        for node in module.parents
+        if isinstance(node, ast.Name) and any(span.contains(module.span(node)) for span in kept)
+    )
 
 
 def _made_by_function(
@@ -217,6 +258,7 @@ def _predicate(
 # What `functools.partial` makes a policy of, and the one argument that says which.
 PARTIALS = (
     (TRANSFORMER, "transformer_layer_cls", _classes),
+    (MODULE_FUNCTION, "module_classes", _classes),
     (LAMBDA, "lambda_fn", _predicate),
     (OR, "policies", _any),
 )

@@ -34,7 +34,7 @@ REPLACED = {
         "load_sharded_optimizer_state_dict"
     )
 }
-RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
+RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "module_wrap_policy"}
 
 
 @dataclass(frozen=True)

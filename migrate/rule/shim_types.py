@@ -15,7 +15,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 LOCAL = ("LocalStateDictConfig", "LocalOptimStateDictConfig")
-RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "ModuleWrapPolicy"}
+RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "module_wrap_policy"}
 SYMBOLS = (
     *(f"{ROOT}.{name}" for name in sorted(CONFIGS)),
     *(f"{ROOT}.wrap.{name}" for name in sorted(POLICIES | {"_or_policy"})),

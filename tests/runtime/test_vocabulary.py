@@ -58,6 +58,7 @@ FUNCTIONS = {
     "transformer_auto_wrap_policy": wrap.transformer_auto_wrap_policy,
     "size_based_auto_wrap_policy": wrap.size_based_auto_wrap_policy,
     "or_policy": wrap._or_policy,
+    "module_wrap_policy": wrap._module_wrap_policy,
     "enable_wrap": wrap.enable_wrap,
     "wrap": wrap.wrap,
     "load_sharded_optimizer_state_dict": load_sharded_optimizer_state_dict,

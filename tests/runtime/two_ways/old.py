@@ -38,6 +38,7 @@ def _method(name: str) -> Any:
 OLD = SimpleNamespace(
     **{name: getattr(fsdp, name) for name in fsdp.__all__ if hasattr(fsdp, name)},
     **{name: getattr(wrap, name) for name in wrap.__all__},
+    module_wrap_policy=wrap._module_wrap_policy,
     or_policy=wrap._or_policy,
     fully_shard_from_fsdp1=shard,
     no_sync=_method("no_sync"),
