@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.code import NOTHING, Kept, code
-from fsdp_migrate.findings.edits import ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.code import NOTHING, Kept, both, code
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.handles import Reshard, freed_at, reshard_at
+from fsdp_migrate.rule.queries.models import models_at
 from fsdp_migrate.rule.queries.parameters import attributes, owners
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES, PRIVATE
@@ -113,6 +115,16 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if use.receiver is not None and use.others and not use.wraps:
         return
     name, units = short(use.name), facts.models(use.wraps)
+    resharding = reshard_at(facts, use.module, use.node)
+    freeing = freed_at(facts, use.module, use.node)
+    if resharding is not None:
+        yield from _reshards(use, facts, resharding)
+        return
+    if freeing is not None:
+        message = "the model is deleted next, and its shards with it: there is nothing to free"
+        gone = ReplaceStatement(use.module.span(freeing), NOTHING)
+        yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[gone], models=units)
+        return
     statement = use.module.statement(use.node)
     is_whole = isinstance(statement, ast.Expr) and statement.value is use.call
     if name in {"_lazy_init", "_reset_lazy_init"} and is_whole:
@@ -133,6 +145,29 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         )
     else:
         yield finding(RULE, use, _message(name), tier=Tier.MANUAL, models=units)
+
+
+def _reshards(use: Use, facts: Facts, found: Reshard) -> Iterator[Finding]:
+    """Free what a unit gathered by its own method; said once, where the call is."""
+    func = found.call.func
+    if use.call is not found.call and not (
+        isinstance(func, ast.Attribute) and func.value is use.node
+    ):
+        return  # another part of the same idiom
+    span = use.module.span
+    model = Kept(span(found.model))
+    edits: list[Edit] = [ReplaceStatement(span(found.statement), code("{m}.reshard()", m=model))]
+    if found.guard is not None and found.rest:
+        tests = [Kept(span(test)) for test in found.rest]
+        edits.append(ReplaceExpression(span(found.guard.test), both(*tests)))
+    yield finding(
+        RULE,
+        use,
+        "freeing what a unit gathered is its own reshard()",
+        tier=Tier.NATIVE,
+        edits=edits,
+        models=facts.models(models_at(facts, found.model)),
+    )
 
 
 def survey(facts: Facts) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import NOTHING, Name
 from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceExpression, ReplaceStatement
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.state_dict_modes import mode_set_by
@@ -21,6 +21,11 @@ from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")
+
+LOCAL = (
+    "state_dict_type goes: an optimizer's state_dict() does not look at it, and holds this rank's "
+    "part as before.  The values are DTensors now, so a file that FSDP1 wrote can't be loaded"
+)
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -32,11 +37,13 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         gone: Edit = LeaveContext(use.module.span(plan.call))
         if plan.is_for_good:
             gone = ReplaceStatement(use.module.span(plan.statement), NOTHING)
+        local = plan.setting is not None and plan.setting.kind == "LOCAL"
         yield finding(
             RULE,
             use,
-            f"{name} goes; the state-dict calls inside it state their options",
+            LOCAL if local else f"{name} goes; the state-dict calls inside it state their options",
             tier=Tier.NATIVE,
+            safety=Safety.UNSAFE if local else Safety.SAFE,
             edits=[gone, *removals(facts, use.module, plan.absorbed)],
             models=units,
         )
@@ -64,7 +71,10 @@ RULE = Rule(
     name="state-dict-type",
     summary="`state_dict_type` contexts go, their options move to the calls",
     why="FSDP2 keeps no state-dict mode; on its models FSDP1's context silently does nothing.",
-    fix_safety="Safe: every call inside the context is rewritten with the same options.",
+    fix_safety=(
+        "Safe: every call inside the context is rewritten with the same options.  Unsafe around an "
+        "optimizer's own state_dict(), whose values are DTensors now: old files can't be loaded."
+    ),
     needs=(
         "every call that can run inside the context is rewritten",
         "the type has a counterpart: full or sharded",

@@ -16,6 +16,7 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, definition
 from fsdp_migrate.analysis.values import NONE, Const, Method, Result, Symbol, Value
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.local_state_dicts import asks_no_model
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names, path_of
@@ -23,16 +24,19 @@ from fsdp_migrate.syntax.span import Site
 
 CONTEXT = f"{FSDP1}.state_dict_type"
 SETTER = f"{FSDP1}.set_state_dict_type"
+LOCAL = "LOCAL"  # which no call of FSDP2 means
 KINDS = {
     f"{ROOT}.StateDictType.FULL_STATE_DICT": "FULL",
     f"{ROOT}.StateDictType.SHARDED_STATE_DICT": "SHARDED",
+    f"{ROOT}.StateDictType.LOCAL_STATE_DICT": LOCAL,
 }
 PARAMETERS = ("module", "state_dict_type", "state_dict_config", "optim_state_dict_config")
 FLAGS = ("offload_to_cpu", "rank0_only")
 CONFIGS = frozenset(
     f"{ROOT}.{name}"
     for name in (
-        "FullOptimStateDictConfig", "FullStateDictConfig", "OptimStateDictConfig",
+        "FullOptimStateDictConfig", "FullStateDictConfig", "LocalOptimStateDictConfig",
+        "LocalStateDictConfig", "OptimStateDictConfig",
         "ShardedOptimStateDictConfig", "ShardedStateDictConfig", "StateDictConfig",
     )
 )  # fmt: skip
@@ -93,7 +97,8 @@ class Modes:
     def _setting(self, site: Site | None) -> Setting | None:
         if site is None:
             return self.default
-        return self.plans[site].setting if site in self.plans else None
+        found = self.plans[site].setting if site in self.plans else None
+        return found if found is None or found.kind != LOCAL else None
 
     def setters(self) -> Mapping[Site, ModePlan]:
         """The calls that set a mode for good."""
@@ -188,10 +193,14 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
         for name, node in given.items()
         if name != "module" and isinstance(node, ast.Name)
     ]
+    setting = _setting(analysis, given)
+    if setting is not None and setting.kind == LOCAL:
+        if not isinstance(statement, ast.With) or not asks_no_model(analysis, statement):
+            setting = None
     return ModePlan(
         module,
         call,
-        _setting(analysis, given),
+        setting,
         statement,
         absorbed=tuple(found for found in absorbed if found is not None),
     )
