@@ -107,7 +107,7 @@ SURFACES = (
     Surface("MixedPrecision(buffer_dtype=)", "a cast of the buffers after sharding", EITHER),
     Surface(
         "MixedPrecision(keep_low_precision_grads=)",
-        "an error of the shim where it is true: FSDP2 always steps in full precision",
+        "nothing, and a note where it is true: FSDP2 always steps in full precision",
         EITHER,
     ),
     Surface("MixedPrecision(cast_forward_inputs=)", "`cast_forward_inputs=` of the units", EITHER),

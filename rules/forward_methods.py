@@ -17,6 +17,7 @@ from fsdp_migrate.findings.code import Kept, Literal, Name, Part, call
 from fsdp_migrate.findings.edits import InsertStatements, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.called_values import is_only_called
 from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
@@ -35,8 +36,18 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if not use.wraps:
         return
     units = facts.models(use.wraps)
+    model: Part = Kept(use.module.span(use.receiver))
     if use.call is None:
-        if not _asks_signature(use, facts):
+        if _is_plain(use) and is_only_called(facts, use.module, use.node):
+            yield finding(
+                RULE,
+                use,
+                "model.forward is only called: the model itself is, and gathers its parameters",
+                tier=Tier.NATIVE,
+                edits=[ReplaceExpression(use.module.span(use.node), model)],
+                models=units,
+            )
+        elif not _asks_signature(use, facts):
             yield finding(
                 RULE,
                 use,
@@ -46,7 +57,6 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
                 models=units,
             )
         return
-    model: Part = Kept(use.module.span(use.receiver))
     edit = ReplaceExpression(use.module.span(use.node), model)
     if not isinstance(use.node, ast.Attribute) or use.node.value is not use.receiver:
         # FSDP.forward(model, ...)
@@ -59,6 +69,11 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edits=[edit],
         models=units,
     )
+
+
+def _is_plain(use: Use) -> bool:
+    """Whether it is written `model.forward`."""
+    return isinstance(use.node, ast.Attribute) and use.node.value is use.receiver
 
 
 def _asks_signature(use: Use, facts: Facts) -> bool:

@@ -15,6 +15,7 @@ from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.held_data import is_computed_from, is_parameter, keeps_data
+from fsdp_migrate.rule.queries.moved_parameters import is_move
 from fsdp_migrate.rule.queries.parameters import (
     is_summoned,
     model_of,
@@ -30,7 +31,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at assignments to `.data`, of parameters and of a model's attributes."""
     for module in modules(facts):
         for node in module.parents:
-            if isinstance(node, ast.Assign):
+            if isinstance(node, ast.Assign) and not is_move(facts, node):
                 for target in node.targets:
                     if isinstance(target, ast.Attribute):
                         yield from _assigned(facts, module, node, target)

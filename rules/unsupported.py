@@ -13,7 +13,7 @@ from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import models_given, models_trained, only_models
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules
-from fsdp_migrate.rule.queries.values import may_be
+from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
@@ -31,6 +31,11 @@ IN_BACKWARD = frozenset(
 )
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 KEEP = "keep_low_precision_grads"
+FLOAT32_GRADIENTS = (
+    f"{KEEP} has no counterpart: FSDP2 hands the optimizer the reduced gradients in the dtype of "
+    "the parameters, which takes more memory; a momentum that was in the dtype of the gradients "
+    "is in float32, and gradients that were reduced in float32 are no longer rounded"
+)
 FULL_PRECISION = "FSDP_USE_FULL_PREC_IN_EVAL"
 
 
@@ -79,16 +84,19 @@ def _copies(facts: Facts, module: Module, call: ast.Call, names: set[str]) -> It
 def _low_precision(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
     given = [k.value for k in call.keywords if k.arg == KEEP] + call.args[3:4]
     for node in given:
-        if may_be(facts.value(node), True):
+        if literals(facts.value(node)) != [False]:
+            models = models_given(facts, module, call, "mixed_precision")
+            plans = [facts.plan(model) for model in models]
+            goes = bool(plans) and all(plan is not None and plan.native for plan in plans)
+            more = "" if goes else ".  Take it out if that is what you want"
             yield finding_at(
                 RULE,
                 module,
                 node,
-                f"{KEEP} has no counterpart: FSDP2 hands the optimizer gradients in the dtype of "
-                "the parameters.  Without it the optimizer gets float32 gradients, and memory for "
-                "them is needed; take it out if that is what you want",
-                tier=Tier.MANUAL,
-                models=facts.models(models_given(facts, module, call, "mixed_precision")),
+                f"{FLOAT32_GRADIENTS}{more}",
+                tier=Tier.NOTE if goes else Tier.MANUAL,
+                safety=Safety.UNSAFE if goes else Safety.SAFE,
+                models=facts.models(models),
             )
 
 

@@ -8,6 +8,7 @@ from fsdp_migrate.findings.code import Code, Kept, Keyword, Literal, Name, call
 from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 POLICY = Name(ROOT, "MixedPrecisionPolicy")
@@ -35,8 +36,8 @@ def fields_of(made: ast.Call) -> Fields:
     if "_module_classes_to_ignore" in fields:
         raise NotNative("module classes are exempt from the mixed precision")
     grads = fields.get("keep_low_precision_grads")
-    if grads is not None and not (isinstance(grads, ast.Constant) and not grads.value):
-        raise NotNative("gradients are kept in low precision")
+    if grads is not None and not isinstance(grads, ast.Constant) and path_of(grads) is None:
+        raise NotNative("whether gradients are kept in low precision is computed at the call")
     return fields
 
 

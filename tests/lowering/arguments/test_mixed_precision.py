@@ -72,7 +72,10 @@ def test_a_value_that_changes_in_between_is_not_moved() -> None:
     [
         ("flag", "the mixed precision is known only at run time"),
         ("MixedPrecision(**flag)", "the mixed precision takes arguments through `**`"),
-        ("MixedPrecision(keep_low_precision_grads=True)", "gradients are kept in low precision"),
+        (
+            "MixedPrecision(keep_low_precision_grads=flag())",
+            "whether gradients are kept in low precision is computed at the call",
+        ),
         (
             "MixedPrecision(cast_forward_inputs=flag)",
             "`cast_forward_inputs` is known only at run time",

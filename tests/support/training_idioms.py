@@ -1,0 +1,106 @@
+"""Small programs with idioms of FSDP1 that have a word in FSDP2, as text."""
+
+from __future__ import annotations
+
+from support.training_cases import HEAD, TAIL
+
+FREED = """
+from torch.distributed.fsdp._runtime_utils import _lazy_init, _reshard
+from torch.distributed.utils import _free_storage
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from torch.utils.checkpoint import checkpoint
+
+
+def units(module, recurse, nonwrapped_numel, layers=(Block,)):
+    return transformer_auto_wrap_policy(module, recurse, nonwrapped_numel, layers)
+
+
+def run(fn, x):
+    return fn(x)
+
+
+def main():
+    model = FSDP(start(), auto_wrap_policy=units, device_id=torch.cuda.current_device())
+    _lazy_init(model, model)
+    teacher = FSDP(Net().cuda(), auto_wrap_policy=units, device_id=torch.cuda.current_device())
+    with torch.no_grad():
+        targets = [teacher(x) for x in batches(6)]
+    for m in teacher.modules():
+        if isinstance(m, FSDP):
+            _free_storage(m._handle.flat_param.data)
+    del teacher
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    forward = model.forward
+    for index, (x, target) in enumerate(zip(batches(6), targets)):
+        if index % 2:
+            y = run(model.forward, x)
+        else:
+            y = forward(x) + 0 * checkpoint(model.forward, x, use_reentrant=False)
+        (y - 2 * target).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            print(round(model(x).sum().item(), 6))
+        if model._handle is not None:
+            model._handle.reshard(True)
+        for m in FSDP.fsdp_modules(model):
+            if m._has_params:
+                _reshard(m, m._handle, True)
+"""
+
+MOVED = """
+from torch.distributed.fsdp import LocalStateDictConfig, StateDictType
+
+
+def move(model, device):
+    for p in model.parameters():
+        p.data = p.data.to(device, non_blocking=True)
+        if p.grad is not None:
+            p.grad = p.grad.to(device, non_blocking=True)
+
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for index, x in enumerate(batches(5)):
+        move(model, x.device)
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        move(model, "cpu")
+        with FSDP.state_dict_type(
+            model, StateDictType.LOCAL_STATE_DICT, LocalStateDictConfig()
+        ):
+            state = optimizer.state_dict()
+        if index == 2:
+            optimizer.load_state_dict(state)
+"""
+
+LOW = """
+from torch.distributed.fsdp import MixedPrecision
+
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+        mixed_precision=MixedPrecision(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16, keep_low_precision_grads=True
+        ),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for x in batches(5):
+        model(x).float().square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+PROGRAMS = {"freed": FREED, "low_precision_gradients": LOW, "moved": MOVED}
+
+
+def program(name: str) -> str:
+    """The whole text of a program."""
+    return HEAD + PROGRAMS[name] + TAIL
