@@ -35,9 +35,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 def _moved(facts: Facts, module: Module, node: ast.Assign) -> Iterable[Finding]:
     target = node.targets[0]
-    assert isinstance(target, ast.Attribute)
-    models = owners(facts, target.value)
-    if target.attr != "data" or not models or is_summoned(facts, module, node):
+    models = owners(facts, target.value) if isinstance(target, ast.Attribute) else frozenset()
+    if not models or is_summoned(facts, module, node):
         return
     move = move_around(facts, module, node)
     units = facts.models(models)

@@ -30,7 +30,8 @@ class Move:
 
 def is_move(facts: Facts, statement: ast.Assign) -> bool:
     """Whether a statement is `p.data = p.data.to(device)`, in whatever spelling."""
-    return _moved_by(facts, statement) is not None
+    target = path_of(statement.targets[0]) or ""
+    return target.endswith(".data") and _moved_by(facts, statement) is not None
 
 
 def move_around(facts: Facts, module: Module, statement: ast.Assign) -> Move | None:
