@@ -14,6 +14,7 @@ from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.queries.state_dict_calls import without_mode, written
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
@@ -42,6 +43,16 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             models=units,
         )
         return
+    if use.is_part and rank_test(facts, use.module, use.call) is not None:
+        yield finding(
+            RULE,
+            use,
+            f"{use.name} of a part needs all ranks under FSDP2, and only some get here: call it "
+            "above the test of the rank, and use the result below",
+            tier=Tier.MANUAL,
+            models=units,
+        )
+        return
     found = without_mode(use, facts)
     if found is None or not mode_goes(facts, use.call):
         yield finding(
@@ -58,7 +69,26 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if function is not None:
         becomes = f"becomes {function.name}"
     yield finding(
-        RULE, use, f"model.{use.name} {becomes}", tier=Tier.NATIVE, edits=edits, models=units
+        RULE,
+        use,
+        f"{_owner(use)}.{use.name} {becomes}{_of_part(use)}",
+        tier=Tier.NATIVE,
+        edits=edits,
+        models=units,
+    )
+
+
+def _owner(use: Use) -> str:
+    return "part" if use.is_part else "model"
+
+
+def _of_part(use: Use) -> str:
+    """What changes for a part of a model, in words."""
+    if not use.is_part:
+        return ""
+    return (
+        ": whole tensors, also of a part that is no unit of its own, of which FSDP1 gave and took "
+        "what this rank has of it"
     )
 
 

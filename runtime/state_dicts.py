@@ -43,10 +43,10 @@ def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
     * `SHARDED_STATE_DICT`: DTensors, copies as well.
 
     Same keys, in the same order, in the original dtypes: buffers that were cast to `buffer_dtype`
-    are cast back in the dict. Collective on all ranks. A model without units is just asked for
-    `model.state_dict(*args, **kwargs)`.
+    are cast back in the dict. Collective on all ranks. A part of a unit gives whole
+    tensors; a model without shards is just asked for `model.state_dict(*args, **kwargs)`.
     """
-    if not sharded_modules(model):
+    if not _is_sharded(model):
         return dict_of(model.state_dict(*args, **kwargs))
     reshard(model)
     cast_buffers(model)
@@ -67,6 +67,13 @@ def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
         elif isinstance(value, DTensor) or name in buffers:
             state[name] = _converted(value, settings)
     return state
+
+
+def _is_sharded(model: nn.Module) -> bool:
+    """Whether there are units in `model`, or it is a part of one."""
+    if sharded_modules(model):
+        return True
+    return any(isinstance(value, DTensor) for value in dict_of(model.state_dict()).values())
 
 
 def _is_dropped(settings: StateDictSettings, state: StateDict) -> bool:
@@ -106,7 +113,7 @@ def load_model_state_dict(
     Raises:
         RuntimeError: keys or shapes do not fit.
     """
-    if not sharded_modules(model):
+    if not _is_sharded(model):
         return _loaded(model, state_dict, strict, assign)
     reshard(model)
     targets = dict_of(model.state_dict())

@@ -40,6 +40,7 @@ class Use:
     wraps: frozenset[Wrapped] = frozenset()
     others: Value = frozenset()
     unbound: bool = False  # the receiver is the call's first argument: `FSDP.no_sync(model)`
+    is_part: bool = False  # the receiver is a part of the models, `model.encoder`
 
     @property
     def args(self) -> Sequence[ast.expr]:

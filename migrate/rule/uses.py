@@ -20,6 +20,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.rule.facts import Use
 from fsdp_migrate.rule.maybe_models import SHARED, TELLING, may_be_model, possible_models
+from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1
 from fsdp_migrate.syntax.module import Module
 
@@ -41,16 +42,21 @@ def find_uses(
 
     `symbols` are names of other libraries (and what is below them) that count as well.
     """
+    parts = Parts(analysis)
     for module in analysis.project.modules.values():
         if module.rewrite:
             yield from sorted(
-                _uses_in(analysis, module, methods, symbols),
+                _uses_in(analysis, parts, module, methods, symbols),
                 key=lambda use: (use.node.lineno, use.node.col_offset),
             )
 
 
 def _uses_in(
-    analysis: Analysis, module: Module, methods: frozenset[str], symbols: frozenset[str]
+    analysis: Analysis,
+    parts: Parts,
+    module: Module,
+    methods: frozenset[str],
+    symbols: frozenset[str],
 ) -> Iterator[Use]:
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
@@ -64,7 +70,7 @@ def _uses_in(
                 module, node, name, call=_call_of(module, node)
             )
         elif isinstance(node, ast.Attribute) and node.attr in methods:
-            use = _method_use(analysis, module, node)
+            use = _method_use(analysis, parts, module, node)
             if use is not None:
                 yield use
 
@@ -115,13 +121,18 @@ def _call_of(module: Module, node: ast.AST) -> ast.Call | None:
     return parent if isinstance(parent, ast.Call) and parent.func is node else None
 
 
-def _method_use(analysis: Analysis, module: Module, node: ast.Attribute) -> Use | None:
+def _method_use(
+    analysis: Analysis, parts: Parts, module: Module, node: ast.Attribute
+) -> Use | None:
     base = analysis.value(node.value)
     wraps, others = split(analysis, base)
     possible = possible_models(analysis, base)
+    call = _call_of(module, node)
     if not wraps and node.attr in HOLDER_METHODS:
         wraps, others = held(analysis, base), frozenset()
-    call = _call_of(module, node)
+        owners = wraps or parts.owners(module, node.value)
+        if not wraps and owners:
+            return Use(module, node, node.attr, call, node.value, owners, is_part=True)
     if wraps:
         kept = others_with(analysis, others, node.attr)
         return Use(module, node, node.attr, call, node.value, wraps | possible, kept)

@@ -33,6 +33,23 @@ def local_state_dicts(ns: Any) -> None:
     refused(NotImplementedError, enter)
 
 
+def parts_that_are_no_units(ns: Any) -> None:
+    """FSDP1 gave each rank's share of them; whole tensors are what was meant."""
+    model, _ = _trained(ns)
+    with torch.no_grad():
+        model(batches(1)[0][0])  # leaves the root gathered
+    for name, part in (("head", model.head), ("norm", model.norm), ("blocks", model.blocks)):
+        assert isinstance(part, nn.Module)
+        state = copied(ns.model_state_dict(part))
+        every = ns.model_state_dict(model)
+        own = {k: v for k, v in every.items() if k.startswith(f"{name}.")}
+        named = {f"{name}.{k}": v for k, v in state.items()}
+        assert not list(differences(own, named))
+        zeros = {k: torch.zeros_like(v) for k, v in state.items()}
+        assert not ns.load_model_state_dict(part, zeros).missing_keys
+        assert not any(v.any() for v in ns.model_state_dict(part).values())
+
+
 def values_of_torch(ns: Any) -> None:
     """Enums and configs of torch itself, from libraries that were not migrated."""
     policy = fsdp.wrap.ModuleWrapPolicy({Block})

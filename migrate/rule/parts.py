@@ -1,0 +1,199 @@
+"""Which FSDP1 model an expression is a part of: `model.encoder`, a child in a loop, `getattr`.
+
+A part is a plain module to the eye: values say what it is, not where it comes from.  So the code is
+followed back, through variables, loops, arguments and attributes, to the model that it is taken of.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.call_graph import called_function
+from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS, SUBMODULES, is_torch_module
+from fsdp_migrate.analysis.values import (
+    NONE,
+    Atom,
+    Bound,
+    Instance,
+    Method,
+    Result,
+    Unknown,
+    Value,
+    Wrapped,
+    symbols,
+)
+from fsdp_migrate.syntax.module import Function, Module, scope_nodes
+
+Models = frozenset[Wrapped]
+NO_MODEL: Models = frozenset()
+# Methods of modules, dicts and lists that give parts of what they are called on.
+GIVE_PARTS = frozenset({*SUBMODULES, "get_submodule", "get", "items", "pop", "values"})
+# Functions that give what they are given, or a part of it.
+PASS_ON = frozenset(
+    f"builtins.{name}"
+    for name in (
+        "dict", "enumerate", "getattr", "iter", "list", "next", "reversed", "sorted", "tuple",
+    )
+)  # fmt: skip
+DEPTH = 8
+Place = tuple[Module, ast.expr]
+
+
+class Parts:
+    """Answers for one program."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+
+    def owners(self, module: Module, node: ast.expr) -> Models:
+        """The models that `node` is a part of; none if it is one itself, or no module at all."""
+        value = self._analysis.value(node)
+        if any(isinstance(atom, Wrapped) for atom in value):
+            return NO_MODEL
+        if not all(map(self._may_be_module, value - NONE)):
+            return NO_MODEL
+        return self._models((module, node), frozenset())
+
+    def _may_be_module(self, atom: Atom) -> bool:
+        if isinstance(atom, Instance):
+            return self._analysis.is_module(atom)
+        if isinstance(atom, Result):
+            return is_torch_module(atom.symbol) and atom.symbol not in OTHER_WRAPPERS
+        return isinstance(atom, Unknown | Method)
+
+    def _models(self, place: Place, seen: frozenset[ast.expr]) -> Models:
+        """The models that an expression is, or is a part of."""
+        _, node = place
+        found = frozenset(a for a in self._analysis.value(node) if isinstance(a, Wrapped))
+        if found or node in seen or len(seen) > DEPTH:
+            return found
+        sources = self._sources(*place)
+        every = [self._models(source, seen | {node}) for source in sources]
+        if not all(every) and self._holds_each(node):
+            return NO_MODEL
+        return NO_MODEL.union(*every)
+
+    def _holds_each(self, node: ast.expr) -> bool:
+        """Whether each of the sources of `node` may be what is taken out of it."""
+        if isinstance(node, ast.Call):
+            return "builtins.zip" in symbols(self._analysis.value(node.func))
+        return isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict)
+
+    def _sources(self, module: Module, node: ast.expr) -> Iterator[Place]:
+        """The expressions that `node` is taken of."""
+        match node:
+            case ast.Attribute():
+                yield module, node.value
+                yield from self._stored(self._analysis.value(node.value), node.attr)
+            case ast.Subscript() | ast.Starred() | ast.Await() | ast.NamedExpr():
+                yield module, node.value
+            case ast.IfExp():
+                yield from ((module, part) for part in (node.body, node.orelse))
+            case ast.BoolOp():
+                yield from ((module, part) for part in node.values)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+                yield module, node.elt
+            case ast.DictComp():
+                yield module, node.value
+            case ast.List() | ast.Tuple() | ast.Set():
+                yield from ((module, part) for part in node.elts)
+            case ast.Dict():
+                yield from ((module, part) for part in node.values)
+            case ast.Call():
+                yield from self._called(module, node)
+            case ast.Name():
+                yield from self._variable(module, node)
+
+    def _called(self, module: Module, call: ast.Call) -> Iterator[Place]:
+        callee = self._analysis.value(call.func)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in GIVE_PARTS:
+            yield module, call.func.value
+        names = symbols(callee)
+        if names & PASS_ON:
+            yield from ((module, argument) for argument in call.args[:1])
+        elif names & {"builtins.filter", "builtins.zip"}:
+            every = call.args if "builtins.zip" in names else call.args[1:]
+            yield from ((module, argument) for argument in every)
+        for atom in callee:
+            site = called_function(atom, self._analysis.method)
+            info = self._analysis.functions.get(site) if site is not None else None
+            for node in scope_nodes(info.node) if info is not None else ():
+                if isinstance(node, ast.Return) and node.value is not None and info is not None:
+                    yield info.module, node.value
+
+    def _stored(self, owner: Value, attr: str) -> Iterator[Place]:
+        """What the methods of a class of the program store as `self.attr`."""
+        for atom in owner:
+            if not isinstance(atom, Instance) or self._analysis.is_module(atom):
+                continue
+            for site in self._analysis.lineage(atom.cls):
+                info = self._analysis.classes[site]
+                for node in ast.walk(info.node):
+                    if isinstance(node, ast.Assign) and any(
+                        isinstance(target, ast.Attribute) and target.attr == attr
+                        for target in node.targets
+                    ):
+                        yield info.module, node.value
+
+    # ------------------------------------------------------------------ variables
+    def _variable(self, module: Module, name: ast.Name) -> Iterator[Place]:
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Module)
+        for scope in module.ancestors(name):
+            if not isinstance(scope, kinds):
+                continue
+            found = list(_bindings(scope, name.id))
+            yield from ((module, source) for source in found)
+            if not isinstance(scope, ast.Module):
+                passed = list(self._passed(module, scope, name.id))
+                yield from passed
+                found += [node for _, node in passed]
+            if found:
+                return
+
+    def _passed(self, module: Module, function: Function, name: str) -> Iterator[Place]:
+        """What the calls of `function` pass as its parameter `name`."""
+        info = self._analysis.functions[module.site(function)]
+        names = [arg.arg for arg in info.positional]
+        graph = self._analysis.call_graph
+        for call in graph.callers_of(module.site(function)):
+            home = graph.module_of(call)
+            bound = any(isinstance(atom, Bound) for atom in self._analysis.value(call.func))
+            given = dict(zip(names[1:] if bound else names, call.args, strict=False))
+            given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+            if name in given:
+                yield home, given[name]
+            elif bound and names[:1] == [name] and isinstance(call.func, ast.Attribute):
+                yield home, call.func.value
+
+
+def _bindings(scope: ast.AST, name: str) -> Iterator[ast.expr]:
+    """What a variable is bound to in `scope`, or taken out of."""
+    for node in scope_nodes(scope):  # type: ignore[arg-type]
+        match node:
+            case ast.Assign():
+                for target in node.targets:
+                    yield from _assigned(target, node.value, name)
+            case ast.For() | ast.AsyncFor() | ast.comprehension():
+                if _binds(node.target, name):
+                    yield node.iter
+            case ast.AnnAssign(value=ast.expr()) | ast.NamedExpr():
+                if _binds(node.target, name) and node.value is not None:
+                    yield node.value
+
+
+def _assigned(target: ast.expr, value: ast.expr, name: str) -> Iterator[ast.expr]:
+    pair = (ast.Tuple, ast.List)
+    if isinstance(target, pair) and isinstance(value, pair) and len(target.elts) == len(value.elts):
+        for inner, part in zip(target.elts, value.elts, strict=True):
+            yield from _assigned(inner, part, name)
+    elif _binds(target, name):
+        yield value
+
+
+def _binds(target: ast.expr, name: str) -> bool:
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+        for node in ast.walk(target)
+    )
