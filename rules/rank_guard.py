@@ -40,7 +40,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
 def _is_collective(use: Use, facts: Facts) -> bool:
     if use.receiver is None:
         return use.name in STATIC
-    if use.name not in METHODS or not use.certain:
+    if use.name not in METHODS or not use.certain or use.is_part:
         return False
     if use.name != "state_dict":
         return True

@@ -70,7 +70,9 @@ def model_state_dict(model: nn.Module, *args: Any, **kwargs: Any) -> StateDict:
 
 
 def _is_sharded(model: nn.Module) -> bool:
-    """Whether there are units in `model`, or it is a part of one."""
+    """Whether there are units in `model`, or it is a part of one; it may be an optimizer."""
+    if not isinstance(model, nn.Module):
+        return False
     if sharded_modules(model):
         return True
     return any(isinstance(value, DTensor) for value in dict_of(model.state_dict()).values())
@@ -113,6 +115,8 @@ def load_model_state_dict(
     Raises:
         RuntimeError: keys or shapes do not fit.
     """
+    if not isinstance(model, nn.Module):
+        return model.load_state_dict(state_dict)
     if not _is_sharded(model):
         return _loaded(model, state_dict, strict, assign)
     reshard(model)

@@ -24,7 +24,7 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
     symbols,
 )
-from fsdp_migrate.syntax.module import Function, Module, scope_nodes
+from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
 
 Models = frozenset[Wrapped]
 NO_MODEL: Models = frozenset()
@@ -60,6 +60,8 @@ class Parts:
         if isinstance(atom, Instance):
             return self._analysis.is_module(atom)
         if isinstance(atom, Result):
+            if atom.symbol.startswith("builtins."):
+                return True  # an item of something
             return is_torch_module(atom.symbol) and atom.symbol not in OTHER_WRAPPERS
         return isinstance(atom, Unknown | Method)
 
@@ -143,7 +145,9 @@ class Parts:
         for scope in module.ancestors(name):
             if not isinstance(scope, kinds):
                 continue
-            found = list(_bindings(scope, name.id))
+            # Were it the model that it is bound to, that would be its value here.
+            bound = [node for node in _bound(scope, name.id) if not self._is_model(node)]
+            found = [*bound, *_taken_from(scope, name.id)]
             yield from ((module, source) for source in found)
             if not isinstance(scope, ast.Module):
                 passed = list(self._passed(module, scope, name.id))
@@ -151,6 +155,9 @@ class Parts:
                 found += [node for _, node in passed]
             if found:
                 return
+
+    def _is_model(self, node: ast.expr) -> bool:
+        return any(isinstance(atom, Wrapped) for atom in self._analysis.value(node))
 
     def _passed(self, module: Module, function: Function, name: str) -> Iterator[Place]:
         """What the calls of `function` pass as its parameter `name`."""
@@ -168,19 +175,24 @@ class Parts:
                 yield home, call.func.value
 
 
-def _bindings(scope: ast.AST, name: str) -> Iterator[ast.expr]:
-    """What a variable is bound to in `scope`, or taken out of."""
-    for node in scope_nodes(scope):  # type: ignore[arg-type]
+def _bound(scope: Scope, name: str) -> Iterator[ast.expr]:
+    """What a variable is bound to in `scope`."""
+    for node in scope_nodes(scope):
         match node:
             case ast.Assign():
                 for target in node.targets:
                     yield from _assigned(target, node.value, name)
-            case ast.For() | ast.AsyncFor() | ast.comprehension():
+            case ast.AnnAssign(value=ast.expr() as value) | ast.NamedExpr(value=value):
                 if _binds(node.target, name):
-                    yield node.iter
-            case ast.AnnAssign(value=ast.expr()) | ast.NamedExpr():
-                if _binds(node.target, name) and node.value is not None:
-                    yield node.value
+                    yield value
+
+
+def _taken_from(scope: Scope, name: str) -> Iterator[ast.expr]:
+    """What a variable is an item of, in a loop of `scope`."""
+    for node in scope_nodes(scope):
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            if _binds(node.target, name):
+                yield node.iter
 
 
 def _assigned(target: ast.expr, value: ast.expr, name: str) -> Iterator[ast.expr]:

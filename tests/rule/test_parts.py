@@ -1,0 +1,102 @@
+"""From an expression back to the model that it is a part of."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsdp_migrate.rule.parts import Parts
+from support.facts import Program
+from support.programs import dedent
+from support.values import HEAD
+
+PARTS = {
+    "an attribute": "model = FSDP(Net())\nprobe = model.encoder\nprobe",
+    "of a parameter that is a model": "def f(model: FSDP):\n    probe = model.encoder\n    probe",
+    "an item": "model = FSDP(Net())\nmodel.blocks[0].state_dict()\nprobe = model.blocks[0]\nprobe",
+    "in a loop": "model = FSDP(Net())\nfor probe in model.children():\n    probe",
+    "of a sequence": "model = FSDP(nn.Sequential(Net()))\nfor probe in model:\n    probe",
+    "with names": "model = FSDP(Net())\nfor name, probe in model.named_modules():\n    probe",
+    "in a comprehension": "model = FSDP(Net())\n[probe for probe in model.children()]",
+    "counted": "model = FSDP(Net())\nfor i, probe in enumerate(model.children()):\n    probe",
+    "by its name": "model = FSDP(Net())\nprobe = getattr(model, input())\nprobe",
+    "by its path": "model = FSDP(Net())\nprobe = model.get_submodule('a.b')\nprobe",
+    "the first": "model = FSDP(Net())\nprobe = next(model.children())\nprobe",
+    "out of a dict": "model = FSDP(Net())\nprobe = dict(model.named_children())['a']\nprobe",
+    "one of two": "model = FSDP(Net())\nprobe = model.a if input() else model.b\nprobe",
+    "passed on": """
+        def keep(probe):
+            probe
+        def main():
+            model = FSDP(Net())
+            keep(model.encoder)
+        """,
+    "passed by name": """
+        def keep(path, probe):
+            probe
+        def main():
+            model = FSDP(Net())
+            keep("a.pt", probe=model.encoder)
+        """,
+    "given back": """
+        def encoder_of(model):
+            return model.encoder
+        model = FSDP(Net())
+        probe = encoder_of(model)
+        probe
+        """,
+    "kept": """
+        class A:
+            def __init__(self, net):
+                self.model = FSDP(net)
+                self.encoder = self.model.encoder
+            def save(self):
+                probe = self.encoder
+                probe
+        """,
+    "in the model's own method": """
+        class Big(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.encoder = Net()
+            def own(self):
+                probe = self.encoder
+                probe
+        model = FSDP(Big())
+        model.own()
+        """,
+}
+NONE = {
+    "the model": "probe = FSDP(Net())\nprobe",
+    "before it is wrapped": "probe = Net()\nprobe\nprobe = FSDP(probe)",
+    "of another model": "model = FSDP(Net())\nteacher = Net()\nprobe = teacher.encoder\nprobe",
+    "its optimizer": "model = FSDP(Net())\nprobe = torch.optim.Adam(model.parameters())\nprobe",
+    "its output": "model = FSDP(Net())\nprobe = model(1)\nprobe",
+    "beside it in a list": """
+        model = FSDP(Net())
+        for m, probe in zip([model], other):
+            probe
+        """,
+    "beside it in a dict": """
+        model = FSDP(Net())
+        for probe in {"model": model.encoder, "scheduler": scheduler}.values():
+            probe
+        """,
+    "a number": "model = FSDP(Net())\nprobe = 1 if model.training else 2\nprobe",
+}
+
+
+def owners(text: str) -> bool:
+    program = Program(HEAD + dedent(text))
+    node = program.node("probe")
+    (module,) = program.project.modules.values()
+    return bool(Parts(program.facts.analysis).owners(module, node))
+
+
+@pytest.mark.parametrize("shape", PARTS)
+def test_a_part(shape: str) -> None:
+    assert owners(PARTS[shape])
+
+
+@pytest.mark.parametrize("shape", NONE)
+def test_no_part(shape: str) -> None:
+    assert not owners(NONE[shape])
