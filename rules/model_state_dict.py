@@ -15,7 +15,7 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.rank_tests import rank_test
-from fsdp_migrate.rule.queries.state_dict_calls import without_mode, written
+from fsdp_migrate.rule.queries.state_dict_calls import StateDictCall, without_mode, written
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 
@@ -32,49 +32,54 @@ def lowerable(use: Use, facts: Facts) -> bool:
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one call."""
-    units = facts.models(use.wraps)
     if use.call is None:
-        yield finding(
-            RULE,
+        yield _manual(
             use,
+            facts,
             f"{use.name} is taken as a value; under FSDP2 it is about shards, "
             "use torch.distributed.checkpoint.state_dict",
-            tier=Tier.MANUAL,
-            models=units,
         )
         return
     if use.is_part and rank_test(facts, use.module, use.call) is not None:
-        yield finding(
-            RULE,
+        yield _manual(
             use,
+            facts,
             f"{use.name} of a part needs all ranks under FSDP2, and only some get here: call it "
             "above the test of the rank, and use the result below",
-            tier=Tier.MANUAL,
-            models=units,
         )
         return
     found = without_mode(use, facts)
-    if found is None or not mode_goes(facts, use.call):
-        yield finding(
-            RULE,
-            use,
-            f"model.{use.name} goes through the shim",
-            tier=Tier.SHIM,
-            edits=[as_function(use, SHIMS[use.name])],
-            models=units,
-        )
-        return
+    native = found is not None and mode_goes(facts, use.call)
+    yield _native(use, facts, found) if found is not None and native else _shim(use, facts)
+
+
+def _manual(use: Use, facts: Facts, message: str) -> Finding:
+    return finding(RULE, use, message, tier=Tier.MANUAL, models=facts.models(use.wraps))
+
+
+def _shim(use: Use, facts: Facts) -> Finding:
+    return finding(
+        RULE,
+        use,
+        f"model.{use.name} goes through the shim",
+        tier=Tier.SHIM,
+        edits=[as_function(use, SHIMS[use.name])],
+        models=facts.models(use.wraps),
+    )
+
+
+def _native(use: Use, facts: Facts, found: StateDictCall) -> Finding:
     function, edits = written(found, facts)
     becomes = "says how its tensors are sharded"
     if function is not None:
         becomes = f"becomes {function.name}"
-    yield finding(
+    return finding(
         RULE,
         use,
         f"{_owner(use)}.{use.name} {becomes}{_of_part(use)}",
         tier=Tier.NATIVE,
         edits=edits,
-        models=units,
+        models=facts.models(use.wraps),
     )
 
 

@@ -36,7 +36,13 @@ def proven(machine: Machine, node: ast.Name | ast.Attribute | ast.Subscript, val
     if any(isinstance(atom, Wrapped) for atom in rest):
         return rest
     holds = any(map(is_plain_module, rest)) or any(map(machine.classes.is_module, rest))
-    return rest | MODEL if opaque or holds or not value else value
+    return rest | _models(opaque) if opaque or holds or not value else value
+
+
+def _models(opaque: Value) -> Value:
+    """The models that came this way, or one that is made nobody knows where."""
+    sites = {site for atom in opaque if isinstance(atom, Unknown) for site in atom.models}
+    return frozenset(map(Wrapped, sites)) or MODEL
 
 
 def is_opaque(atom: Atom) -> bool:

@@ -15,6 +15,8 @@ from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.queries.values import library_name
 
+__all__ = ["StateDictCall", "without_mode", "written"]
+
 
 def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
     """The call with the options that its mode stands for; None where they can't be written."""
