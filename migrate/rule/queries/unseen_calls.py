@@ -24,17 +24,19 @@ from fsdp_migrate.analysis.values import (
     Unknown,
     Value,
     Wrapped,
+    symbols,
 )
 from fsdp_migrate.lowering.state_dict_modes import ModePlan, given_to_mode
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.rule.uses import held
-from fsdp_migrate.syntax.fsdp1_names import short
+from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 # Packages whose functions take no state dict of a model that they are given.
 SEEN = frozenset({*sys.stdlib_module_names, "builtins", "numpy", "torch"})
+LOCAL_STATE_DICT = f"{ROOT}.StateDictType.LOCAL_STATE_DICT"
 STATE_METHODS = frozenset({"load_state_dict", "state_dict"})
 # What every module has, besides what FSDP1 has a rule for.
 MODULE_METHODS = FSDP_METHODS | {
@@ -55,7 +57,7 @@ class UnseenCall:
 
 def unseen_calls(facts: Facts) -> Iterator[UnseenCall]:
     """The calls that can take the state of a model in a way that no rule can rewrite."""
-    contexts = {site for site, plan in facts.modes.plans.items() if not plan.is_for_good}
+    contexts = {site for site, plan in facts.modes.plans.items() if _counts(facts, plan)}
     known = {use.call for use in facts.uses}
     used = {site for use in facts.uses for site in _modes_of(facts, use)}
     for call, open_modes in facts.analysis.open_modes.items():
@@ -68,6 +70,12 @@ def unseen_calls(facts: Facts) -> Iterator[UnseenCall]:
             if given or site not in used:
                 yield UnseenCall(module, call, plan, given)
                 break
+
+
+def _counts(facts: Facts, plan: ModePlan) -> bool:
+    """Whether the mode ends with a block; one of local state dicts is refused anyway."""
+    kind = (given_to_mode(plan.call) or {}).get("state_dict_type")
+    return not plan.is_for_good and LOCAL_STATE_DICT not in symbols(facts.value(kind))
 
 
 def _order(site: Site | None) -> tuple[object, ...]:
