@@ -12,12 +12,19 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Kept, Name, call, code
-from fsdp_migrate.findings.edits import Edit, ReplaceExpression
+from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.method_calls import elements
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
-from fsdp_migrate.rule.queries.parameters import called, calls, dtypes, is_certain, owners
+from fsdp_migrate.rule.queries.parameters import (
+    called,
+    calls,
+    dtypes,
+    is_certain,
+    owners,
+    owners_of_part,
+)
 from fsdp_migrate.rule.queries.values import may_come_from
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
@@ -25,6 +32,9 @@ from fsdp_migrate.syntax.module import Module
 CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad.clip_grad_norm_"})
 SCALERS = frozenset({"torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.GradScaler"})
 SHIM = Name(RUNTIME, "clip_grad_norm_")
+DTENSOR = Name("torch.distributed.tensor", "DTensor")
+PERHAPS = "the norm that comes back is a DTensor where the model is sharded, and plain elsewhere"
+PERHAPS_BY_HAND = f"{PERHAPS}: call full_tensor() on it if it is one"
 CHANGE = (
     "FSDP1 clipped by each rank's own norm, so that ranks scaled their gradients apart; FSDP2 "
     "clips by the norm of the whole"
@@ -35,7 +45,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every call."""
     for module, found in calls(facts):
         if called(facts, found) & CLIP and found.args:
-            if owners(facts, found.args[0]):
+            if owners(facts, found.args[0]) or owners_of_part(facts, found.args[0]):
                 yield _clipped(facts, module, found)
         elif isinstance(found.func, ast.Attribute) and found.func.attr == "step" and found.args:
             yield from _scaled(facts, module, found, found.func.value)
@@ -43,22 +53,24 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 # ---------------------------------------------------------------------- clipping
 def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
-    models = owners(facts, clip.args[0])
+    models = owners(facts, clip.args[0]) | owners_of_part(facts, clip.args[0])
     model = _of_which(clip.args[0])
+    ignored = any(p is None or p.has_ignored for p in map(facts.plan, models))
+    is_read = not isinstance(module.parents[clip], ast.Expr)
     edits: list[Edit] = []
-    if model is not None and any(p is None or p.has_ignored for p in map(facts.plan, models)):
+    tier, message = Tier.NOTE, CHANGE
+    if model is not None and ignored:
         tier = Tier.SHIM
         message = f"clipping goes through the shim: parameters may be plain tensors too; {CHANGE}"
-        rest = elements(module, clip, clip.args[0])
-        new = call(SHIM, Kept(module.span(model)), *rest)
-        edits = [ReplaceExpression(module.span(clip), new)]
-    elif not isinstance(module.parents[clip], ast.Expr) and is_certain(facts, clip.args[0]):
+        edits = [_by_shim(module, clip, model)]
+    elif is_read and is_certain(facts, clip.args[0]):
         tier = Tier.NATIVE
         message = f"the norm that comes back is a DTensor and gets full_tensor(); {CHANGE}"
         full = code("{norm}.full_tensor()", norm=Kept(module.span(clip)))
         edits = [ReplaceExpression(module.span(clip), full)]
-    else:
-        tier, message = Tier.NOTE, CHANGE
+    elif is_read:
+        tier, edits = _if_sharded(module, clip, model)
+        message = f"{PERHAPS}; {CHANGE}" if edits else f"{PERHAPS_BY_HAND}; {CHANGE}"
     return finding_at(
         RULE,
         module,
@@ -69,6 +81,28 @@ def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
         edits=edits,
         models=facts.models(models),
     )
+
+
+def _if_sharded(module: Module, clip: ast.Call, model: ast.expr | None) -> tuple[Tier, list[Edit]]:
+    """The norm as a plain tensor, whether the parameters are sharded or not."""
+    statement = module.parents[clip]
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        (target,) = statement.targets
+        if isinstance(target, ast.Name):
+            whole = code(
+                "if isinstance({norm}, {dtensor}):\n    {norm} = {norm}.full_tensor()",
+                norm=Kept(module.span(target)),
+                dtensor=DTENSOR,
+            )
+            return Tier.NATIVE, [InsertStatements(module.span(statement), whole, after=True)]
+    if model is not None:
+        return Tier.SHIM, [_by_shim(module, clip, model)]
+    return Tier.NOTE, []
+
+
+def _by_shim(module: Module, clip: ast.Call, model: ast.expr) -> Edit:
+    rest = elements(module, clip, clip.args[0])
+    return ReplaceExpression(module.span(clip), call(SHIM, Kept(module.span(model)), *rest))
 
 
 def _of_which(parameters: ast.expr) -> ast.expr | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fsdp_migrate.analysis.functions import bound_method
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
-from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.scopes import global_name
 from fsdp_migrate.analysis.values import (
@@ -54,6 +54,8 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return _of_model(machine, atom, attr)
         case Result():
             return _of_result(machine, atom, attr)
+        case Method(receiver=Wrapped()) if attr in PARAMETERS:  # of a part of a model
+            return frozenset({Method(atom, attr)})
         case Bound() | Func() | Partial() | Method():
             return unknown(f"attribute `{attr}` of a function")
         case _:

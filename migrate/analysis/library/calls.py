@@ -166,7 +166,8 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     if isinstance(receiver, Method) and receiver.name == ATTRIBUTES:
         return _of_attributes(machine, receiver, name, passed)
     if name in PARAMETERS:
-        return frozenset({Params(receiver)})
+        of_part = unknown("parameters of a part") if isinstance(receiver, Method) else NOTHING
+        return frozenset({Params(receiver), *of_part})
     if isinstance(receiver, Params):
         return frozenset({receiver})
     if name in SUBMODULES:

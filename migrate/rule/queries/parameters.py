@@ -5,7 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator
 
-from fsdp_migrate.analysis.values import Const, Params, Result, Symbol, Value, Wrapped, constants
+from fsdp_migrate.analysis.values import (
+    Const,
+    Method,
+    Params,
+    Result,
+    Symbol,
+    Unknown,
+    Value,
+    Wrapped,
+    constants,
+)
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
@@ -50,10 +60,23 @@ def owners(facts: Facts, node: ast.AST | None) -> frozenset[Wrapped]:
     return frozenset(owner for owner in found if isinstance(owner, Wrapped))
 
 
+def owners_of_part(facts: Facts, node: ast.AST | None) -> frozenset[Wrapped]:
+    """The FSDP models of which `node` may be the parameters of a part: `model.head`'s."""
+    found: set[Wrapped] = set()
+    for owner in facts.holders.params_in(facts.value(node)):
+        while isinstance(owner, Method):
+            owner = owner.receiver
+            if isinstance(owner, Wrapped):
+                found.add(owner)
+    return frozenset(found)
+
+
 def is_certain(facts: Facts, node: ast.AST) -> bool:
-    """Whether `node` is parameters of FSDP models and nothing else."""
-    found = facts.holders.params_in(facts.value(node))
-    return bool(found) and all(isinstance(owner, Wrapped) for owner in found)
+    """Whether `node` is parameters of FSDP models and nothing else, on every path to it."""
+    value = facts.value(node)
+    found = facts.holders.params_in(value)
+    known = not any(isinstance(atom, Unknown) for atom in value)
+    return known and bool(found) and all(isinstance(owner, Wrapped) for owner in found)
 
 
 def is_parameters(facts: Facts, node: ast.AST) -> bool:
