@@ -13,6 +13,7 @@ from fsdp_migrate.findings.code import Code, Hole, Kept, Name, Quoted, code
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.class_flow import is_read_as_given
 from fsdp_migrate.rule.queries.class_tests import (
     Place,
     comparisons_of_name,
@@ -56,6 +57,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         yield finding(RULE, use, message, tier=Tier.NATIVE, edits=edits)
         return
     place = place_of(facts, use.module, use.node)
+    if place is Place.TEST and is_read_as_given(facts, use.module, use.node):
+        return
     span = use.module.span(use.node)
     if place is Place.COMPARISON:
         yield _exact_type(use, facts)
@@ -63,6 +66,12 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edit = ReplaceExpression(span, MODULE)
         message = "FSDP as a class becomes FSDPModule"
         yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit])
+    elif place is Place.BOTH:
+        message = (
+            "FSDP is passed on to where it is asked for by isinstance and used for something else: "
+            "pass FSDPModule for the test, and fully_shard for the call"
+        )
+        yield finding(RULE, use, message, tier=Tier.MANUAL)
     else:
         edit = ReplaceExpression(span, FROM_FSDP1)
         message = "FSDP as a function that shards becomes fully_shard_from_fsdp1"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from fsdp_migrate.findings.code import NOTHING, Kept, block, code
+from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import rewritable
@@ -21,6 +23,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """One finding for each import statement of FSDP1 of which some name is never read."""
     for module in rewritable(facts):
         yield from _idle(module, facts)
+        yield from _deleted(module, facts)
 
 
 def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
@@ -48,6 +51,25 @@ def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
                 f"imported from FSDP1 and not used here: {', '.join(idle)}{aside}",
                 tier=Tier.NATIVE,
                 safety=Safety.UNSAFE if listed else Safety.SAFE,
+            )
+
+
+def _deleted(module: Module, facts: Facts) -> Iterable[Finding]:
+    """`del FSDP`: the name goes with its import, and there is nothing left to delete."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Delete):
+            continue
+        gone = {t for t in node.targets if symbol_of(facts.value(t)) is not None}
+        if gone:
+            kept = [Kept(module.span(t)) for t in node.targets if t not in gone]
+            rest = block(*(code("del {name}", name=name) for name in kept)) if kept else NOTHING
+            yield finding_at(
+                RULE,
+                module,
+                node,
+                "names of FSDP1 are deleted here that are not imported any more",
+                tier=Tier.NATIVE,
+                edits=[ReplaceStatement(module.span(node), rest)],
             )
 
 

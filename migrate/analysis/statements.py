@@ -100,6 +100,7 @@ def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) ->
     for expression in [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]:
         if expression is not None:
             machine.evaluate(expression)
+    _type_parameters(machine, node)
     annotations = [a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg)]
     for annotation in [*annotations, node.returns]:
         if annotation is not None:
@@ -116,8 +117,17 @@ def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) ->
     bind(machine, node.name, made)
 
 
+def _type_parameters(machine: Machine, node: ast.stmt) -> None:
+    """The bounds in `def f[T: Bound]`, which Python 3.12 brought."""
+    for parameter in getattr(node, "type_params", ()):
+        bound = getattr(parameter, "bound", None)
+        if isinstance(bound, ast.expr):
+            machine.evaluate(bound)
+
+
 def _class(machine: Machine, node: ast.ClassDef) -> None:
     site = machine.module.site(node)
+    _type_parameters(machine, node)
     for decorator in node.decorator_list:
         machine.evaluate(decorator)
     for base in node.bases:

@@ -8,11 +8,12 @@ from enum import Enum
 
 from fsdp_migrate.analysis.values import Cls, Symbol, symbols
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.class_flow import TESTS, fates, is_of_typing
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 from fsdp_migrate.syntax.module import Module
 
-TESTS = frozenset({"builtins.isinstance", "builtins.issubclass"})
+TYPE_VARIABLES = frozenset({"ParamSpec", "TypeVar", "TypeVarTuple"})
 
 
 class Place(Enum):
@@ -20,6 +21,7 @@ class Place(Enum):
 
     TEST = "asked whether something is an instance of it, or annotates"
     COMPARISON = "compared with a class"
+    BOTH = "passed on, to be asked for and for something else"
     VALUE = "passed on, to be called or kept"
 
 
@@ -29,7 +31,11 @@ def place_of(facts: Facts, module: Module, node: ast.expr) -> Place:
     for parent in module.ancestors(node):
         if isinstance(parent, ast.Call):
             tested = child in parent.args[1:] and symbols(facts.value(parent.func)) & TESTS
-            return Place.TEST if tested else Place.VALUE
+            if tested or is_of_typing(facts, parent.func):
+                return Place.TEST
+            return _passed_on(facts, module, node)
+        if type(parent).__name__ in TYPE_VARIABLES:  # of Python 3.12
+            return Place.TEST
         if isinstance(parent, ast.arg | ast.MatchClass | ast.Subscript):
             return Place.TEST
         if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.BitOr):
@@ -37,9 +43,18 @@ def place_of(facts: Facts, module: Module, node: ast.expr) -> Place:
         if isinstance(parent, ast.Compare):
             return Place.COMPARISON
         if isinstance(parent, ast.stmt):
-            return Place.TEST if _is_type_in(parent, child) else Place.VALUE
+            in_place = _is_type_in(parent, child)
+            return Place.TEST if in_place else _passed_on(facts, module, node)
         child = parent
     return Place.VALUE
+
+
+def _passed_on(facts: Facts, module: Module, node: ast.expr) -> Place:
+    """What a reference to a class is for that goes to where it is used under another name."""
+    asked = fates(facts, module, node).is_asked_for
+    if asked is None:
+        return Place.BOTH
+    return Place.TEST if asked else Place.VALUE
 
 
 def _is_type_in(statement: ast.stmt, child: ast.AST) -> bool:

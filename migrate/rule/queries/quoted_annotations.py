@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from fsdp_migrate.analysis.values import NONE, Symbol
+from fsdp_migrate.analysis.values import NONE, Symbol, symbols
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical
+from fsdp_migrate.rule.queries.class_flow import is_of_typing
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical, short, starred
 from fsdp_migrate.syntax.module import Module, all_annotations
 from fsdp_migrate.syntax.paths import path_of
 
@@ -20,7 +21,7 @@ def quoted_annotations(facts: Facts, module: Module) -> Iterator[tuple[ast.Const
     imported = _imported(facts, module)
     if not any(_leads_to_class(name) for name in imported.values()):
         return
-    for annotation in all_annotations(module.tree):
+    for annotation in [*all_annotations(module.tree), *_types_in_calls(facts, module)]:
         for node in _code_strings(annotation, imported):
             text = str(node.value)
             found = sorted(_mentions(text, imported))
@@ -30,15 +31,33 @@ def quoted_annotations(facts: Facts, module: Module) -> Iterator[tuple[ast.Const
                 yield node, [text[a:b] for a, b in zip(ends, starts, strict=True)]
 
 
+def _types_in_calls(facts: Facts, module: Module) -> Iterator[ast.expr]:
+    """The types that calls of `typing` are given: `cast("FSDP", x)`, `TypeVar("T", bound="FSDP")`.
+
+    What these name first is a variable's own name, but for `cast`.
+    """
+    for node in module.parents:
+        if isinstance(node, ast.Call) and is_of_typing(facts, node.func):
+            is_cast = any(name.endswith(".cast") for name in symbols(facts.value(node.func)))
+            yield from node.args[:1] if is_cast else node.args[1:]
+            yield from (k.value for k in node.keywords if k.arg in {"bound", "default"})
+
+
 def _leads_to_class(name: str) -> bool:
     return name == FSDP1 or FSDP1.startswith(f"{name}.")
 
 
-def _imported(facts: Facts, module: Module) -> dict[str, str]:
-    """The names that imports bind in `module`, and what of a library each of them is."""
+def _imported(facts: Facts, module: Module, asked: frozenset[str] = frozenset()) -> dict[str, str]:
+    """The names that imports bind in `module`, and what of a library each of them is.
+
+    `asked` are the modules that star imports have led from.
+    """
     found: dict[str, str] = {}
     for node in module.parents:
         if not isinstance(node, ast.alias):
+            continue
+        if node.name == "*":
+            found |= _starred(facts, module, module.parents[node], asked)
             continue
         if isinstance(module.parents[node], ast.Import):
             local = node.asname or node.name.partition(".")[0]
@@ -48,6 +67,19 @@ def _imported(facts: Facts, module: Module) -> dict[str, str]:
         if len(names) == 1:
             found[node.asname or node.name] = names[0]
     return found
+
+
+def _starred(facts: Facts, module: Module, node: ast.AST, asked: frozenset[str]) -> dict[str, str]:
+    """The names that a star import binds to FSDP1's class, here or in the module it is from."""
+    assert isinstance(node, ast.ImportFrom)
+    project = facts.analysis.project
+    home = project.modules.get(project.resolve(module, node.module or "", node.level) or "")
+    asked = asked | {module.name}
+    if home is not None and home.name not in asked:
+        names = _imported(facts, home, asked)
+        return {name: of for name, of in names.items() if of == FSDP1 and name[0] != "_"}
+    name = short(FSDP1)
+    return {name: FSDP1} if not node.level and starred(node.module, name) == FSDP1 else {}
 
 
 def _resolved(node: ast.AST, imported: Mapping[str, str]) -> str | None:
