@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
-from fsdp_migrate.analysis.library.modules import ATTRIBUTES, SUBMODULES
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES, CHILDREN, SUBMODULES
 from fsdp_migrate.analysis.library.unfollowed import given, unfollowed
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.values import (
@@ -99,7 +99,7 @@ def _elements(machine: Machine, atom: Atom) -> Value:
     if isinstance(atom, Params | Unknown):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:
-        return unknown("a submodule")
+        return unknown("a child" if atom.name in CHILDREN else "a submodule")
     if isinstance(atom, Instance):
         return _iterated(machine, atom)
     return unknown("an item")

@@ -10,7 +10,8 @@ RETURN_SELF = frozenset(
     }
 )  # fmt: skip
 PARAMETERS = frozenset({"named_parameters", "parameters"})
-SUBMODULES = frozenset({"children", "modules", "named_children", "named_modules"})
+CHILDREN = frozenset({"children", "named_children"})
+SUBMODULES = CHILDREN | {"modules", "named_modules"}
 DDP = "torch.nn.parallel.DistributedDataParallel"
 OTHER_WRAPPERS = frozenset({DDP, "torch.nn.DataParallel", "torch.nn.parallel.DataParallel"})
 

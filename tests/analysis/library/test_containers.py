@@ -79,7 +79,8 @@ def test_getitem_of_the_programs_own() -> None:
 
 
 def test_submodules_by_iteration_are_not_known() -> None:
-    assert reasons(probed("for probe in Net().children():\n    probe")) == ["a submodule"]
+    assert reasons(probed("for probe in Net().modules():\n    probe")) == ["a submodule"]
+    assert reasons(probed("for probe in Net().children():\n    probe")) == ["a child"]
 
 
 def test_the_units_of_a_model() -> None:

@@ -1,0 +1,235 @@
+"""Where a program asks for the class of a module: `type(m)`, `m.__class__`, and their names.
+
+FSDP1 put a wrapper around a module and left its class alone; `fully_shard` makes it another one,
+a subclass of the original.  Only the module inside of a wrapper is asked here: the wrapper itself
+never had a class of the user's.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from fsdp_migrate.analysis.definitions import bindings, scope_of
+from fsdp_migrate.analysis.values import Instance, Method, Unknown, Wrapped
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.after_wrap import Running, walks_models
+from fsdp_migrate.rule.queries.class_tests import instance_asked
+from fsdp_migrate.rule.queries.model_attributes import is_of_inner, is_repeatable
+from fsdp_migrate.rule.queries.parameters import modules
+from fsdp_migrate.rule.queries.running import callers
+from fsdp_migrate.rule.queries.sharded_classes import ShardedClasses, sharded_classes
+from fsdp_migrate.rule.queries.values import library_name, models
+from fsdp_migrate.syntax.module import Module, Scope
+
+CHILDREN = frozenset({"children", "get_submodule", "items", "named_children", "values"})
+GIVE_ITEMS = frozenset(
+    f"builtins.{name}" for name in ("enumerate", "getattr", "list", "next", "reversed", "zip")
+) | {"builtins.iter"}
+NAMES = frozenset({"__name__", "__qualname__", "__module__"})
+SUBMODULE = "a submodule"
+DEPTH = 4  # assignments and calls that a model is followed back through
+
+
+class Whose(Enum):
+    """Whose class is asked for."""
+
+    INNER = "of a module that is sharded, for certain"
+    MAYBE = "of a module that may be sharded"
+    WRAPPER = "of FSDP1's wrapper, which was of FSDP1's class"
+    UNKNOWN = "of something that isn't known"
+
+
+@dataclass(frozen=True, eq=False)
+class ClassAsked:
+    """A place that asks for the class of an object, or for the name of its class."""
+
+    module: Module
+    node: ast.expr  # `type(m)`, `m.__class__`, `m._get_name()`
+    whole: ast.expr  # the same, or with `.__name__`
+    instance: ast.expr
+    name: str  # "" for the class itself, else what of it is asked
+    whose: Whose
+    classes: ShardedClasses  # the sharded classes that it may be one of
+    from_modules: bool  # it is one of those that a walk over all submodules gives
+    may_be_wrapper: bool  # now and then it may have been FSDP1's wrapper
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the object can be asked twice."""
+        return is_repeatable(self.instance)
+
+
+def classes_asked(facts: Facts) -> Iterator[ClassAsked]:
+    """The places that ask for the class of what may be sharded when they run."""
+    running = Running(facts)
+    for module in modules(facts):
+        sharded = sharded_classes(facts, module)
+        if not sharded:
+            continue
+        for node in module.parents:
+            found = _asked(running, module, node, sharded) if isinstance(node, ast.expr) else None
+            if found is not None and running.may_be_sharded(module, node):
+                yield found
+
+
+def _asked(
+    running: Running, module: Module, node: ast.expr, sharded: ShardedClasses
+) -> ClassAsked | None:
+    facts = running.facts
+    instance = instance_asked(facts, node)
+    name = ""
+    if instance is None and isinstance(node, ast.Call) and not node.args:
+        func = node.func
+        if isinstance(func, ast.Attribute) and func.attr == "_get_name":
+            instance, name = func.value, "__name__"
+    if instance is None:
+        return None
+    whole, parent = node, module.parents[node]
+    if not name and isinstance(parent, ast.Attribute) and parent.attr in NAMES:
+        whole, name = parent, parent.attr
+    whose = _whose(running, module, instance, sharded)
+    if whose is None:
+        return None
+    known = _classes_of(facts, instance, sharded)
+    walked = _is_walked(running, module, instance)
+    wrapper = whose is Whose.MAYBE and bool(models(facts.value(instance)))
+    return ClassAsked(module, node, whole, instance, name, whose, known, walked, wrapper)
+
+
+def _whose(
+    running: Running, module: Module, node: ast.expr, sharded: ShardedClasses
+) -> Whose | None:
+    """Whose class is asked for; None where it is none that is sharded."""
+    facts = running.facts
+    value = facts.value(node)
+    if models(value):
+        if is_of_inner(facts, module, node):
+            return Whose.INNER
+        if all(isinstance(atom, Wrapped) for atom in value):
+            return Whose.MAYBE if _may_be_inner(facts, module, node) else Whose.WRAPPER
+        return Whose.MAYBE
+    if _is_walked(running, module, node):
+        return Whose.MAYBE
+    unknown = not value or any(isinstance(atom, Unknown | Method) for atom in value)
+    if not unknown and not sharded.instances(value):
+        return None
+    if _is_part(facts, module, node):
+        return Whose.WRAPPER if sharded.has_units else None
+    if unknown:
+        return Whose.UNKNOWN
+    return None if _is_under_construction(module, node) else Whose.MAYBE
+
+
+def _may_be_inner(facts: Facts, module: Module, node: ast.expr, depth: int = 0) -> bool:
+    """Whether a model may be called `node` by what is inside of its wrapper."""
+    if is_of_inner(facts, module, node):
+        return True
+    if depth == DEPTH:
+        return False
+    if isinstance(node, ast.Attribute):
+        return any(
+            _may_be_inner(facts, home, value, depth + 1)
+            for home, value in _stored_as(facts, node.attr)
+        )
+    scope = scope_of(module, node) if isinstance(node, ast.Name) else None
+    if scope is None or not isinstance(node, ast.Name):
+        return False
+    for bound in bindings(scope, node.id):
+        value = getattr(module.parents.get(bound), "value", None)
+        if isinstance(bound, ast.arg):
+            given = [
+                (home, argument)
+                for home, call in callers(facts, module, scope)
+                for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+                if models(facts.value(argument))
+            ]
+        else:
+            given = [(module, value)] if isinstance(value, ast.expr) else []
+        if any(_may_be_inner(facts, home, one, depth + 1) for home, one in given):
+            return True
+    return False
+
+
+def _stored_as(facts: Facts, attr: str) -> Iterator[tuple[Module, ast.expr]]:
+    """What is assigned to attributes of a name."""
+    for module in modules(facts):
+        for node in module.parents:
+            if isinstance(node, ast.Assign) and models(facts.value(node.value)):
+                if any(isinstance(t, ast.Attribute) and t.attr == attr for t in node.targets):
+                    yield module, node.value
+
+
+def _is_part(facts: Facts, module: Module, node: ast.AST) -> bool:
+    """Whether `node` is reached through a module: where FSDP1 has wrapped it, as the wrapper."""
+    if isinstance(node, ast.Attribute | ast.Subscript):
+        value = facts.value(node.value)
+        is_module = bool(models(value)) or any(facts.analysis.is_module(a) for a in value)
+        return is_module or (
+            isinstance(node, ast.Subscript) and _is_part(facts, module, node.value)
+        )
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in CHILDREN:
+            return True
+        return library_name(facts.value(node.func)) in GIVE_ITEMS and any(
+            _is_part(facts, module, argument) for argument in node.args
+        )
+    scope = scope_of(module, node) if isinstance(node, ast.Name) else None
+    sources = _sources(module, node, scope) if isinstance(node, ast.Name) and scope else []
+    return any(_is_part(facts, module, source) for source in sources)
+
+
+def _sources(module: Module, name: ast.Name, scope: Scope) -> list[ast.expr]:
+    """What the variable is made of, or taken out of by a loop."""
+    found: list[ast.expr] = []
+    for bound in bindings(scope, name.id):
+        parent = module.parents.get(bound)
+        while isinstance(parent, ast.Tuple):
+            parent = module.parents.get(parent)
+        if isinstance(parent, ast.For | ast.AsyncFor | ast.comprehension):
+            found.append(parent.iter)
+        elif isinstance(parent, ast.Assign | ast.NamedExpr):
+            found.append(parent.value)
+    return [source for source in found if not _reads(source, name.id)]
+
+
+def _reads(node: ast.expr, name: str) -> bool:
+    return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node))
+
+
+def _is_under_construction(module: Module, node: ast.expr) -> bool:
+    """Whether `node` is `self` in `__init__`: nobody has sharded the object yet."""
+    function = module.function(node)
+    return (
+        isinstance(node, ast.Name)
+        and isinstance(function, ast.FunctionDef)
+        and function.name == "__init__"
+        and bool(function.args.args)
+        and function.args.args[0].arg == node.id
+    )
+
+
+def _is_walked(running: Running, module: Module, node: ast.expr) -> bool:
+    """Whether `node` is one of the modules that something walks through."""
+    value = running.facts.value(node)
+    if any(isinstance(atom, Unknown) and atom.reason == SUBMODULE for atom in value):
+        return True
+    function = module.function(node)
+    if not isinstance(node, ast.Name) or function is None:
+        return False
+    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    unknown = all(isinstance(atom, Unknown) for atom in value)
+    return unknown and node.id in names[:2] and walks_models(running, module, function)
+
+
+def _classes_of(facts: Facts, node: ast.expr, sharded: ShardedClasses) -> ShardedClasses:
+    """Those of the sharded classes that `node` can be of."""
+    value = facts.value(node)
+    own = frozenset(atom.cls for atom in value if isinstance(atom, Instance))
+    if value and len(own) == len(value):
+        family = {site for cls in own for site in (cls, *facts.analysis.descendants(cls))}
+        kept = frozenset(family) if sharded.open else frozenset(family) & sharded.own
+        return ShardedClasses(kept, models=sharded.models)
+    return sharded
