@@ -48,6 +48,15 @@ def possible_models(analysis: Analysis, value: Value) -> frozenset[Wrapped]:
     return frozenset(Wrapped(site) for site in sites)
 
 
+def handed_models(analysis: Analysis, value: Value) -> frozenset[Wrapped]:
+    """The models that `value` may be because something that isn't followed hands them on.
+
+    What a class of a library makes is an object of that class, and no model.
+    """
+    handed = (a for a in value if not (isinstance(a, Result) and short(a.symbol)[:1].isupper()))
+    return possible_models(analysis, frozenset(handed))
+
+
 def _behind(analysis: Analysis, atom: Atom) -> tuple[Site, ...]:
     if isinstance(atom, Method):
         return _behind(analysis, atom.receiver) if isinstance(atom.receiver, Result) else ()

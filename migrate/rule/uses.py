@@ -19,8 +19,15 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
 )
 from fsdp_migrate.rule.facts import Use
-from fsdp_migrate.rule.maybe_models import SHARED, TELLING, may_be_model, possible_models
+from fsdp_migrate.rule.maybe_models import (
+    SHARED,
+    TELLING,
+    handed_models,
+    may_be_model,
+    possible_models,
+)
 from fsdp_migrate.rule.parts import Parts
+from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1
 from fsdp_migrate.syntax.module import Module
 
@@ -139,6 +146,8 @@ def _method_use(
     if analysis.wraps and node.attr in TELLING | SHARED:
         if may_be_model(analysis, module, node, call):
             return Use(module, node, node.attr, call, node.value, possible, base)
+    if node.attr in ATTRIBUTES and (handed := handed_models(analysis, base)):
+        return Use(module, node, node.attr, call, node.value, handed, base)
     return None
 
 

@@ -15,6 +15,7 @@ from enum import Enum
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Instance, Method, Unknown, Wrapped
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.maybe_models import handed_models
 from fsdp_migrate.rule.queries.after_wrap import Running, walks_models
 from fsdp_migrate.rule.queries.class_tests import instance_asked
 from fsdp_migrate.rule.queries.model_attributes import is_of_inner, is_repeatable
@@ -95,7 +96,8 @@ def _asked(
         return None
     known = _classes_of(facts, instance, sharded)
     walked = _is_walked(running, module, instance)
-    wrapper = whose is Whose.MAYBE and bool(models(facts.value(instance)))
+    value = facts.value(instance)
+    wrapper = whose is Whose.MAYBE and (bool(models(value) or handed_models(facts.analysis, value)))
     return ClassAsked(module, node, whole, instance, name, whose, known, walked, wrapper)
 
 
@@ -111,7 +113,7 @@ def _whose(
         if all(isinstance(atom, Wrapped) for atom in value):
             return Whose.MAYBE if _may_be_inner(facts, module, node) else Whose.WRAPPER
         return Whose.MAYBE
-    if _is_walked(running, module, node):
+    if handed_models(facts.analysis, value) or _is_walked(running, module, node):
         return Whose.MAYBE
     unknown = not value or any(isinstance(atom, Unknown | Method) for atom in value)
     if not unknown and not sharded.instances(value):
