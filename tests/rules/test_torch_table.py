@@ -263,7 +263,10 @@ def test_the_coverage_table_says_what_the_cases_show() -> None:
         stated = {(tier, s.safety) for s in rule.surfaces for tier in s.tiers}
         if stated:
             notes = {pair for pair in seen[rule.code] if pair[0] is Tier.NOTE}
-            assert seen[rule.code] - notes - {BEYOND.get(rule.code)} == stated, rule.code
+            # A fix that is safe in general may lack a fact at one place, and says so.
+            unsure = {(tier, Safety.UNSAFE) for tier, _ in stated} - stated
+            found = seen[rule.code] - notes - unsure - {BEYOND.get(rule.code)}
+            assert found == stated, rule.code
 
 
 def test_what_is_listed_as_not_owned_is_there() -> None:
