@@ -8,100 +8,84 @@ nothing to sum.  Only `.item()` straight on a norm still gives this rank's part.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 
-from fsdp_migrate.findings.code import Kept, code
-from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.collectives import collective
-from fsdp_migrate.rule.queries.parameters import is_certain, is_summoned, modules
+from fsdp_migrate.rule.queries.parameters import is_summoned, modules
 from fsdp_migrate.rule.queries.sharded_values import (
     computed_from,
-    goes_into_plain,
     method_or_function,
-    parameter_of,
     reads_any,
     reduced,
     sharded_models,
 )
+from fsdp_migrate.rule.queries.tensor_ends import KINDS, End, ends, is_made_local
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import own_nodes
 
-ADDING = frozenset({"norm", "sum", "dot", "square", "pow", "vector_norm", "mean"})
-REDUCING = ADDING | {"all", "amax", "amin", "any", "max", "median", "min", "prod", "std", "var"}
-# The parts of the ranks add up after these, and an empty shard has a part of zero.
-ADDING_UP = (ADDING - {"mean"}) | {
-    "abs", "detach", "double", "flatten", "float", "reshape", "view"
-}  # fmt: skip
-TO_PYTHON = frozenset({"item", "tolist", "float", "int", "bool", "tensor", "as_tensor"})
+REDUCING = frozenset(
+    {
+        "all", "amax", "amin", "any", "argmax", "argmin", "dot", "kthvalue", "max", "mean",
+        "median", "min", "norm", "pow", "prod", "quantile", "square", "std", "sum", "topk", "var",
+        "vector_norm",
+    }
+)  # fmt: skip
 OVER_RANKS = frozenset({"all_reduce", "reduce", "all_gather", "all_gather_into_tensor"})
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
-    """Look at reductions of sharded tensors, function by function."""
+    """Look at what is communicated, and at reductions that no rank tells the others."""
+    for end in ends(facts):
+        if end.kind is KINDS.COLLECTIVE:
+            yield _over_ranks(facts, end)
     for module in modules(facts):
         scopes: dict[ast.AST, list[ast.Call]] = {}
         for node in module.parents:
             if isinstance(node, ast.Call) and method_or_function(node) in REDUCING:
-                if reduced(facts, node) is not None and not is_summoned(facts, module, node):
+                if _is_reduction(facts, module, node):
                     scopes.setdefault(module.scope(node), []).append(node)
         for scope, seeds in scopes.items():
-            yield from _of_scope(facts, module, scope, seeds)
+            if not _is_summed(facts, scope, seeds):
+                yield _alone(facts, module, seeds)
 
 
-def _of_scope(
-    facts: Facts, module: Module, scope: ast.AST, seeds: list[ast.Call]
-) -> Iterator[Finding]:
-    """What is said of the values that `seeds` compute, which one function or module uses."""
+def _is_reduction(facts: Facts, module: Module, node: ast.Call) -> bool:
+    """Whether `node` makes a number of sharded tensors, and they stay such."""
+    return (
+        reduced(facts, node) is not None
+        and not is_summoned(facts, module, node)
+        and not is_made_local(facts, node)
+    )
+
+
+def _is_summed(facts: Facts, scope: ast.AST, seeds: list[ast.Call]) -> bool:
+    """Whether the ranks tell each other the numbers, once they are Python's."""
     every = set(seeds)
-    tensors = computed_from(scope, every, stop=TO_PYTHON)
-    numbers = computed_from(scope, every, stop=frozenset())
-    summed = False
-    for call in own_nodes(scope):
-        if not isinstance(call, ast.Call) or not call.args:
-            continue
-        if collective(facts, call) not in OVER_RANKS:
-            continue
-        summed = summed or reads_any(call, every, numbers | tensors, frozenset())
-        if reads_any(call, every, tensors, TO_PYTHON):
-            yield _over_ranks(facts, module, call, seeds)
-    if not summed:
-        yield _alone(facts, module, scope, seeds, tensors)
+    numbers = computed_from(scope, every)
+    return any(
+        isinstance(call, ast.Call)
+        and bool(call.args)
+        and collective(facts, call) in OVER_RANKS
+        and reads_any(call, every, numbers)
+        for call in own_nodes(scope)
+    )
 
 
-def _alone(
-    facts: Facts, module: Module, scope: ast.AST, seeds: list[ast.Call], tensors: set[str]
-) -> Finding:
+def _alone(facts: Facts, module: Module, seeds: list[ast.Call]) -> Finding:
     """Numbers that no rank tells the others."""
-    into_plain = goes_into_plain(facts, scope, set(seeds), tensors, TO_PYTHON)
+    bases = [base for seed in seeds if (base := reduced(facts, seed)) is not None]
     return finding_at(
         RULE,
         module,
         seeds[0],
         _message(module, seeds[0]),
-        tier=Tier.NATIVE if into_plain else Tier.NOTE,
-        safety=Safety.UNSAFE if into_plain else Safety.SAFE,
-        edits=[
-            ReplaceExpression(span, code("{value}.full_tensor()", value=Kept(span)))
-            for span in map(module.span, _outermost(seeds))
-        ],
-        models=facts.models(
-            w for base in _bases(facts, seeds) for w in sharded_models(facts, base)
-        ),
+        tier=Tier.NOTE,
+        models=facts.models(w for base in bases for w in sharded_models(facts, base)),
     )
-
-
-def _outermost(seeds: list[ast.Call]) -> list[ast.Call]:
-    """Those of `seeds` that are in no other: `sum` of `p.grad.pow(2).sum()`."""
-    inner = {id(n) for seed in seeds for n in ast.walk(seed) if n is not seed}
-    return [seed for seed in seeds if id(seed) not in inner]
-
-
-def _bases(facts: Facts, seeds: list[ast.Call]) -> list[ast.expr]:
-    """The parameters and gradients that are reduced."""
-    return [base for seed in seeds if (base := reduced(facts, seed)) is not None]
 
 
 def _message(module: Module, seed: ast.Call) -> str:
@@ -114,40 +98,33 @@ def _message(module: Module, seed: ast.Call) -> str:
     return "this was one rank's number under FSDP1; DTensors give that of the whole"
 
 
-def _over_ranks(facts: Facts, module: Module, call: ast.Call, seeds: list[ast.Call]) -> Finding:
-    bases = _bases(facts, seeds)
-    models = {w for base in bases for w in sharded_models(facts, base)}
-    plans = [facts.plan(w) for w in models]
-    adds_up = all(
-        method_or_function(node) in ADDING_UP
-        for seed in seeds
-        for node in ast.walk(seed)
-        if isinstance(node, ast.Call)
-    )
-    certain = all(is_certain(facts, parameter_of(base)) for base in bases)
-    ignored = any(plan is None or plan.has_ignored for plan in plans)
-    if adds_up and certain and not ignored and collective(facts, call) == "all_reduce":
+def _over_ranks(facts: Facts, end: End) -> Finding:
+    """Numbers that the ranks put together by themselves."""
+    units = facts.models(end.models)
+    if end.fix is None:
         return finding_at(
             RULE,
-            module,
-            call,
-            "a sum over the ranks wants this rank's shards: they are asked for by to_local()",
-            tier=Tier.NATIVE,
-            edits=[
-                ReplaceExpression(span, code("{value}.to_local()", value=Kept(span)))
-                for span in map(module.span, bases)
-            ],
-            models=facts.models(models),
+            end.module,
+            end.node,
+            "what is communicated here is a DTensor, which knows the other ranks' parts: drop the "
+            "call and use `.full_tensor()`, or compute from `p.grad.to_local()`",
+            tier=Tier.MANUAL,
+            models=units,
         )
-    return finding_at(
+    safety, more = Safety.SAFE, ""
+    if not end.adds_up:
+        safety = Safety.UNSAFE
+        more = "; FSDP1 cut them elsewhere, and this number depends on where"
+    found = finding_at(
         RULE,
-        module,
-        call,
-        "what is communicated here is a DTensor, which knows the other ranks' parts: drop the "
-        "call and use `.full_tensor()`, or compute from `p.grad.to_local()`",
-        tier=Tier.MANUAL,
-        models=facts.models(models),
+        end.module,
+        end.node,
+        f"the ranks put numbers of their own shards together: to_local() asks for them{more}",
+        tier=Tier.NATIVE,
+        safety=safety,
+        models=units,
     )
+    return replace(found, fix=Fix(end.fix.edits, safety))
 
 
 RULE = Rule(

@@ -14,7 +14,13 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.findings.arguments import bind
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.optimizers import library_classes, optimizers, own_steps
+from fsdp_migrate.rule.queries.mixed_lists import is_mixed, parameters_given
+from fsdp_migrate.rule.queries.optimizers import (
+    keeps_list,
+    library_classes,
+    optimizers,
+    own_steps,
+)
 from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -23,7 +29,12 @@ from fsdp_migrate.syntax.module import Module
 REFUSED = {
     "torch.optim.Rprop": "Rprop",
     "torch.optim.Adafactor": "Adafactor",
+    "torch.optim.LBFGS": "LBFGS",
 }
+# Libraries whose optimizers run kernels of their own on the memory of a tensor.
+OWN_KERNELS = frozenset({"apex", "bitsandbytes", "colossalai", "deepspeed", "transformer_engine"})
+# Libraries whose optimizers take DTensors.
+TAKING_DTENSORS = frozenset({"torch", "torchao"})
 # Classes of other libraries, by their own names: several libraries have each of them.
 LAYER_WISE = frozenset(
     {
@@ -58,18 +69,55 @@ def _optimizer(
             RULE,
             module,
             call,
-            f"{REFUSED[name]} cannot update DTensors (torch 2.13 raises in the first step): choose "
-            "another optimizer, or update `p.to_local()` yourself",
+            f"{REFUSED[name]} cannot update DTensors (torch 2.13 raises): choose another "
+            "optimizer, or update `p.to_local()` yourself",
             tier=Tier.MANUAL,
             models=units,
         )
     if "torch.optim.SGD" in names:
-        yield from _fused(module, call, units)
+        given = parameters_given(call)
+        if given is None or not is_mixed(facts, module, given):  # where foreach goes as well
+            yield from _fused(module, call, units)
         return
-    if not names & REFUSED.keys() and LAYER_WISE & set(map(short, library_classes(facts, call))):
+    classes = library_classes(facts, call)
+    foreign = sorted(c for c in classes if c.partition(".")[0] not in TAKING_DTENSORS)
+    foreign = foreign if keeps_list(facts, call) else []
+    if foreign and foreign[0].partition(".")[0] in OWN_KERNELS:
+        yield _own_kernels(module, call, foreign[0], units)
+    elif not names & REFUSED.keys() and LAYER_WISE & set(map(short, classes)):
         yield finding_at(RULE, module, call, MESSAGE, tier=Tier.NOTE, models=units)
+    elif foreign:
+        yield _unknown(module, call, foreign[0], units)
     for step in own_steps(facts, call):
         yield from _own(module, call, step, units)
+
+
+def _own_kernels(module: Module, call: ast.Call, name: str, units: frozenset[str]) -> Finding:
+    """An optimizer whose kernels want plain tensors."""
+    return finding_at(
+        RULE,
+        module,
+        call,
+        f"`{name}` runs kernels of its own on the memory of plain tensors, which a DTensor's is "
+        "not: take one of torch.optim (`fused=True`), or of torchao for states in 8 bits",
+        tier=Tier.MANUAL,
+        models=units,
+    )
+
+
+def _unknown(module: Module, call: ast.Call, name: str, units: frozenset[str]) -> Finding:
+    """Something of a library that is given the parameters."""
+    return finding_at(
+        RULE,
+        module,
+        call,
+        f"`{name}` is given DTensors now instead of flat shards: see in its source that it updates "
+        "them element by element, by PyTorch's own operations; kernels of its own, norms, "
+        "`.item()`, `.view(-1)` or plain tensors beside them fail, or mean something else",
+        tier=Tier.NOTE,
+        safety=Safety.UNSAFE,
+        models=units,
+    )
 
 
 def _fused(module: Module, call: ast.Call, units: frozenset[str]) -> Iterator[Finding]:

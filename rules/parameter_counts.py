@@ -21,8 +21,6 @@ from fsdp_migrate.rule.queries.parameters import (
     derived,
     feeds,
     is_certain,
-    is_summoned,
-    owners,
 )
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
@@ -38,9 +36,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     counts: dict[tuple[Module, ast.AST], list[ast.Attribute]] = {}
     for module, node in attributes(facts, COUNTS | RANKS | SHAPES):
         is_rank = node.attr in RANKS or _is_length_of_shape(facts, module, node)
-        if not (is_rank or node.attr in COUNTS) or not owners(facts, node.value):
-            continue
-        if is_summoned(facts, module, node):
+        if not (is_rank or node.attr in COUNTS) or not _models(facts, module, node):
             continue
         if is_rank:
             yield _by_rank(facts, module, node)
@@ -48,6 +44,11 @@ def survey(facts: Facts) -> Iterable[Finding]:
             counts.setdefault((module, module.scope(node)), []).append(node)
     for (module, scope), nodes in counts.items():
         yield from _count(facts, module, scope, nodes)
+
+
+def _models(facts: Facts, module: Module, node: ast.Attribute) -> frozenset[str]:
+    """The models whose sharded tensors are asked for the attribute."""
+    return facts.models(facts.sharded.models(module, node.value))
 
 
 # ---------------------------------------------------------------------- p.ndim
@@ -71,7 +72,7 @@ def _by_rank(facts: Facts, module: Module, node: ast.Attribute) -> Finding:
         "decays them now",
         tier=Tier.NOTE,
         safety=Safety.UNSAFE,
-        models=facts.models(owners(facts, node.value)),
+        models=_models(facts, module, node),
     )
 
 
@@ -81,7 +82,7 @@ def _count(
 ) -> Iterator[Finding]:
     counts: set[ast.AST] = set(nodes)
     names = derived(scope, counts)
-    units = facts.models(owners(facts, nodes[0].value))
+    units = _models(facts, module, nodes[0])
     summed = [
         call
         for call in ast.walk(scope)

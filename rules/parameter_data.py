@@ -11,20 +11,36 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, code
-from fsdp_migrate.findings.edits import ReplaceStatement
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.held_data import is_computed_from, is_parameter, keeps_data
+from fsdp_migrate.rule.queries.held_data import (
+    is_computed_from,
+    is_gradient,
+    is_parameter,
+    keeps_data,
+    sharded_owners,
+)
 from fsdp_migrate.rule.queries.moved_parameters import is_move
 from fsdp_migrate.rule.queries.parameters import (
+    called,
     is_summoned,
     model_of,
     modules,
     owners,
     use_orig_params,
 )
+from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+
+# Functions that assign to the `.data` of the parameters that they are given.
+FILLING = frozenset(
+    {
+        "torch.nn.utils.vector_to_parameters",
+        "torch.nn.utils.convert_parameters.vector_to_parameters",
+    }
+)
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -35,14 +51,20 @@ def survey(facts: Facts) -> Iterable[Finding]:
                 for target in node.targets:
                     if isinstance(target, ast.Attribute):
                         yield from _assigned(facts, module, node, target)
+                    elif isinstance(target, ast.Tuple | ast.List):
+                        yield from _swapped(facts, module, node, target)
+            elif isinstance(node, ast.Call):
+                yield from _called(facts, module, node)
 
 
 def _assigned(
     facts: Facts, module: Module, node: ast.Assign, target: ast.Attribute
 ) -> Iterable[Finding]:
     if target.attr == "data":
-        models = owners(facts, target.value) or model_of(facts, target.value)
-        if models and not is_summoned(facts, module, node):
+        models = sharded_owners(facts, module, target.value)
+        if models and is_gradient(facts, module, target.value):
+            yield _gradient(facts, module, node, target, facts.models(models))
+        elif models and not is_summoned(facts, module, node):
             trained = all(use_orig_params(facts, wrapped) for wrapped in models)
             yield _data(facts, module, node, target, trained, facts.models(models))
     elif is_parameter(facts, node.value):
@@ -59,6 +81,88 @@ def _assigned(
             )
 
 
+def _swapped(
+    facts: Facts, module: Module, node: ast.Assign, targets: ast.Tuple | ast.List
+) -> Iterable[Finding]:
+    """`p.data, q.data = q.data, p.data`."""
+    for target in targets.elts:
+        if isinstance(target, ast.Attribute) and target.attr == "data":
+            models = sharded_owners(facts, module, target.value)
+            if models and not is_summoned(facts, module, node):
+                yield _by_hand(facts.models(models), module, node)
+                return
+
+
+def _called(facts: Facts, module: Module, call: ast.Call) -> Iterable[Finding]:
+    """Functions that assign: `setattr(p, "data", value)`, `vector_to_parameters`."""
+    names = called(facts, call)
+    if names & FILLING and len(call.args) == 2:
+        models = owners(facts, call.args[1])
+        if models and not is_summoned(facts, module, call):
+            yield _by_hand(facts.models(models), module, call)
+    if "builtins.setattr" not in names or len(call.args) != 3:
+        return
+    parameter, name, value = call.args
+    models = sharded_owners(facts, module, parameter)
+    if not models or literals(facts.value(name)) != ["data"] or is_summoned(facts, module, call):
+        return
+    units = facts.models(models)
+    if not is_computed_from(value, parameter) or keeps_data(facts, module):
+        yield _by_hand(units, module, call)
+        return
+    copied = code(
+        "{parameter}.data.copy_({value})",
+        parameter=Kept(module.span(parameter)),
+        value=Kept(module.span(value)),
+    )
+    yield finding_at(
+        RULE,
+        module,
+        call,
+        "an assignment to .data is ignored by FSDP2; the values are copied into it",
+        tier=Tier.NATIVE,
+        edits=[ReplaceExpression(module.span(call), copied)],
+        models=units,
+    )
+
+
+def _gradient(
+    facts: Facts, module: Module, node: ast.Assign, target: ast.Attribute, units: frozenset[str]
+) -> Finding:
+    """`p.grad.data = value`, which is `p.grad = value` for a value that is sharded like it."""
+    if not is_computed_from(node.value, target.value) or len(node.targets) != 1:
+        return _by_hand(units, module, node)
+    span, kept = module.span(target), Kept(module.span(target.value))
+    edit: Edit = ReplaceExpression(span, kept)
+    if not isinstance(target.value, ast.Attribute):  # a variable would be bound, and nothing else
+        value = Kept(module.span(node.value))
+        copied = code("{gradient}.copy_({value})", gradient=kept, value=value)
+        edit = ReplaceStatement(module.span(node), copied)
+    return finding_at(
+        RULE,
+        module,
+        node,
+        "an assignment to .data leaves a DTensor as it is: the gradient itself is assigned",
+        tier=Tier.NATIVE,
+        edits=[edit],
+        models=units,
+    )
+
+
+def _by_hand(units: frozenset[str], module: Module, node: ast.AST) -> Finding:
+    return finding_at(
+        RULE,
+        module,
+        node,
+        "FSDP2 ignores an assignment to .data, without a message.  Write into the parameter: "
+        "`p.data.copy_(value)` with a value that is sharded like it "
+        "(`distribute_tensor(full, p.device_mesh, p.placements)`), after cloning what you mean "
+        "to put back later",
+        tier=Tier.MANUAL,
+        models=units,
+    )
+
+
 def _data(
     facts: Facts,
     module: Module,
@@ -69,17 +173,7 @@ def _data(
 ) -> Finding:
     computed = len(node.targets) == 1 and is_computed_from(node.value, target.value)
     if not computed or keeps_data(facts, module):
-        return finding_at(
-            RULE,
-            module,
-            node,
-            "FSDP2 ignores an assignment to .data, without a message.  Write into the parameter: "
-            "`p.data.copy_(value)` with a value that is sharded like it "
-            "(`distribute_tensor(full, p.device_mesh, p.placements)`), after cloning what you mean "
-            "to put back later",
-            tier=Tier.MANUAL,
-            models=units,
-        )
+        return _by_hand(units, module, node)
     safety, more = Safety.SAFE, ""
     if not trained:
         safety = Safety.UNSAFE

@@ -12,6 +12,12 @@ from fsdp_migrate.analysis.heap import ANY, Task
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import elements, item, merge_dict, store_item
 from fsdp_migrate.analysis.library.contexts import MANAGERS, YIELDED
+from fsdp_migrate.analysis.library.tensors import (
+    are_lists,
+    computed_from,
+    is_gradient,
+    product,
+)
 from fsdp_migrate.analysis.machine import COMPUTED, Evaluate, Machine, Passed
 from fsdp_migrate.analysis.narrowing import narrow
 from fsdp_migrate.analysis.scopes import expose, refresh, variable, with_walruses
@@ -80,6 +86,8 @@ def _subscript(machine: Machine, node: ast.Subscript) -> Value:
     for atom in ordered(base):
         if isinstance(atom, Symbol):
             found.append(frozenset({Result(atom.name, machine.module.site(node))}))
+        elif is_gradient(atom):
+            found.append(computed_from(machine, node.value))
         else:
             found.append(item(machine, atom, key))
     return join(*found)
@@ -119,9 +127,11 @@ def _and_or(machine: Machine, node: ast.BoolOp) -> Value:
 def _sum(machine: Machine, node: ast.BinOp) -> Value:
     """`a + b` and `a | b` of containers."""
     left, right = machine.evaluate(node.left), machine.evaluate(node.right)
+    if isinstance(node.op, ast.Add) and are_lists(left) and are_lists(right):
+        return join(left, right)
     kinds = {a.kind for a in left | right if isinstance(a, Container)}
     if not kinds or not isinstance(node.op, ast.BitOr | ast.Add):
-        return COMPUTED
+        return product(machine, node)
     if kinds == {"dict"}:
         made = machine.container(node, "dict")
         merge_dict(machine, made, left)
@@ -130,6 +140,20 @@ def _sum(machine: Machine, node: ast.BinOp) -> Value:
     made = machine.container(node, "list")
     store_item(machine, made, ANY, join(elements(machine, left), elements(machine, right)))
     return frozenset({made})
+
+
+def _negative(machine: Machine, node: ast.UnaryOp) -> Value:
+    machine.evaluate(node.operand)
+    return COMPUTED if isinstance(node.op, ast.Not) else computed_from(machine, node.operand)
+
+
+def _comparison(machine: Machine, node: ast.Compare) -> Value:
+    """`a < b`, which is a tensor where one of them is."""
+    parts = [node.left, *node.comparators]
+    for part in parts:
+        machine.evaluate(part)
+    whole = any(isinstance(op, ast.In | ast.NotIn | ast.Is | ast.IsNot) for op in node.ops)
+    return COMPUTED if whole else computed_from(machine, *parts)
 
 
 def _walrus(machine: Machine, node: ast.NamedExpr) -> Value:
@@ -226,6 +250,7 @@ EXPRESSIONS: Mapping[type[ast.expr], Evaluate] = {
     ast.BinOp: _sum,
     ast.BoolOp: _and_or,
     ast.Call: _call,
+    ast.Compare: _comparison,
     ast.Constant: _constant,
     ast.IfExp: _choice,
     ast.Lambda: _lambda,
@@ -233,6 +258,7 @@ EXPRESSIONS: Mapping[type[ast.expr], Evaluate] = {
     ast.NamedExpr: _walrus,
     ast.Starred: _inner,
     ast.Subscript: _subscript,
+    ast.UnaryOp: _negative,
     ast.Yield: _yield,
     ast.YieldFrom: _yield_from,
 }

@@ -158,9 +158,29 @@ class Wrapped:
 
 @dataclass(frozen=True)
 class Params:
-    """Parameters (or named parameters, or a list of them) of a module."""
+    """Parameters (or named parameters, or a list of them) of a module.
+
+    `kind` tells more, where more is known: "one" for a single one, "named" for pairs of a name and
+    a parameter, "name" for one of the names.
+    """
 
     owner: Atom
+    kind: str = ""
+
+    __hash__ = cached_hash
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that is computed from parameters, gradients or optimizer state of `owner`.
+
+    `origin` is the expression that the computation begins with: `p.grad` of `p.grad.norm() ** 2`.
+    `scalar` says that it is a single number by now.
+    """
+
+    owner: Atom
+    origin: Site
+    scalar: bool = False
 
     __hash__ = cached_hash
 
@@ -202,6 +222,7 @@ Atom = (
     | Method
     | Wrapped
     | Params
+    | Tensor
     | Container
     | Unknown
 )

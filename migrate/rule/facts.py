@@ -14,7 +14,9 @@ from fsdp_migrate.analysis.values import Value, Wrapped
 from fsdp_migrate.findings.arguments import Arguments, bind
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
+from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.lowering.state_dict_modes import Modes
+from fsdp_migrate.lowering.tensor_ends import TensorEnds
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
@@ -92,6 +94,16 @@ class Facts:
     def holders(self) -> ParameterHolders:
         """What is given a model's parameters, and keeps them."""
         return ParameterHolders(self.analysis)
+
+    @cached_property
+    def sharded(self) -> ShardedTensors:
+        """Which tensors are sharded."""
+        return ShardedTensors(self.analysis)
+
+    @cached_property
+    def tensor_ends(self) -> TensorEnds:
+        """Where sharded tensors meet what takes none of their kind, and what is done about it."""
+        return TensorEnds.of(self.analysis, self.sharded, self.wraps)
 
     @cached_property
     def by_path(self) -> Mapping[Path, Module]:

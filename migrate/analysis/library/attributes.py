@@ -8,6 +8,8 @@ from fsdp_migrate.analysis.functions import bound_method
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
 from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS
+from fsdp_migrate.analysis.library.optimizers import GROUPS_AND_STATE, of_optimizer
+from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_attribute
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.scopes import global_name
 from fsdp_migrate.analysis.values import (
@@ -19,10 +21,12 @@ from fsdp_migrate.analysis.values import (
     Instance,
     Method,
     ModuleRef,
+    Params,
     Partial,
     Result,
     Super,
     Symbol,
+    Tensor,
     Unknown,
     Value,
     Wrapped,
@@ -54,6 +58,10 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return _of_model(machine, atom, attr)
         case Result():
             return _of_result(machine, atom, attr)
+        case Params() | Tensor():
+            return tensor_attribute(atom, attr)
+        case Method() if is_gradient(atom):
+            return tensor_attribute(atom, attr)
         case Method(receiver=Wrapped()) if attr in PARAMETERS:  # of a part of a model
             return frozenset({Method(atom, attr)})
         case Bound() | Func() | Partial() | Method():
@@ -154,4 +162,7 @@ def _of_result(machine: Machine, atom: Result, attr: str) -> Value:
     if atom.symbol == DDP and attr == "module":
         args, kwargs = machine.record.calls.get(atom.site, ([], {}))
         return args[0] if args else kwargs.get("module", NOTHING)
-    return machine.heap.read("result", atom.site, attr) or frozenset({Method(atom, attr)})
+    stored = machine.heap.read("result", atom.site, attr)
+    if attr in GROUPS_AND_STATE and not stored:
+        stored = of_optimizer(machine, atom, attr)
+    return stored or frozenset({Method(atom, attr)})

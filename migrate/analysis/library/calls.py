@@ -30,6 +30,8 @@ from fsdp_migrate.analysis.library.modules import (
     SUBMODULES,
     is_torch_module,
 )
+from fsdp_migrate.analysis.library.optimizers import made_by_super, set_up
+from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_function, tensor_method
 from fsdp_migrate.analysis.library.unfollowed import given, keep, unfollowed
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.values import (
@@ -47,6 +49,7 @@ from fsdp_migrate.analysis.values import (
     Result,
     Super,
     Symbol,
+    Tensor,
     Unknown,
     Value,
     Wrapped,
@@ -73,6 +76,8 @@ def call(machine: Machine, callee: Atom, passed: Passed) -> Value:
         case Bound():
             return call_function(machine, callee.func, callee.receiver, passed)
         case Cls():
+            if machine.classes.method(callee.site, "__init__") is None:
+                set_up(machine, Instance(callee.site), passed)
             return instantiate(machine, callee, passed)
         case Instance():
             return call_instance(machine, callee, passed)
@@ -99,6 +104,9 @@ def _call_symbol(machine: Machine, name: str, passed: Passed) -> Value:
         return unfollowed(machine, RESULT, given(passed))
     model = models.get(name)
     value = model(machine, node, passed) if model is not None else None
+    if value is not None:
+        return value
+    value = tensor_function(machine, name, passed)
     if value is not None:
         return value
     site = machine.module.site(node)
@@ -162,14 +170,16 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
             return new_object(machine, passed)
         if name == "__call__" and isinstance(receiver.receiver, Cls):
             return initialised(machine, receiver.receiver, passed)
+        made_by_super(machine, receiver, name, passed)
         return unfollowed(machine, "a method of a library class", given(passed))
     if isinstance(receiver, Method) and receiver.name == ATTRIBUTES:
         return _of_attributes(machine, receiver, name, passed)
     if name in PARAMETERS:
         of_part = unknown("parameters of a part") if isinstance(receiver, Method) else NOTHING
-        return frozenset({Params(receiver), *of_part})
-    if isinstance(receiver, Params):
-        return frozenset({receiver})
+        kind = "named" if name == "named_parameters" else ""
+        return frozenset({Params(receiver, kind), *of_part})
+    if isinstance(receiver, Params | Tensor) or is_gradient(receiver):
+        return tensor_method(machine, receiver, name, passed)
     if name in SUBMODULES:
         return frozenset({Method(receiver, name)})
     is_module = isinstance(receiver, Wrapped | Result) or machine.classes.is_module(receiver)

@@ -21,6 +21,7 @@ from fsdp_migrate.analysis.values import (
     Method,
     Params,
     Result,
+    Tensor,
     Unknown,
     Value,
     Wrapped,
@@ -67,7 +68,9 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
             return frozenset({Wrapped(None)})
         found = heap.read("item", atom.site, ANY)
         return found or unfollowed(machine, f"an item of a {atom.symbol}", [frozenset({atom})])
-    if isinstance(atom, Params | Unknown):
+    if isinstance(atom, Params):
+        return frozenset({item_of_parameters(atom, key)})
+    if isinstance(atom, Unknown | Tensor):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name == ATTRIBUTES and isinstance(atom.receiver, Instance):
         return heap.read("field", atom.receiver.cls, key) or unknown("an attribute of an object")
@@ -78,6 +81,15 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
     if isinstance(atom, Wrapped) and atom.site in machine.record.wraps:
         return join(*(item(machine, a, key) for a in ordered(inner_of(machine, atom))))
     return COMPUTED
+
+
+def item_of_parameters(params: Params, key: object) -> Params:
+    """What `params[key]` can be: of a pair of a name and a parameter, the one or the other."""
+    if params.kind == "":
+        return Params(params.owner, "one")
+    if params.kind != "named" or key not in (0, 1):
+        return params
+    return Params(params.owner, "name" if key == 0 else "one")
 
 
 def elements(machine: Machine, value: Value) -> Value:
@@ -96,7 +108,9 @@ def _elements(machine: Machine, atom: Atom) -> Value:
         found = machine.heap.read("item", atom.site, ANY)
         what = f"an item of {short(atom.symbol)}"
         return found or unfollowed(machine, what, [frozenset({atom})])
-    if isinstance(atom, Params | Unknown):
+    if isinstance(atom, Params):
+        return frozenset({item_of_parameters(atom, ANY)})
+    if isinstance(atom, Unknown | Tensor):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:
         return unknown("a child" if atom.name in CHILDREN else "a submodule")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.analysis.values import NONE, Result, Symbol
+from fsdp_migrate.analysis.values import NONE, Params, Result, Symbol, Wrapped
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.parameters import owners
+from fsdp_migrate.rule.queries.parameters import model_of, owners
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 
@@ -27,6 +27,19 @@ WRITING = frozenset(
     }
 )  # fmt: skip
 LIBRARIES = frozenset({"builtins", "torch"})
+
+
+def sharded_owners(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrapped]:
+    """The FSDP models that `node` is a sharded tensor of, or a parameter by its path."""
+    return facts.sharded.models(module, node) or owners(facts, node) or model_of(facts, node)
+
+
+def is_gradient(facts: Facts, module: Module, node: ast.expr) -> bool:
+    """Whether `node` is gradients, or what is computed from sharded tensors, and no parameter."""
+    if isinstance(node, ast.Attribute) and node.attr in {"grad", "main_grad"}:
+        return True
+    is_parameter = any(isinstance(atom, Params) for atom in facts.value(node))
+    return bool(facts.sharded.models(module, node)) and not is_parameter
 
 
 def is_parameter(facts: Facts, node: ast.expr) -> bool:

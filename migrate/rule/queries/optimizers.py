@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsdp_migrate.analysis.values import Instance, Result, Wrapped
+from fsdp_migrate.analysis.values import Container, Instance, Params, Result, Wrapped
 from fsdp_migrate.lowering.parameter_holders import parameter_calls
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import only_models
@@ -43,6 +43,19 @@ def optimizers(facts: Facts) -> Iterator[Optimizer]:
 def library_classes(facts: Facts, call: ast.Call) -> frozenset[str]:
     """The functions and classes of libraries that what `call` makes can come from."""
     return frozenset(atom.symbol for atom in facts.value(call) if isinstance(atom, Result))
+
+
+def keeps_list(facts: Facts, call: ast.Call) -> bool:
+    """Whether `call` is given parameters in a list, or a model, and not what it computes with."""
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return any(_is_list(facts, node) or any(parameter_calls(node)) for node in given)
+
+
+def _is_list(facts: Facts, node: ast.expr) -> bool:
+    return any(
+        isinstance(atom, Container | Wrapped) or (isinstance(atom, Params) and not atom.kind)
+        for atom in facts.value(node)
+    )
 
 
 def own_steps(facts: Facts, call: ast.Call) -> Iterator[ast.AST]:

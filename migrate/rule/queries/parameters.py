@@ -17,13 +17,11 @@ from fsdp_migrate.analysis.values import (
     constants,
 )
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, own_nodes
 
-SUMMON = f"{FSDP1}.summon_full_params"
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
-DEPTH = 4
 
 
 def rewritable(facts: Facts) -> Iterator[Module]:
@@ -116,23 +114,9 @@ def use_orig_params(facts: Facts, wrapped: Wrapped) -> bool | None:
     return False if known == [False] and not fact.opaque else None
 
 
-def is_summoned(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bool:
+def is_summoned(facts: Facts, module: Module, node: ast.AST) -> bool:
     """Whether `node` runs inside `summon_full_params`, here or in every caller."""
-    for around in module.ancestors(node):
-        if isinstance(around, ast.With):
-            for item in around.items:
-                for atom in facts.value(item.context_expr):
-                    if isinstance(atom, Result) and atom.symbol == SUMMON:
-                        return True
-        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            graph = facts.analysis.call_graph
-            found = graph.callers_of(module.site(around))
-            return (
-                depth < DEPTH
-                and bool(found)
-                and all(is_summoned(facts, graph.module_of(c), c, depth + 1) for c in found)
-            )
-    return False
+    return facts.sharded.is_summoned(module, node)
 
 
 def derived(scope: ast.AST, seeds: set[ast.AST]) -> set[str]:

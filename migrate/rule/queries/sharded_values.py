@@ -10,7 +10,6 @@ from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.syntax.paths import own_nodes, path_of
 
 TENSORS = frozenset({"data", "grad", "main_grad"})
-PLAIN = frozenset({"torch.tensor", "torch.zeros", "torch.zeros_like"})
 
 
 def method_or_function(call: ast.Call) -> str:
@@ -29,13 +28,6 @@ def sharded_models(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
     }
     direct = {atom.owner for atom in facts.value(node) if isinstance(atom, Params)}
     return frozenset(owner for owner in found | direct if isinstance(owner, Wrapped))
-
-
-def parameter_of(node: ast.expr) -> ast.expr:
-    """The parameter whose gradient (or the like) `node` is, or `node` itself."""
-    if isinstance(node, ast.Attribute) and node.attr in TENSORS:
-        return node.value
-    return node
 
 
 def reduced(facts: Facts, call: ast.Call) -> ast.expr | None:
@@ -58,17 +50,14 @@ def reduced(facts: Facts, call: ast.Call) -> ast.expr | None:
             return node if sharded_models(facts, node) else None
 
 
-def computed_from(scope: ast.AST, seeds: set[ast.Call], stop: frozenset[str]) -> set[str]:
-    """The variables of `scope` that hold what is computed from `seeds`.
-
-    What comes out of a call of one of the `stop` methods does not count.
-    """
+def computed_from(scope: ast.AST, seeds: set[ast.Call]) -> set[str]:
+    """The variables of `scope` that hold what is computed from `seeds`."""
     found: set[str] = set()
     while True:
         new = set(found)
         for node in own_nodes(scope):
             value, names = _stored(node)
-            if value is not None and reads_any(value, seeds, found, stop):
+            if value is not None and reads_any(value, seeds, found):
                 new |= names
         if new == found:
             return found
@@ -87,34 +76,10 @@ def _stored(node: ast.AST) -> tuple[ast.expr | None, set[str]]:
     return None, set()
 
 
-def reads_any(node: ast.AST, seeds: set[ast.Call], names: set[str], stop: frozenset[str]) -> bool:
-    """Whether one of `seeds` or `names` is in `node`, not counting what is inside `stop` calls."""
-    if isinstance(node, ast.Call):
-        if method_or_function(node) in stop:
-            return False
-        if node in seeds:
-            return True
-    if isinstance(node, ast.Name) and node.id in names:
-        return isinstance(node.ctx, ast.Load)
-    return any(reads_any(child, seeds, names, stop) for child in ast.iter_child_nodes(node))
-
-
-def goes_into_plain(
-    facts: Facts, scope: ast.AST, seeds: set[ast.Call], names: set[str], stop: frozenset[str]
-) -> bool:
-    """Whether what is read of `seeds` and `names` is added into a tensor made as a plain one."""
-    plain = {
-        target.id
-        for node in own_nodes(scope)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-        if called(facts, node.value) & PLAIN
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+def reads_any(node: ast.AST, seeds: set[ast.Call], names: set[str]) -> bool:
+    """Whether one of `seeds` or `names` is in `node`."""
     return any(
-        isinstance(node, ast.AugAssign)
-        and isinstance(node.target, ast.Name)
-        and node.target.id in plain
-        and reads_any(node.value, seeds, names - plain, stop)
-        for node in own_nodes(scope)
+        inner in seeds
+        or (isinstance(inner, ast.Name) and inner.id in names and isinstance(inner.ctx, ast.Load))
+        for inner in ast.walk(node)
     )

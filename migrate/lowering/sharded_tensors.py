@@ -1,0 +1,159 @@
+"""Which expressions are sharded tensors: parameters, gradients, optimizer state, and what comes of
+them.
+
+Parameters that are asked of the FSDP1 model are sharded.  Those that are asked of the module
+inside of it are so from the wrap on: further below in the same function, in what is called from
+there, and in the module's own methods when they are called on the wrapped model.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cached_property
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.library.tensors import owner_of
+from fsdp_migrate.analysis.values import (
+    NONE,
+    Atom,
+    Container,
+    Method,
+    Params,
+    Result,
+    Tensor,
+    Unknown,
+    Value,
+    Wrapped,
+)
+from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Site
+
+SUMMON = f"{FSDP1}.summon_full_params"
+DEPTH = 4  # callers that are followed
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+Place = tuple[Module, ast.AST]
+
+
+class ShardedTensors:
+    """Tells which tensors are sharded after the migration, and whose they are."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+
+    def models(self, module: Module, node: ast.AST, lists: bool = False) -> frozenset[Wrapped]:
+        """The FSDP models that `node` can be a sharded tensor of (or, `lists`, holds some of)."""
+        found: set[Wrapped] = set()
+        for atom in self.held(node) if lists else self.analysis.value(node):
+            found |= self.wraps_of(module, node, atom)
+        if found and self.is_summoned(module, node):
+            return frozenset()
+        return frozenset(found)
+
+    def wraps_of(self, module: Module, node: ast.AST, atom: Atom) -> frozenset[Wrapped]:
+        """The FSDP models that `atom`, which `node` can be, is a sharded tensor of."""
+        owner = owner_of(atom)
+        if isinstance(owner, Method):  # a part of a model
+            owner = owner.receiver
+        if isinstance(owner, Wrapped):
+            return frozenset({owner})
+        around = self._inner.get(owner, ()) if owner is not None else ()
+        return frozenset(
+            Wrapped(fact.site) for fact in around if self._is_below(module, node, fact)
+        )
+
+    def is_certain(self, module: Module, node: ast.AST) -> bool:
+        """Whether `node` is a sharded tensor (or None) and nothing else."""
+        atoms = [a for a in self.analysis.value(node) if a not in NONE]
+        return bool(atoms) and all(self.wraps_of(module, node, atom) for atom in atoms)
+
+    def held(self, node: ast.AST) -> Value:
+        """What `node` can be, or hold in a list."""
+        return self._with_items(self.analysis.value(node), 0)
+
+    def _with_items(self, value: Value, depth: int) -> Value:
+        found = value
+        for atom in value:
+            if isinstance(atom, Container) and depth < DEPTH:
+                found |= self._with_items(self.analysis.dict_values(atom), depth + 1)
+        return found
+
+    @cached_property
+    def _inner(self) -> dict[Atom, list[WrapFact]]:
+        """The wraps around a module, by the module."""
+        found: dict[Atom, list[WrapFact]] = {}
+        for fact in self.analysis.wraps.values():
+            for atom in fact.inner:
+                if not isinstance(atom, Unknown | Wrapped):
+                    found.setdefault(atom, []).append(fact)
+        return found
+
+    # ------------------------------------------------------------------ below the wrap
+    def _is_below(self, module: Module, node: ast.AST, fact: WrapFact) -> bool:
+        return self._runs_below(module, node, self._places(fact), fact.site, DEPTH)
+
+    def _runs_below(
+        self, module: Module, node: ast.AST, places: list[Place], site: Site, depth: int
+    ) -> bool:
+        """Whether `node` runs after the wrap at `site`, which the calls at `places` make."""
+        function = module.function(node)
+        if any(
+            home is module and home.function(place) is function and _line(node) > _line(place)
+            for home, place in places
+        ):
+            return True
+        if not isinstance(function, FUNCTIONS) or depth == 0:
+            return False
+        graph = self.analysis.call_graph
+        for call in graph.callers_of(module.site(function)):
+            receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
+            if receiver is not None and Wrapped(site) in self.analysis.value(receiver):
+                return True
+            if self._runs_below(graph.module_of(call), call, places, site, depth - 1):
+                return True
+        return False
+
+    def _places(self, fact: WrapFact) -> list[Place]:
+        """The wrap, and the calls of the functions that make it."""
+        graph = self.analysis.call_graph
+        found: list[Place] = [(fact.module, fact.node)]
+        for module, node in found:
+            function = module.function(node)
+            if function is not None and len(found) < 2 * DEPTH:
+                calls = graph.callers_of(module.site(function))
+                found += [(graph.module_of(c), c) for c in calls]
+        return found
+
+    # ------------------------------------------------------------------ gathered
+    def is_summoned(self, module: Module, node: ast.AST, depth: int = 0) -> bool:
+        """Whether `node` runs inside `summon_full_params`, here or in every caller."""
+        for around in module.ancestors(node):
+            if isinstance(around, ast.With):
+                for item in around.items:
+                    for atom in self.analysis.value(item.context_expr):
+                        if isinstance(atom, Result) and atom.symbol == SUMMON:
+                            return True
+            if isinstance(around, FUNCTIONS):
+                graph = self.analysis.call_graph
+                found = graph.callers_of(module.site(around))
+                return (
+                    depth < DEPTH
+                    and bool(found)
+                    and all(self.is_summoned(graph.module_of(c), c, depth + 1) for c in found)
+                )
+        return False
+
+
+def is_direct(atom: Atom) -> bool:
+    """Whether `atom` is a parameter, a gradient or state itself, and not computed from one."""
+    return not isinstance(atom, Tensor) and owner_of(atom) is not None
+
+
+def is_list(atom: Atom) -> bool:
+    """Whether `atom` is parameters in a list, or may be."""
+    return isinstance(atom, Params) and atom.kind in ("", "named")
+
+
+def _line(node: ast.AST) -> int:
+    return getattr(node, "lineno", 0)

@@ -1,0 +1,87 @@
+"""Lists in which sharded parameters stand beside plain ones."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Set
+
+from fsdp_migrate.analysis.definitions import definition
+from fsdp_migrate.analysis.values import Result, Unknown, Wrapped
+from fsdp_migrate.lowering.parameter_holders import parameter_calls
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.syntax.module import Module
+
+DEPTH = 3  # variables that are followed
+
+
+def parameters_given(call: ast.Call) -> ast.expr | None:
+    """The parameters that an optimizer is made with."""
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "params"]
+    return next(iter([*call.args[:1], *named]), None)
+
+
+def is_mixed(
+    facts: Facts, module: Module, given: ast.expr, known: Set[Wrapped] = frozenset()
+) -> bool:
+    """Whether `given` can hold sharded parameters, of the models in `known` say, and plain ones.
+
+    Those that FSDP was told to ignore are plain, and those of modules that nothing shards.
+    """
+    models = facts.sharded.models(module, given, lists=True) | known
+    if not models:
+        return False
+    plans = [facts.plan(model) for model in models]
+    if any(plan is not None and plan.has_ignored for plan in plans):
+        return True
+    return any(_is_plain(facts, module, receiver) for receiver in _receivers(module, given))
+
+
+def _receivers(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.expr]:
+    """The `x` of each `x.parameters()` in an expression and in the variables that it names."""
+    for _, call in parameter_calls(given):
+        if isinstance(call.func, ast.Attribute):
+            yield call.func.value
+    if depth < DEPTH:
+        for node in ast.walk(given):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                found = definition(module, node)
+                if found is not None:
+                    yield from _receivers(module, found.value, depth + 1)
+
+
+def _is_plain(facts: Facts, module: Module, receiver: ast.expr) -> bool:
+    """Whether `receiver` can be a module that nothing shards."""
+    inner = {
+        atom
+        for fact in facts.analysis.wraps.values()
+        for atom in fact.inner
+        if not isinstance(atom, Unknown)
+    }
+    value = facts.value(receiver)
+    if not value or any(isinstance(a, Wrapped) for a in value) or value & inner:
+        return False
+    return not _is_part(facts, receiver) and all(
+        isinstance(a, Result | Unknown) or facts.analysis.is_module(a) for a in value
+    )
+
+
+def _is_part(facts: Facts, node: ast.expr) -> bool:
+    """Whether `node` is `model.part` of something that is sharded."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+        value = facts.value(node)
+        if any(isinstance(a, Wrapped) for a in value):
+            return True
+        if any(value & fact.inner for fact in facts.analysis.wraps.values()):
+            return True
+    return False
+
+
+def made_with(facts: Facts, made: ast.expr) -> Iterator[tuple[Module, ast.Call]]:
+    """The calls of a library that `made` can come from, and their files."""
+    modules = facts.analysis.project.modules
+    for atom in facts.value(made):
+        if isinstance(atom, Result):
+            call = facts.analysis.call_nodes.get(atom.site)
+            if call is not None:
+                yield modules[atom.site.module], call
