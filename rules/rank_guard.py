@@ -10,6 +10,7 @@ from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.models import has_models
 from fsdp_migrate.rule.queries.optimizers import forwards
 from fsdp_migrate.rule.queries.rank_tests import rank_test
+from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
@@ -45,7 +46,7 @@ def _is_collective(use: Use, facts: Facts) -> bool:
     if use.name != "state_dict":
         return True
     assert use.call is not None
-    setting = facts.modes.setting(facts.analysis.modes_at(use.call))
+    setting = setting_at(facts, use.call)
     return setting is not None and setting.kind == "FULL"
 
 

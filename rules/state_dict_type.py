@@ -35,7 +35,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     units = facts.models(facts.analysis.wrapped(facts.value(_model(use))))
     if plan is not None and plan.native and plan.statement is not None:
         gone: Edit = LeaveContext(use.module.span(plan.call))
-        if plan.is_for_good:
+        if isinstance(plan.statement, ast.Expr):
             gone = ReplaceStatement(use.module.span(plan.statement), NOTHING)
         local = plan.setting is not None and plan.setting.kind == "LOCAL"
         yield finding(

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from fsdp_migrate.analysis.assignment import assign
 from fsdp_migrate.analysis.library.containers import elements
-from fsdp_migrate.analysis.library.contexts import inside
-from fsdp_migrate.analysis.library.fsdp1 import entered
+from fsdp_migrate.analysis.library.contexts import enter, inside
 from fsdp_migrate.analysis.machine import COMPUTED, Env, Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow, narrow_class
 from fsdp_migrate.analysis.scopes import join_env, merge
@@ -94,7 +93,7 @@ def _with(machine: Machine, node: ast.With | ast.AsyncWith) -> None:
     saved = machine.open_modes
     for item in node.items:
         value = machine.evaluate(item.context_expr)
-        machine.open_modes = entered(machine.open_modes, value)
+        enter(machine, value)
         if item.optional_vars is not None:
             assign(machine, item.optional_vars, inside(machine, value), item.context_expr)
     machine.block(node.body)

@@ -11,7 +11,7 @@ from fsdp_migrate.analysis.evidence import proven
 from fsdp_migrate.analysis.heap import ANY, Task
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import elements, item, merge_dict, store_item
-from fsdp_migrate.analysis.library.contexts import MANAGERS, YIELDED
+from fsdp_migrate.analysis.library.contexts import MANAGERS, YIELDED, note_modes
 from fsdp_migrate.analysis.library.tensors import (
     are_lists,
     computed_from,
@@ -191,6 +191,8 @@ def _give(machine: Machine, node: ast.expr, given: Value) -> Value:
     is_context = machine.info is not None and machine.info.decorators & MANAGERS
     made = machine.container(node, YIELDED if is_context else "list")
     store_item(machine, made, ANY, given)
+    if is_context:
+        note_modes(machine, made)
     machine.heap.write(frozenset({made}), "return", machine.task)
     return COMPUTED
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, definition
 from fsdp_migrate.analysis.values import NONE, Const, Method, Result, Symbol, Value
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.local_state_dicts import asks_no_model
+from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names, path_of
@@ -44,8 +45,9 @@ SHARDED_CONFIGS = frozenset(
     {f"{ROOT}.ShardedStateDictConfig", f"{ROOT}.ShardedOptimStateDictConfig"}
 )
 
-# The modes that can be open where a call runs, by the calls that set them; None for none.
-OpenModes = frozenset[Site | None]
+# The modes that can be open where a call runs, by the calls that set them; for none of them, the
+# program that the call is in: one of its modules.
+OpenModes = frozenset[Site | str]
 
 
 @dataclass(frozen=True)
@@ -74,44 +76,44 @@ class ModePlan:
     statement: ast.With | ast.Expr | None  # the `with` that the call is an item of, or the call
     native: bool = False
     absorbed: tuple[Definition, ...] = ()  # what it reads, which may go with it
-
-    @property
-    def is_for_good(self) -> bool:
-        """Whether the mode outlasts the statement."""
-        return isinstance(self.statement, ast.Expr)
+    program: str = ""  # a module of the program that it is in
+    is_for_good: bool = False  # whether the mode outlasts the statement
 
 
 @dataclass(frozen=True)
 class Modes:
-    """All modes of a program."""
+    """All modes of all programs; programs that import nothing of each other share none."""
 
     plans: Mapping[Site, ModePlan]
-    has_setter: bool
-    default: Setting | None = Setting()  # where no mode is open; None if only the run knows
+    # By program in which a mode is set for good: what holds where no other is open; None if only
+    # the run knows.
+    defaults: Mapping[str, Setting | None] = field(default_factory=dict)
 
     def setting(self, open_modes: OpenModes) -> Setting | None:
         """The one setting that holds in all of `open_modes`, or None if only the run knows."""
-        found = {self._setting(site) for site in open_modes}
+        found = {self._setting(place) for place in open_modes}
         return found.pop() if len(found) == 1 else None
 
-    def _setting(self, site: Site | None) -> Setting | None:
-        if site is None:
-            return self.default
-        found = self.plans[site].setting if site in self.plans else None
+    def _setting(self, place: Site | str) -> Setting | None:
+        if isinstance(place, str):
+            return self.defaults.get(place, Setting())
+        found = self.plans[place].setting if place in self.plans else None
         return found if found is None or found.kind != LOCAL else None
 
-    def setters(self) -> Mapping[Site, ModePlan]:
-        """The calls that set a mode for good."""
-        return {site: plan for site, plan in self.plans.items() if plan.is_for_good}
+    def setters(self, program: str) -> Mapping[Site, ModePlan]:
+        """The calls of a program that set a mode for good."""
+        plans = self.plans.items()
+        return {s: plan for s, plan in plans if plan.is_for_good and plan.program == program}
 
     def is_native(self, open_modes: OpenModes) -> bool:
         """Whether calls made in `open_modes` have their options written out."""
-        if self.has_setter and None in open_modes:
-            if self.default is None or not all(p.native for p in self.setters().values()):
-                return False
-        return all(
-            site is None or (site in self.plans and self.plans[site].native) for site in open_modes
-        )
+        return all(map(self._goes, open_modes))
+
+    def _goes(self, place: Site | str) -> bool:
+        if isinstance(place, Site):
+            return place in self.plans and self.plans[place].native
+        known = self.defaults.get(place, Setting()) is not None
+        return known and all(plan.native for plan in self.setters(place).values())
 
     def with_native(self, sites: set[Site]) -> Modes:
         """The same modes, of which those set at `sites` go."""
@@ -120,17 +122,28 @@ class Modes:
 
 
 def find_modes(analysis: Analysis) -> Modes:
-    """The modes of the program; which of them go is not decided yet."""
+    """The modes of all programs; which of them go is not decided yet."""
     plans: dict[Site, ModePlan] = {}
-    has_setter = False
+    setting: set[str] = set()
     for site, call in analysis.call_nodes.items():
         callees = {_function(atom) for atom in analysis.value(call.func)}
         if callees & {CONTEXT, SETTER}:
-            has_setter = has_setter or SETTER in callees
-            plans[site] = _plan(analysis, analysis.project.modules[site.module], call)
-    if not has_setter:
-        return Modes(plans, has_setter)
-    return Modes(plans, has_setter, _set_at_once(analysis, plans.values()))
+            plan = _plan(analysis, analysis.project.modules[site.module], call)
+            plans[site] = plan
+            if SETTER in callees:
+                setting.add(plan.program)
+    return Modes(plans, {program: _set_at_once(analysis, plans, program) for program in setting})
+
+
+def modes_around(analysis: Analysis, call: ast.Call) -> OpenModes:
+    """The modes that can be open around `call`."""
+    program = _program_of(analysis, analysis.call_graph.module_of(call))
+    open_modes = analysis.modes_at(call)
+    return frozenset(program if site is None else site for site in open_modes)
+
+
+def _program_of(analysis: Analysis, module: Module) -> str:
+    return min(analysis.project.program_of(module.name))
 
 
 def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
@@ -140,7 +153,8 @@ def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
     and whether it can be written with its options.
     """
     every = list(calls)
-    native = _candidates(modes, outside=any(None in open_modes for open_modes, _ in every))
+    outside = {place for open_modes, _ in every for place in open_modes if isinstance(place, str)}
+    native = _candidates(modes, outside)
     while True:
         result = modes.with_native(native)
         held = set().union(
@@ -155,24 +169,28 @@ def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
         native -= held
 
 
-def _candidates(modes: Modes, outside: bool) -> set[Site]:
-    """The modes that can go if no call needs them; `outside`: some calls run in none of them."""
+def _candidates(modes: Modes, outside: set[str]) -> set[Site]:
+    """The modes that can go if no call needs them; `outside`: where calls run in none of them."""
     known = {
         site: plan
         for site, plan in modes.plans.items()
         if plan.setting is not None and plan.statement is not None
     }
-    several = len({plan.setting for plan in modes.setters().values()}) > 1
-    if modes.default is None and (outside or several):
-        # which of the modes for good holds where, only the run knows
-        return {site for site, plan in known.items() if not plan.is_for_good}
+    for program, default in modes.defaults.items():
+        setters = modes.setters(program)
+        several = len({plan.setting for plan in setters.values()}) > 1
+        if default is None and (program in outside or several):
+            # which of the modes for good holds where, only the run knows
+            known = {site: plan for site, plan in known.items() if site not in setters}
     return set(known)
 
 
 def _held_by(modes: Modes, open_modes: OpenModes) -> set[Site]:
     """The modes that a call in `open_modes` depends on."""
-    held = {site for site in open_modes if site is not None}
-    return held | modes.setters().keys() if None in open_modes else held
+    held: set[Site] = set()
+    for place in open_modes:
+        held |= {place} if isinstance(place, Site) else set(modes.setters(place))
+    return held
 
 
 # ---------------------------------------------------------------------- finding modes
@@ -186,8 +204,16 @@ def _function(atom: object) -> str:
 def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
     given = given_to_mode(call)
     statement = _statement_of(module, call)
+    plan = ModePlan(
+        module,
+        call,
+        None,
+        statement,
+        program=_program_of(analysis, module),
+        is_for_good=SETTER in {_function(atom) for atom in analysis.value(call.func)},
+    )
     if given is None or any(map(binds_names, given.values())):
-        return ModePlan(module, call, None, statement)
+        return plan
     absorbed = [
         definition(module, node)
         for name, node in given.items()
@@ -197,13 +223,8 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
     if setting is not None and setting.kind == LOCAL:
         if not isinstance(statement, ast.With) or not asks_no_model(analysis, statement):
             setting = None
-    return ModePlan(
-        module,
-        call,
-        setting,
-        statement,
-        absorbed=tuple(found for found in absorbed if found is not None),
-    )
+    kept = tuple(found for found in absorbed if found is not None)
+    return replace(plan, setting=setting, absorbed=kept)
 
 
 def given_to_mode(call: ast.Call) -> dict[str, ast.expr] | None:
@@ -219,6 +240,9 @@ def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
     item = module.parents.get(call)
     if isinstance(item, ast.Expr):
         return item
+    if isinstance(item, ast.Call) and _enters(module, item):
+        statement = module.parents[item]
+        return statement if isinstance(statement, ast.Expr) else None
     if isinstance(item, ast.withitem) and item.optional_vars is None:
         statement = module.parents[item]
         if isinstance(statement, ast.With):
@@ -226,10 +250,28 @@ def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
     return None
 
 
-def _set_at_once(analysis: Analysis, plans: Iterable[ModePlan]) -> Setting | None:
-    """The mode that every model gets right where it is wrapped, or None."""
-    setters = [plan for plan in plans if plan.is_for_good]
-    if not all(any(_sets(plan, fact) for plan in setters) for fact in analysis.wraps.values()):
+def _enters(module: Module, call: ast.Call) -> bool:
+    """Whether `call` is `stack.enter_context(...)` of a stack that a `with` around it makes."""
+    func = call.func
+    if not isinstance(func, ast.Attribute) or func.attr != "enter_context":
+        return False
+    for around in module.ancestors(call):
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return False
+        if isinstance(around, ast.With):
+            bound = [item.optional_vars for item in around.items]
+            if any(name is not None and same(name, func.value) for name in bound):
+                return True
+    return False
+
+
+def _set_at_once(
+    analysis: Analysis, plans: Mapping[Site, ModePlan], program: str
+) -> Setting | None:
+    """The mode that every model of a program gets right where it is wrapped, or None."""
+    setters = [p for p in plans.values() if p.is_for_good and p.program == program]
+    wraps = [f for f in analysis.wraps.values() if _program_of(analysis, f.module) == program]
+    if not all(any(_sets(plan, fact) for plan in setters) for fact in wraps):
         return None
     found = {plan.setting for plan in setters}
     return found.pop() if len(found) == 1 else None

@@ -7,8 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from fsdp_migrate.lowering.state_dict_modes import Modes, OpenModes, Setting, find_modes, settled
-from support.programs import Analysis
+from fsdp_migrate.lowering.state_dict_modes import (
+    Modes,
+    OpenModes,
+    Setting,
+    find_modes,
+    modes_around,
+    settled,
+)
+from support.programs import Analysis, dedent
 
 HEAD = """
 import torch
@@ -28,7 +35,13 @@ def around(program: Analysis, text: str) -> OpenModes:
     """The modes that can be open around the last call spelled `text`."""
     call = list(program.nodes(text))[-1]
     assert isinstance(call, ast.Call)
-    return program.solver.modes_at(call)
+    return modes_around(program.solver, call)
+
+
+def default_of(found: Modes) -> Setting | None:
+    """What holds where no mode is open, in the one program that sets a mode for good."""
+    (default,) = found.defaults.values()
+    return default
 
 
 # ---------------------------------------------------------------------- what a mode says
@@ -91,8 +104,8 @@ def build(net):
     FSDP.set_state_dict_type(model, StateDictType.SHARDED_STATE_DICT)
     return model
 """)
-    assert found.has_setter
-    assert found.default == Setting("SHARDED")
+    assert found.defaults
+    assert default_of(found) == Setting("SHARDED")
 
 
 @pytest.mark.parametrize("target", ["other", "models[0]", "self.model.inner"])
@@ -103,7 +116,7 @@ def build(net, other, models, self):
     FSDP.set_state_dict_type({target}, StateDictType.SHARDED_STATE_DICT)
     return model
 """)
-    assert found.default is None
+    assert default_of(found) is None
 
 
 def test_models_are_told_apart_by_path_and_not_by_spelling() -> None:
@@ -112,7 +125,7 @@ def build(self, net):
     self . model = FSDP(net)
     FSDP.set_state_dict_type(module=self.model, state_dict_type=StateDictType.SHARDED_STATE_DICT)
 """)
-    assert found.default == Setting("SHARDED")
+    assert default_of(found) == Setting("SHARDED")
 
 
 # ---------------------------------------------------------------------- deciding
@@ -173,3 +186,31 @@ def test_a_mode_that_is_none_of_the_program_s_is_unknown() -> None:
     stranger = program.module().site(next(program.nodes("first")))
     assert found.setting(frozenset({stranger})) is None
     assert not found.is_native(frozenset({stranger}))
+
+
+def test_programs_that_share_nothing_have_no_modes_in_common() -> None:
+    text = """
+        def main():
+            model = FSDP(torch.nn.Linear(4, 4))
+            {mode}
+            {call}
+
+        main()
+        """
+    setter = "FSDP.set_state_dict_type(model, StateDictType.SHARDED_STATE_DICT)"
+    program = Analysis(
+        {
+            "a/train.py": HEAD + dedent(text.format(mode="", call="model.state_dict()")),
+            "b/train.py": HEAD + dedent(text.format(mode=setter, call="model.state_dict()")),
+        }
+    )
+    found = find_modes(program.solver)
+    calls = [c for c in program.solver.open_modes if isinstance(c.func, ast.Attribute)]
+    settings = {
+        program.solver.call_graph.module_of(call).name: found.setting(
+            modes_around(program.solver, call)
+        )
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "state_dict"
+    }
+    assert set(settings.values()) == {Setting(), Setting("SHARDED")}

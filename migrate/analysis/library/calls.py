@@ -21,7 +21,7 @@ from fsdp_migrate.analysis.library.containers import (
     merge_dict,
     store_item,
 )
-from fsdp_migrate.analysis.library.contexts import inside
+from fsdp_migrate.analysis.library.contexts import enter, inside
 from fsdp_migrate.analysis.library.models import Models
 from fsdp_migrate.analysis.library.modules import (
     ATTRIBUTES,
@@ -186,6 +186,7 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     if name in RETURN_SELF and is_module:
         return frozenset({receiver})
     if name in {"enter_async_context", "enter_context"} and passed.args:
+        enter(machine, passed.args[0])
         return inside(machine, passed.args[0])
     if isinstance(receiver, Wrapped) and passed.node is not None:
         return frozenset({Result(f"{FSDP1}.{name}", machine.module.site(passed.node))})

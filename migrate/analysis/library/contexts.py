@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fsdp_migrate.analysis.library.fsdp1 import CONTEXT, entered
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.values import (
+    NONE,
     Atom,
     Bound,
     Container,
@@ -37,3 +39,22 @@ def _entered(machine: Machine, atom: Atom) -> Value:
             if method is not None:
                 return machine.call(Bound(Func(method), atom), Passed())
     return frozenset({atom})
+
+
+def note_modes(machine: Machine, made: Container) -> None:
+    """Note the state-dict contexts that a generator behind a context has open where it yields."""
+    before = machine.solver.modes_of(machine.task)
+    opened = {site for site in machine.open_modes - before if site is not None}
+    modes: Value = frozenset(Result(CONTEXT, site) for site in opened)
+    if machine.open_modes & before:
+        modes |= NONE
+    machine.heap.write(modes, "modes", made.site)
+
+
+def enter(machine: Machine, context: Value) -> None:
+    """Open the state-dict contexts that entering `context` opens."""
+    opened: Value = context
+    for atom in ordered(context):
+        if isinstance(atom, Container) and atom.kind == YIELDED:
+            opened = join(opened - {atom}, machine.heap.read("modes", atom.site))
+    machine.open_modes = entered(machine.open_modes, opened)

@@ -29,7 +29,8 @@ FSDP_METHODS = frozenset(
 # Methods that FSDP1 models have and plain modules do not.
 OWN_METHODS = frozenset({"clip_grad_norm_", "no_sync"})
 SET_MODE = f"{FSDP1}.set_state_dict_type"
-STATE_DICT_CONTEXTS = frozenset({f"{FSDP1}.state_dict_type", SET_MODE})
+CONTEXT = f"{FSDP1}.state_dict_type"
+STATE_DICT_CONTEXTS = frozenset({CONTEXT, SET_MODE})
 WRAP_PARAMETERS = (
     "module",
     "process_group",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.lowering.state_dict_modes import ModePlan, OpenModes, Setting
+from fsdp_migrate.lowering.state_dict_modes import ModePlan, OpenModes, Setting, modes_around
 from fsdp_migrate.rule.facts import Facts, Use
 
 __all__ = ["Setting", "mode_goes", "mode_set_by", "setting_at"]
@@ -26,4 +26,4 @@ def mode_set_by(use: Use, facts: Facts) -> ModePlan | None:
 
 
 def _open_modes(facts: Facts, call: ast.Call) -> OpenModes:
-    return facts.analysis.modes_at(call)
+    return modes_around(facts.analysis, call)

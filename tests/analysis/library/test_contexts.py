@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from fsdp_migrate.analysis.values import Instance
-from support.values import check_model, probed
+from support.values import analyse, check_model, probed
 
 # Programs in which `probe` is an FSDP model.
 MODELS = {
@@ -64,3 +66,51 @@ def test_an_object_that_enters_as_itself() -> None:
             probe
         """
     assert all(isinstance(atom, Instance) for atom in probed(text))
+
+
+MODES = """
+    import contextlib
+
+    @contextlib.contextmanager
+    def full(model):
+        {before}
+        with FSDP.state_dict_type(model, 1):
+            yield
+
+    def save(model):
+        with full(model):
+            model.state_dict()
+        model.load_state_dict({{}})
+
+    save(FSDP(Net()))
+    """
+
+
+def test_the_modes_of_a_generator_are_open_inside() -> None:
+    analysis = analyse(MODES.format(before=""))
+    calls = {ast.unparse(call.func): call for call in analysis.solver.open_modes}
+    assert None not in analysis.solver.modes_at(calls["model.state_dict"])
+    assert analysis.solver.modes_at(calls["model.load_state_dict"]) == {None}
+
+
+def test_a_generator_that_may_open_none() -> None:
+    analysis = analyse(
+        MODES.format(before="if model.training:\n            yield\n            return")
+    )
+    calls = {ast.unparse(call.func): call for call in analysis.solver.open_modes}
+    assert len(analysis.solver.modes_at(calls["model.state_dict"])) == 2
+
+
+def test_a_stack_of_contexts() -> None:
+    analysis = analyse(
+        """
+        model = FSDP(Net())
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(FSDP.state_dict_type(model, 1))
+            model.state_dict()
+        model.load_state_dict({})
+        """
+    )
+    calls = {ast.unparse(call.func): call for call in analysis.solver.open_modes}
+    assert None not in analysis.solver.modes_at(calls["model.state_dict"])
+    assert analysis.solver.modes_at(calls["model.load_state_dict"]) == {None}
