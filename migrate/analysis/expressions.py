@@ -76,7 +76,8 @@ def _attribute(machine: Machine, node: ast.Attribute) -> Value:
     path = path_of(node)
     if path is not None and path in machine.env:
         return machine.env[path]
-    return join(*(attribute(machine, atom, node.attr) for atom in ordered(base)))
+    there = base - NONE or base  # None has no attributes: where it is None, this goes no further
+    return join(*(attribute(machine, atom, node.attr) for atom in ordered(there)))
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> Value:

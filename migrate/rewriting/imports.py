@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from fsdp_migrate.findings.code import NOTHING, Code
 from fsdp_migrate.findings.edits import Edit, Import, InsertStatements, ReplaceStatement
+from fsdp_migrate.rewriting.guarded_imports import is_guarded, question
 from fsdp_migrate.rewriting.import_comments import comments_that_go
 from fsdp_migrate.rewriting.import_plan import ImportPlan
 from fsdp_migrate.rewriting.import_sections import Sections
@@ -28,6 +29,7 @@ from fsdp_migrate.rewriting.import_statements import (
 )
 from fsdp_migrate.rewriting.name_uses import FUNCTIONS, NameUses, Place
 from fsdp_migrate.rewriting.type_checking import TypeCheckingBlocks
+from fsdp_migrate.rule.facts import RUNTIME
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.used_names import used_names
 
@@ -91,14 +93,16 @@ class _Editor:
             if self._is_dropped(node, alias):
                 continue
             if isinstance(node, ast.ImportFrom) and target and bound_name(alias) in self.used:
-                if node in self.top:
+                if node in self.top or self._hides(node, target):
                     self.waiting.add(target)
                 else:
                     moved.append(target)
                 continue
             kept.append(imported(node, alias))
+        if not kept and not moved:
+            kept = question(self.module, node)
         taken = self._taken_in(node, kept)
-        if len(kept) == len(node.names) and not taken:
+        if kept == [imported(node, alias) for alias in node.names] and not taken:
             return None
         return [*kept, *taken, *moved]
 
@@ -171,6 +175,7 @@ class _Editor:
     def _anchors(self, need: Import) -> list[ImportNode]:
         """The changed statements that `need` goes with: one, or one for each function."""
         same = [n for n in self.changes if is_stdlib(home(n)) == is_stdlib(need.module)]
+        same = [n for n in same if not self._hides(n, need)]
         same.sort(key=lambda n: (not _is_close(n, need), n.lineno))
         functions: dict[Place, ImportNode] = {}
         branch: ImportNode | None = None  # below an `if` or a `try` of the module
@@ -190,6 +195,10 @@ class _Editor:
         if is_all:
             return inside
         return [branch, *inside] if branch is not None else [n for n in same if n in self.top][:1]
+
+    def _hides(self, node: ImportNode, need: Import) -> bool:
+        """Whether nobody would learn that `need`, beside a statement, can't be imported."""
+        return need.module == RUNTIME and is_guarded(self.module, node)
 
     def _serves(self, node: ImportNode, need: Import) -> bool:
         """Whether what a nested statement imports is there for those who need it."""

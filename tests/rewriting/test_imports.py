@@ -245,8 +245,10 @@ def test_names_that_move_inside_a_try() -> None:
         """
     assert fixed(text, moved=moved) == dedent(
         f"""
+        from {SHIM} import ShardingStrategy, StateDictType
+
         try:
-            from {SHIM} import ShardingStrategy, StateDictType
+            from {FSDP} import fully_shard
         except ImportError:
             ShardingStrategy = StateDictType = None
         print(ShardingStrategy, StateDictType)

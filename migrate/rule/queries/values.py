@@ -41,3 +41,8 @@ def literals(value: Value) -> list[object] | None:
 def may_be(value: Value, literal: bool | int | str | None) -> bool:
     """Whether a literal is among what `value` can be."""
     return Const.of(literal) in value
+
+
+def is_one_of(value: Value, symbol: str) -> bool:
+    """Whether a value can be the library's `symbol`, and can be something else, None aside."""
+    return Symbol(symbol) in value and len(value - NONE) > 1
