@@ -98,6 +98,12 @@ class DefaultCommand(click.Command):
 )
 @click.option("--mark", is_flag=True, help="Put a TODO comment above what is left to you.")
 @click.option(
+    "--allow-incomplete",
+    is_flag=True,
+    help="Migrate also what depends on places that are left to you; these raise "
+    "NotImplementedError until they are changed.",
+)
+@click.option(
     "--exclude",
     multiple=True,
     metavar="GLOB",

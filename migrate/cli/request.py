@@ -24,6 +24,7 @@ class Request:
     runtime: RuntimeMode = "import"
     state_dict: StateDicts = "dcp"
     mark: bool = False
+    allow_incomplete: bool = False
     exclude: tuple[str, ...] = ()
     no_respect_gitignore: bool = False
     stdin_filename: str | None = None
@@ -43,7 +44,7 @@ class Request:
     @property
     def options(self) -> Options:
         """The choices that the engine has to know."""
-        return Options(self.runtime, self.state_dict, self.mark)
+        return Options(self.runtime, self.state_dict, self.mark, self.allow_incomplete)
 
 
 @dataclass

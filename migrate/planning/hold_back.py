@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Tier
+from fsdp_migrate.planning.stops import with_stops
 from fsdp_migrate.planning.suppressions import ignores_file, ignores_line, takes_over
 from fsdp_migrate.planning.units import Role, Units
 from fsdp_migrate.rule.facts import Facts
@@ -34,6 +35,8 @@ def hold_back(findings: Iterable[Finding], facts: Facts) -> Plan:
         _held_back(item, role, first, units)
         for item, role in zip(allowed, units.roles, strict=True)
     ]
+    if facts.options.allow_incomplete:
+        held = with_stops(held, _left_alone(held, units, first), facts)
     own = [item for item in held if blockers.is_given(item)]
     said = [item for item in own if not blockers.is_silenced(item)]
     silenced = [item for item in every if blockers.is_silenced(item)]
@@ -49,6 +52,25 @@ def _first_blockers(
         if role.shares and blockers.blocks(item):
             found.setdefault(units.group(role.shares[0]), item)
     return found
+
+
+def _left_alone(
+    findings: Sequence[Finding], units: Units, first: Mapping[str, Finding]
+) -> set[Place]:
+    """The places that stay as they are while what depends on them is migrated."""
+    migrated = {
+        units.group(name)
+        for item, role in zip(findings, units.roles, strict=True)
+        for name in (*role.shares, *role.follows)
+        if item.fix is not None
+    }
+    return {
+        item.place
+        for item, role in zip(findings, units.roles, strict=True)
+        if item.tier is Tier.MANUAL and item.blocking and item.fix is None and not item.held_by
+        if migrated.intersection(units.group(name) for name in (*role.shares, *role.follows))
+        if units.group(role.shares[0]) not in first
+    }
 
 
 def _held_back(item: Finding, role: Role, first: Mapping[str, Finding], units: Units) -> Finding:

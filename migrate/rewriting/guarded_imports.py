@@ -58,7 +58,5 @@ def _suppresses(item: ast.withitem) -> bool:
     call = item.context_expr
     if not isinstance(call, ast.Call):
         return False
-    called = (
-        call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    )
-    return called == "suppress" and any(_catches(argument) for argument in call.args)
+    called = path_of(call.func) or ""
+    return called.endswith("suppress") and any(_catches(argument) for argument in call.args)
