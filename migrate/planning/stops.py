@@ -13,7 +13,6 @@ from fsdp_migrate.findings.finding import Finding, Fix, Place
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 
-ERROR = "NotImplementedError"
 SIGN = "fsdp-migrate "  # what the text of an error of ours starts with
 
 
@@ -70,12 +69,13 @@ def _is_elif(module: Module, node: ast.stmt) -> bool:
 def _spans(node: ast.stmt, line: int) -> bool:
     decorators = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(each.lineno for each in decorators)])
-    return first <= line <= (node.end_lineno or node.lineno)
+    return bool(first <= line <= (node.end_lineno or node.lineno))
 
 
 def _is_stop(statement: ast.stmt) -> bool:
     """Whether a statement is an error that an earlier run has put there."""
     match statement:
-        case ast.Raise(exc=ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str(text))])):
-            return name == ERROR and text.startswith(SIGN)
+        case ast.Raise(exc=ast.Call(func=ast.Name(id="NotImplementedError"), args=[text])):
+            said = text.value if isinstance(text, ast.Constant) else None
+            return isinstance(said, str) and said.startswith(SIGN)
     return False
