@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.library.modules import is_torch_module
@@ -43,6 +43,7 @@ SAME_METHODS = frozenset(
 VALUE_METHODS = frozenset({"get", "pop", "popitem", "setdefault", "__getitem__"})
 WEIGHTS = frozenset({"weight", "bias", "in_proj_weight", "in_proj_bias"})
 PARAMETER = "torch.nn.Parameter"
+OWN_OBJECTS = frozenset({"self", "cls"})  # they hold much else
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Reader:
     module: Module
     variables: Mapping[str, Held]
     called: Callable[[ast.Call], Held | None]  # what a call of the program's functions gives
+    property_of: Callable[[ast.Attribute], Held | None]  # what a property of the program's gives
 
     def of(self, node: ast.expr | None) -> Held | None:
         """What `node` holds."""
@@ -96,8 +98,16 @@ class Reader:
     def _named(self, node: ast.Name | ast.Attribute) -> Held | None:
         path = path_of(node)
         known = self.variables.get(path) if path is not None else None
-        if known is not None or isinstance(node, ast.Name):
+        if known is not None:
             return known
+        inside = [h for name, h in self.variables.items() if path and name.startswith(f"{path}.")]
+        if inside and path not in OWN_OBJECTS:
+            return Somehow(frozenset().union(*map(owners, inside)))
+        if isinstance(node, ast.Name):
+            return None
+        computed = self.property_of(node)
+        if computed is not None:
+            return computed
         held = self.of(node.value)
         if isinstance(held, Somehow):
             return held
@@ -149,8 +159,11 @@ class Reader:
         for generator in generators:
             bound = dict(reader.variables)
             bind(bound, generator.target, item_of(reader.of(generator.iter)))
-            reader = Reader(self.analysis, self.module, bound, self.called)
+            reader = self._with(bound)
         return reader
+
+    def _with(self, variables: Mapping[str, Held]) -> Reader:
+        return replace(self, variables=variables)
 
     # ------------------------------------------------------------------ calls
     def _call(self, node: ast.Call) -> Held | None:
@@ -232,7 +245,11 @@ class Reader:
             bound = dict(self.variables)
             for argument, item in zip(function.args.args, items, strict=False):
                 bind(bound, ast.Name(argument.arg), item)
-            return many(Reader(self.analysis, self.module, bound, self.called).of(function.body))
+            return many(
+                Reader(self.analysis, self.module, bound, self.called, self.property_of).of(
+                    function.body
+                )
+            )
         if Symbol("builtins.id") in self.analysis.value(function):
             first = items[0] if items else None
             return (

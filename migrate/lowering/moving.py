@@ -69,7 +69,10 @@ class Move:
         moved: list[ast.stmt] = []
         passed: list[ast.stmt] = []
         for statement in block[first : block.index(self.below)]:
-            if statement in self.seeds or touches(reads(statement), self._changed(moved)):
+            if isinstance(statement, ast.FunctionDef) and not statement.decorator_list:
+                self._defined(statement, moved)
+                passed.append(statement)
+            elif statement in self.seeds or touches(reads(statement), self._changed(moved)):
                 self._movable(statement)
                 moved.append(statement)
             else:
@@ -78,6 +81,23 @@ class Move:
         self._passes_wrap(moved)
         self._sees_the_same(moved, passed)
         return moved
+
+    def _defined(self, function: ast.FunctionDef, moved: list[ast.stmt]) -> None:
+        """A function that reads what moves may stay: it reads when it is called, if that is below.
+
+        Raises:
+            CannotMove: it is called, or handed on, before.
+        """
+        changed = self._changed(moved)
+        defaults = [*function.args.defaults, *function.args.kw_defaults]
+        if any(touches(reads(node), changed) for node in defaults if node is not None):
+            raise CannotMove(f"line {function.lineno} uses it")
+        if not touches(reads(function), changed):
+            return
+        block = self.module.block(self.below)
+        for later in block[block.index(function) + 1 : block.index(self.below) + 1]:
+            if function.name in reads(later):
+                raise CannotMove(f"line {later.lineno} may call what uses it")
 
     def _movable(self, statement: ast.stmt) -> None:
         if not isinstance(statement, MOVABLE):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
 from fsdp_migrate.analysis.program import FunctionInfo
-from fsdp_migrate.analysis.values import Bound, Cls
+from fsdp_migrate.analysis.values import Bound, Cls, Instance
 from fsdp_migrate.lowering.held import (
     Held,
     Parameter,
@@ -29,6 +29,7 @@ ROUNDS = 4  # through the statements of a function, for what a loop carries back
 DEPTH = 4  # functions that are followed inwards
 OUTSIDE = "^"  # in front of a path that is one of the caller's
 ADDERS = frozenset({"add", "append", "appendleft", "extend", "insert", "setdefault", "update"})
+PROPERTIES = frozenset({"cached_property", "property"})
 ADDS_ITEMS = frozenset({"extend", "update"})
 
 
@@ -96,6 +97,7 @@ class ParameterFlow:
             frame.module,
             frame.variables,
             lambda call: self._called(frame, call, depth),
+            lambda node: self._property(node, depth),
         )
 
     def _run(self, frame: Frame, depth: int) -> None:
@@ -153,6 +155,18 @@ class ParameterFlow:
                 kept = [h for path, h in done.filled.items() if path.startswith("self.")]
                 inside = joined(*(renamed(h, _outwards(binding)) for h in kept))
                 found.append(Somehow(owners(inside)) if inside is not None else None)
+        return joined(*found)
+
+    def _property(self, node: ast.Attribute, depth: int) -> Held | None:
+        """What a property gives."""
+        found: list[Held | None] = []
+        for atom in self.analysis.value(node.value):
+            site = self.analysis.method(atom.cls, node.attr) if isinstance(atom, Instance) else None
+            info = self.analysis.functions[site] if site is not None else None
+            if info is not None and info.decorators & PROPERTIES and info.positional:
+                done = self._summary(info, {}, depth)
+                binding = {info.positional[0].arg: node.value}
+                found.append(renamed(done.returned, _outwards(binding)))
         return joined(*found)
 
     def _callees(self, call: ast.Call) -> Iterator[tuple[FunctionInfo, Mapping[str, ast.expr]]]:

@@ -65,17 +65,23 @@ def steps_outwards(
 
 
 def other_names(path: str, step: Step) -> Iterator[str]:
-    """What else the function of `step` has called that which `path` was made of: `self.m = m`."""
+    """What else the function of `step` calls that which is at `path`, one made of the other.
+
+    After `self.m = m` both are the same, whichever of them is asked about.
+    """
     for statement in own_nodes(step.scope):
-        if not isinstance(statement, ast.Assign) or statement.lineno >= step.statement.lineno:
+        if not isinstance(statement, ast.Assign):
             continue
         for target in statement.targets:
             for one, value in _pairs(target, statement.value):
                 own, source = path_of(one), path_of(_unchanged(value))
                 if own is None or source is None or own == source:
                     continue
-                if path == own or path.startswith(f"{own}."):
+                before = statement.lineno < step.statement.lineno
+                if before and (path == own or path.startswith(f"{own}.")):
                     yield source + path[len(own) :]
+                elif "." in own and (path == source or path.startswith(f"{source}.")):
+                    yield own + path[len(source) :]
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
