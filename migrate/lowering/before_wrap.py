@@ -40,6 +40,7 @@ class TakenBeforeWrap:
     path: str  # the model
     holder: Holder | None  # what makes the optimizer; None for a list of parameters
     kept: Kept | None = None  # what keeps the parameters, if no optimizer does
+    is_handed: bool = False  # it is an optimizer of which only the use is known
     crossing: frozenset[str] = frozenset()  # those of its paths that are read after the wrap
 
     @property
@@ -151,6 +152,9 @@ class BeforeWrap:
         if not is_passed_in(taker.module, place, wrapping):
             return
         paths = _overlapping(wrapping.paths, taker.paths)
+        argument = fact.arguments.get("module")
+        if argument is not None and argument.node is taker.call and taker.call is not None:
+            paths = frozenset({""})  # it is made there, and has no name yet
         for path in sorted(paths):
             yield TakenBeforeWrap(
                 fact, taker, wrapping, taker.statement, taker.statement, path, holder

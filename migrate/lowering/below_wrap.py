@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.lowering.before_wrap import BeforeWrap, TakenBeforeWrap, keeps_model, loads
+from fsdp_migrate.lowering.handed_over import handed_over
 from fsdp_migrate.lowering.moving import CannotMove, Move
-from fsdp_migrate.lowering.optimizer_switch import Switch, find_switch
+from fsdp_migrate.lowering.optimizer_switch import Switch, find_switch, merged
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
+from fsdp_migrate.lowering.remapping import find_remap
 from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
 
 
@@ -34,6 +36,7 @@ def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
     analysis = holders.analysis
     finder = BeforeWrap(analysis, holders)
     done: set[int] = set()
+    switched: set[ast.stmt] = set()
     for fact in analysis.wraps.values():
         groups: dict[int, list[TakenBeforeWrap]] = {}
         for taken in finder.taken(fact):
@@ -42,7 +45,13 @@ def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
         for key, group in groups.items():
             if key not in done:
                 done.add(key)
-                yield from _of_group(effects, holders, group)
+                for remedy in _of_group(effects, holders, group):
+                    switched |= {remedy.switch.statement} if remedy.switch is not None else set()
+                    yield remedy
+        for taken, switch in handed_over(holders.results, fact):
+            if switch.statement not in switched:
+                switched.add(switch.statement)
+                yield Remedy(taken, switch=switch)
 
 
 def _of_group(
@@ -59,13 +68,39 @@ def _of_group(
     try:
         moved = _moved(effects, holders, seeds)
     except CannotMove as error:
-        for taken in seeds:
-            yield Remedy(taken, switch=find_switch(holders.analysis, taken), reason=str(error))
+        yield from _switched(holders, [*lists, *makers], str(error))
         return
     others = [taken.statement for taken in seeds if taken is not first]
     yield Remedy(first, tuple(statement for statement in moved if statement not in others))
     for taken in seeds[1:]:
         yield Remedy(taken, (taken.statement,))
+
+
+def _switched(
+    holders: ParameterHolders, seeds: list[TakenBeforeWrap], reason: str
+) -> Iterator[Remedy]:
+    """What keeps parameters stays where it is, and is handed the new ones below the wrap."""
+    needed = [taken for taken in seeds if taken.holder is not None or taken.crossing]
+    needed = sorted(needed, key=lambda taken: taken.statement.lineno)
+    found = [_new_parameters(holders, taken) for taken in needed]
+    done = iter(merged([switch for switch in found if switch is not None]))
+    switches = [next(done) if switch is not None else None for switch in found]
+    told: set[ast.stmt] = set()
+    for taken, switch in zip(needed, switches, strict=True):
+        beside = [
+            s for t, s in zip(needed, switches, strict=True) if t.statement is taken.statement
+        ]
+        failed = any(other is None for other in beside)
+        if not failed or taken.statement not in told:
+            yield Remedy(taken, switch=None if failed else switch, reason=reason)
+        told.add(taken.statement)
+
+
+def _new_parameters(holders: ParameterHolders, taken: TakenBeforeWrap) -> Switch | None:
+    """What hands the new parameters to that which keeps the old ones."""
+    if taken.holder is not None:
+        return find_switch(holders.analysis, taken)
+    return find_remap(holders.kept, taken)
 
 
 def _distinct(group: Iterable[TakenBeforeWrap]) -> list[TakenBeforeWrap]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.library_results import LibraryResults, Role
 from fsdp_migrate.analysis.values import Unknown, Value
-from fsdp_migrate.findings.code import Kept, code, loop_variable, variable
+from fsdp_migrate.findings.code import Code, Kept, Part, block, code, loop_variable, variable
 from fsdp_migrate.findings.edits import Edit, InsertStatements
 from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, loads
 from fsdp_migrate.lowering.steps import Step, named_outside
@@ -23,10 +23,50 @@ PARAMETER = loop_variable("p")
 
 @dataclass(frozen=True)
 class Switch:
-    """The edits of one file that hand an optimizer the sharded parameters."""
+    """What hands the sharded parameters to that which keeps the old ones, around one statement."""
 
     module: Module
-    edits: tuple[Edit, ...]
+    statement: ast.stmt  # that shards the model
+    model: Kept
+    lines: tuple[Code, ...]  # below it, where the new parameters are known by the old ones
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits of the file; none where another switch has taken the lines over."""
+        if not self.lines:
+            return ()
+        names: dict[str, Part] = {"unsharded": UNSHARDED, "model": self.model}
+        before = code("{unsharded} = list({model}.parameters())", **names)
+        pairs = code(
+            "{sharded} = dict(zip({unsharded}, {model}.parameters()))", sharded=SHARDED, **names
+        )
+        span, after = self.module.span(self.statement), block(pairs, *self.lines)
+        return InsertStatements(span, before), InsertStatements(span, after, after=True)
+
+
+def switch_at(
+    step: Step, model: str, lines: tuple[Code, ...], kept: Iterable[str]
+) -> Switch | None:
+    """The switch around the statement of one step; None if it may need what is kept itself."""
+    statement, module = step.statement, step.module
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr) or not module.rewrite:
+        return None
+    if any(loads(statement, path) or path in binds(statement) for path in kept):
+        return None
+    if not loads(statement, model) or _shares_line(module, statement):
+        return None
+    said = _said(module, statement, model)
+    return Switch(module, statement, said, lines) if said is not None else None
+
+
+def merged(switches: Sequence[Switch]) -> Iterator[Switch]:
+    """`switches` in their order, with all lines for one statement in the first one for it."""
+    done: set[ast.stmt] = set()
+    for switch in switches:
+        beside = [other for other in switches if other.statement is switch.statement]
+        lines = tuple(dict.fromkeys(line for other in beside for line in other.lines))
+        yield replace(switch, lines=() if switch.statement in done else lines)
+        done.add(switch.statement)
 
 
 def find_switch(analysis: Analysis, taken: TakenBeforeWrap) -> Switch | None:
@@ -38,13 +78,13 @@ def find_switch(analysis: Analysis, taken: TakenBeforeWrap) -> Switch | None:
     results = LibraryResults(analysis)
     for step in taken.wrapping.inwards():
         found = set(_by_value(results, step, taken.wrapping, call))
-        if _is_only_way(analysis, step, taken.wrapping):
-            found |= set(_called_here(step, taken.wrapping, named))
+        if is_only_way(analysis, step, taken.wrapping):
+            found |= set(called_here(step, taken.wrapping, named))
         for model in sorted(step.paths):
             for optimizer in sorted(found):
-                edits = _around(step, model, optimizer)
-                if edits:
-                    return Switch(step.module, edits)
+                switch = _around(step, model, optimizer)
+                if switch is not None:
+                    return switch
     return None
 
 
@@ -88,7 +128,7 @@ def _is_bound(path: str, step: Step, outer: Step) -> bool:
     return False
 
 
-def _is_only_way(analysis: Analysis, step: Step, outer: Step) -> bool:
+def is_only_way(analysis: Analysis, step: Step, outer: Step) -> bool:
     """Whether `step` runs for `outer` alone, so that what is added there is for it alone."""
     for outside in outer.inwards():
         if outside is step or outside.inner is None:
@@ -99,33 +139,24 @@ def _is_only_way(analysis: Analysis, step: Step, outer: Step) -> bool:
     return True
 
 
-def _around(step: Step, model: str, optimizer: str) -> tuple[Edit, ...]:
-    """The edits around the statement of one step; none if it may need the optimizer itself."""
-    statement, module = step.statement, step.module
-    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr) or not module.rewrite:
-        return ()
-    if loads(statement, optimizer) or optimizer in binds(statement):
-        return ()
-    if not loads(statement, model) or _shares_line(module, statement):
-        return ()
-    said_model, said_optimizer = _said(module, statement, model), _said(module, None, optimizer)
-    if said_model is None or said_optimizer is None:
-        return ()
-    span = module.span(statement)
-    before = code("{unsharded} = list({model}.parameters())", unsharded=UNSHARDED, model=said_model)
-    after = code(
-        """\
-{sharded} = dict(zip({unsharded}, {model}.parameters()))
-for {group} in {optimizer}.param_groups:
-    {group}["params"] = [{sharded}.get({p}, {p}) for {p} in {group}["params"]]""",
+def _around(step: Step, model: str, optimizer: str) -> Switch | None:
+    """What hands an optimizer the sharded parameters; None if that can't be said there."""
+    said = _said(step.module, None, optimizer)
+    if said is None:
+        return None
+    return switch_at(step, model, (new_groups(said),), {optimizer})
+
+
+def new_groups(optimizer: Part) -> Code:
+    """The statement that hands an optimizer the sharded parameters."""
+    return code(
+        "for {group} in {optimizer}.param_groups:\n"
+        '    {group}["params"] = [{sharded}.get({p}, {p}) for {p} in {group}["params"]]',
         sharded=SHARDED,
-        unsharded=UNSHARDED,
         group=GROUP,
         p=PARAMETER,
-        model=said_model,
-        optimizer=said_optimizer,
+        optimizer=optimizer,
     )
-    return InsertStatements(span, before), InsertStatements(span, after, after=True)
 
 
 def _said(module: Module, inside: ast.stmt | None, path: str) -> Kept | None:
@@ -159,8 +190,8 @@ def _names(
                     yield outside, step
 
 
-def _called_here(step: Step, outer: Step, named: Mapping[str, Step]) -> Iterator[str]:
-    """What the optimizer is called in `step`, given its names in `outer`."""
+def called_here(step: Step, outer: Step, named: Iterable[str]) -> Iterator[str]:
+    """What is called in `step` that has the names `named` in `outer`."""
     if step is outer:
         yield from named
         return

@@ -64,7 +64,7 @@ class ParameterAttributes:
 
     def lost_by(self, fact: WrapFact) -> frozenset[str]:
         """The attributes that a wrap would lose, "*" for one whose name only the run knows."""
-        if not self.set or _kept_nothing(fact):
+        if not self.set or kept_nothing(fact):
             return frozenset()
         calls = self.analysis.call_graph
         wrapping = list(steps_outwards(calls, fact.module, fact.node, frozenset()))
@@ -196,8 +196,8 @@ class ParameterAttributes:
         )
 
 
-def _kept_nothing(fact: WrapFact) -> bool:
-    """Whether FSDP1 ran with flat parameters, which had none of the attributes either."""
+def kept_nothing(fact: WrapFact) -> bool:
+    """Whether FSDP1 ran with flat parameters, and lost what was made of the old ones as well."""
     argument = fact.arguments.get("use_orig_params")
     if argument is None:
         return not fact.opaque

@@ -152,10 +152,18 @@ class ParameterFlow:
             done = self._summary(info, _given(reader, binding), depth)
             found.append(renamed(done.returned, _outwards(binding)))
             if info.name == "__init__":
-                kept = [h for path, h in done.filled.items() if path.startswith("self.")]
+                kept = self._given_to(info, done)
                 inside = joined(*(renamed(h, _outwards(binding)) for h in kept))
                 found.append(Somehow(owners(inside)) if inside is not None else None)
         return joined(*found)
+
+    def _given_to(self, info: FunctionInfo, done: Summary) -> list[Held]:
+        """What an object keeps of what its `__init__` is given, rather than takes from a model."""
+        own = f"{info.positional[0].arg}." if info.positional else "self."
+        taken = self.frame(info.module, info.node).variables
+        return [
+            held for path, held in done.filled.items() if path.startswith(own) and path not in taken
+        ]
 
     def _property(self, node: ast.Attribute, depth: int) -> Held | None:
         """What a property gives."""

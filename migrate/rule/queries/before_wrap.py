@@ -38,7 +38,9 @@ def _too_early(remedy: Remedy) -> TooEarly:
     taken = remedy.taken
     module, holder = taken.module, taken.holder
     below = module.span(taken.below)
-    what = "the list of parameters"
+    what = (
+        "the optimizer that comes with the model" if taken.is_handed else "the list of parameters"
+    )
     if holder is not None:
         what = "the optimizer" if holder.is_optimizer else "what a library makes of the parameters"
     return TooEarly(
