@@ -22,14 +22,8 @@ from fsdp_migrate.lowering.steps import named_outside
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import own_nodes, path_of
 
-HOLES: dict[str, Part] = {
-    "sharded": SHARDED,
-    "group": variable("group"),
-    "p": loop_variable("p"),
-    "new": loop_variable("new"),
-    "k": loop_variable("name"),
-    "v": loop_variable("value"),
-}
+OLD, NEW, GROUP = loop_variable("p"), loop_variable("new"), variable("group")
+KEY, VALUE = loop_variable("name"), loop_variable("value")
 MAKERS = {
     "builtins.dict": "dict", "builtins.list": "list", "builtins.set": "set",
     "builtins.sorted": "list", "builtins.tuple": "tuple", "collections.OrderedDict": "dict",
@@ -75,32 +69,65 @@ def _said(module: Module, scope: ast.AST, path: str) -> Part | None:
     return attribute(Kept(module.span(owner)), name) if owner is not None else None
 
 
-def _line(said: Part, held: Held, kind: str | None) -> Code | None:
+def _line(kept: Part, held: Held, kind: str | None) -> Code | None:
     """The statement that puts the new parameters in the place of the old ones."""
     match held, kind:
         case Items(item=Parameter(is_id=False)), "list":
-            template = "{kept}[:] = [{sharded}.get({p}, {p}) for {p} in {kept}]"
+            return code(
+                "{kept}[:] = [{sharded}.get({p}, {p}) for {p} in {kept}]",
+                kept=kept,
+                sharded=SHARDED,
+                p=OLD,
+            )
         case Items(item=Parameter(is_id=False)), "set":
-            template = "{kept} = {{{sharded}.get({p}, {p}) for {p} in {kept}}}"
+            return code(
+                "{kept} = {{{sharded}.get({p}, {p}) for {p} in {kept}}}",
+                kept=kept,
+                sharded=SHARDED,
+                p=OLD,
+            )
         case Items(item=Parameter(is_id=True)), "set":
-            template = (
-                "{kept} = {{id({new}) for {p}, {new} in {sharded}.items() if id({p}) in {kept}}}"
+            return code(
+                "{kept} = {{id({new}) for {p}, {new} in {sharded}.items() if id({p}) in {kept}}}",
+                kept=kept,
+                sharded=SHARDED,
+                p=OLD,
+                new=NEW,
             )
-        case Entries(key=None, value=Parameter(is_id=False)), "dict":
-            template = (
-                "{kept}.update({{{k}: {sharded}.get({p}, {p}) for {k}, {p} in {kept}.items()}})"
-            )
-        case Entries(key=Parameter(is_id=False), value=None), "dict":
-            template = "{kept} = {{{sharded}.get({p}, {p}): {v} for {p}, {v} in {kept}.items()}}"
         case Items(item=Entries(key=None, value=Items(item=Parameter(is_id=False)))), "list":
-            template = (
+            return code(
                 "for {group} in {kept}:\n"
-                '    {group}["params"] = [{sharded}.get({p}, {p}) for {p} in {group}["params"]]'
+                '    {group}["params"] = [{sharded}.get({p}, {p}) for {p} in {group}["params"]]',
+                kept=kept,
+                sharded=SHARDED,
+                group=GROUP,
+                p=OLD,
             )
-        case _:
-            return None
-    holes = {name: part for name, part in HOLES.items() if f"{{{name}}}" in template}
-    return code(template, kept=said, **holes)
+        case Entries(), "dict":
+            return _dict_line(kept, held)
+    return None
+
+
+def _dict_line(kept: Part, held: Held) -> Code | None:
+    """The statement for a dict, with parameters for its keys or its values."""
+    match held:
+        case Entries(key=None, value=Parameter(is_id=False)):
+            return code(
+                "{kept}.update({{{k}: {sharded}.get({p}, {p}) for {k}, {p} in {kept}.items()}})",
+                kept=kept,
+                sharded=SHARDED,
+                k=KEY,
+                p=OLD,
+            )
+        case Entries(key=Parameter(is_id=False), value=None):
+            return code(
+                "{kept} = {{{sharded}.get({p}, {p}): {v} for {p}, {v} in {kept}.items()}}",
+                kept=kept,
+                sharded=SHARDED,
+                p=OLD,
+                v=VALUE,
+            )
+    return None
 
 
 def _kind(analysis: Analysis, module: Module, statement: ast.stmt, path: str) -> str | None:
