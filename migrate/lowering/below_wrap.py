@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.effects import Effects
@@ -18,6 +18,7 @@ from fsdp_migrate.lowering.moving import CannotMove, Move
 from fsdp_migrate.lowering.optimizer_switch import Switch, find_switch, merged
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.remapping import find_remap
+from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
 
 
@@ -33,10 +34,22 @@ class Remedy:
 
 def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
     """What becomes of all that takes hold of parameters before they are wrapped."""
+    found = list(_of_wraps(effects, holders))
+    known = {r.switch.statement for r in found if r.switch is not None and r.taken.holder}
+    for fact in holders.analysis.wraps.values():
+        for taken, switch in handed_over(holders.results, fact):
+            if switch.statement not in known:
+                found.append(Remedy(taken, switch=switch))
+    whole = merged([remedy.switch for remedy in found if remedy.switch is not None])
+    for remedy in found:
+        yield replace(remedy, switch=next(whole)) if remedy.switch is not None else remedy
+
+
+def _of_wraps(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
+    """What becomes of what is seen to take hold of them, wrap by wrap."""
     analysis = holders.analysis
     finder = BeforeWrap(analysis, holders)
     done: set[int] = set()
-    switched: set[ast.stmt] = set()
     for fact in analysis.wraps.values():
         groups: dict[int, list[TakenBeforeWrap]] = {}
         for taken in finder.taken(fact):
@@ -45,13 +58,7 @@ def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
         for key, group in groups.items():
             if key not in done:
                 done.add(key)
-                for remedy in _of_group(effects, holders, group):
-                    switched |= {remedy.switch.statement} if remedy.switch is not None else set()
-                    yield remedy
-        for taken, switch in handed_over(holders.results, fact):
-            if switch.statement not in switched:
-                switched.add(switch.statement)
-                yield Remedy(taken, switch=switch)
+                yield from _of_group(effects, holders, group)
 
 
 def _of_group(
@@ -82,9 +89,7 @@ def _switched(
     """What keeps parameters stays where it is, and is handed the new ones below the wrap."""
     needed = [taken for taken in seeds if taken.holder is not None or taken.crossing]
     needed = sorted(needed, key=lambda taken: taken.statement.lineno)
-    found = [_new_parameters(holders, taken) for taken in needed]
-    done = iter(merged([switch for switch in found if switch is not None]))
-    switches = [next(done) if switch is not None else None for switch in found]
+    switches = [_new_parameters(holders, taken) for taken in needed]
     told: set[ast.stmt] = set()
     for taken, switch in zip(needed, switches, strict=True):
         beside = [
@@ -137,6 +142,9 @@ def _moved(
     move = Move(
         holders.analysis, effects, module, statements, below, first.path, inner, filled
     ).statements()
+    shared = {path for s in move for path in binds(s) if "." in path or below in module.tree.body}
+    if shared and not all(only_wraps(holders.analysis, t.wrapping, shared) for t in seeds):
+        raise CannotMove("what wraps the model may use it")
     for taken in seeds:
         left = _leaves_behind(holders, taken, move)
         if left is not None:

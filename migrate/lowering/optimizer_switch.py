@@ -12,10 +12,11 @@ from fsdp_migrate.analysis.values import Unknown, Value
 from fsdp_migrate.findings.code import Code, Kept, Part, block, code, loop_variable, variable
 from fsdp_migrate.findings.edits import Edit, InsertStatements
 from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, loads
+from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.lowering.steps import Step, named_outside
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of
+from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
 
 UNSHARDED, SHARDED, GROUP = variable("unsharded"), variable("sharded"), variable("group")
 PARAMETER = loop_variable("p")
@@ -53,6 +54,8 @@ def switch_at(
         return None
     if any(loads(statement, path) or path in binds(statement) for path in kept):
         return None
+    if step.inner is not None and touches(reads(statement), kept):
+        return None
     if not loads(statement, model) or _shares_line(module, statement):
         return None
     said = _said(module, statement, model)
@@ -83,7 +86,7 @@ def find_switch(analysis: Analysis, taken: TakenBeforeWrap) -> Switch | None:
         for model in sorted(step.paths):
             for optimizer in sorted(found):
                 switch = _around(step, model, optimizer)
-                if switch is not None:
+                if switch is not None and only_wraps(analysis, step, [optimizer]):
                     return switch
     return None
 

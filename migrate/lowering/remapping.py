@@ -18,6 +18,7 @@ from fsdp_migrate.lowering.optimizer_switch import (
     is_only_way,
     switch_at,
 )
+from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.lowering.steps import named_outside
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import own_nodes, path_of
@@ -38,6 +39,8 @@ def find_remap(keeper: KeptParameters, taken: TakenBeforeWrap) -> Switch | None:
     made = list(taken.taker.inwards())[-1]
     outside = {path: named_outside(made, path, taken.taker) for path in taken.crossing}
     for step in taken.wrapping.inwards():
+        if not only_wraps(keeper.analysis, step, taken.crossing):
+            continue
         if not is_only_way(keeper.analysis, step, taken.wrapping):
             continue
         lines: list[Code] = []
@@ -86,6 +89,13 @@ def _line(kept: Part, held: Held, kind: str | None) -> Code | None:
                 sharded=SHARDED,
                 p=OLD,
             )
+        case Items(item=Parameter(is_id=False)), "tuple":
+            return code(
+                "{kept} = tuple({sharded}.get({p}, {p}) for {p} in {kept})",
+                kept=kept,
+                sharded=SHARDED,
+                p=OLD,
+            )
         case Items(item=Parameter(is_id=True)), "set":
             return code(
                 "{kept} = {{id({new}) for {p}, {new} in {sharded}.items() if id({p}) in {kept}}}",
@@ -103,6 +113,8 @@ def _line(kept: Part, held: Held, kind: str | None) -> Code | None:
                 group=GROUP,
                 p=OLD,
             )
+        case Parameter(is_id=False), _:
+            return code("{kept} = {sharded}.get({kept}, {kept})", kept=kept, sharded=SHARDED)
         case Entries(), "dict":
             return _dict_line(kept, held)
     return None

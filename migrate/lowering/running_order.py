@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import CallGraph
+from fsdp_migrate.analysis.library.modules import RETURN_SELF
+from fsdp_migrate.analysis.values import Atom, Method, Symbol
 from fsdp_migrate.lowering.steps import Step
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import own_nodes
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -70,3 +74,31 @@ def is_passed_in(module: Module, place: ast.AST, step: Step) -> bool:
         calls = [n for n in module.ancestors(place) if isinstance(n, ast.Call)]
         return bool(calls)
     return place is not call and call in module.ancestors(place)
+
+
+def only_wraps(analysis: Analysis, step: Step, kept: Iterable[str]) -> bool:
+    """Whether the functions that `step` leads to have no use for `kept` when the wrap is done.
+
+    What stands below the call of `step` comes too late for them: they have returned by then.
+    """
+    names = {path.rpartition(".")[2] for path in kept}
+    for inner in list(step.inwards())[1:]:
+        end = inner.statement.end_lineno or inner.statement.lineno
+        for node in own_nodes(inner.scope):
+            if not isinstance(node, ast.expr) or node.lineno <= end:
+                continue
+            if isinstance(node, ast.Name | ast.Attribute):
+                if (node.id if isinstance(node, ast.Name) else node.attr) in names:
+                    return False
+            elif isinstance(node, ast.Call):
+                value = analysis.value(node.func)
+                if not value or not all(map(_is_of_library, value)):
+                    return False
+    return True
+
+
+def _is_of_library(callee: Atom) -> bool:
+    """Whether a function is a library's, or a method such as `train` of PyTorch's modules."""
+    if isinstance(callee, Method):
+        return callee.name in RETURN_SELF
+    return isinstance(callee, Symbol)

@@ -148,6 +148,11 @@ def _receiver(function: ast.FunctionDef, call: ast.Call, module: Module) -> ast.
     if isinstance(call.func, ast.Attribute) and function.name != "__init__":
         return call.func.value
     made = module.parents[call]
+    while isinstance(made, ast.Attribute) and made.attr in RETURN_SELF:  # `Net().cuda()`
+        around = module.parents[made]
+        if not isinstance(around, ast.Call) or around.func is not made:
+            return None
+        made = module.parents[around]
     if isinstance(made, ast.Assign) and len(made.targets) == 1:
         return made.targets[0]
     return None
