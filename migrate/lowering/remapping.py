@@ -75,27 +75,8 @@ def _said(module: Module, scope: ast.AST, path: str) -> Part | None:
 def _line(kept: Part, held: Held, kind: str | None) -> Code | None:
     """The statement that puts the new parameters in the place of the old ones."""
     match held, kind:
-        case Items(item=Parameter(is_id=False)), "list":
-            return code(
-                "{kept}[:] = [{sharded}.get({p}, {p}) for {p} in {kept}]",
-                kept=kept,
-                sharded=SHARDED,
-                p=OLD,
-            )
-        case Items(item=Parameter(is_id=False)), "set":
-            return code(
-                "{kept} = {{{sharded}.get({p}, {p}) for {p} in {kept}}}",
-                kept=kept,
-                sharded=SHARDED,
-                p=OLD,
-            )
-        case Items(item=Parameter(is_id=False)), "tuple":
-            return code(
-                "{kept} = tuple({sharded}.get({p}, {p}) for {p} in {kept})",
-                kept=kept,
-                sharded=SHARDED,
-                p=OLD,
-            )
+        case Items(item=Parameter(is_id=False)), _:
+            return _items_line(kept, kind)
         case Items(item=Parameter(is_id=True)), "set":
             return code(
                 "{kept} = {{id({new}) for {p}, {new} in {sharded}.items() if id({p}) in {kept}}}",
@@ -117,6 +98,19 @@ def _line(kept: Part, held: Held, kind: str | None) -> Code | None:
             return code("{kept} = {sharded}.get({kept}, {kept})", kept=kept, sharded=SHARDED)
         case Entries(), "dict":
             return _dict_line(kept, held)
+    return None
+
+
+def _items_line(kept: Part, kind: str | None) -> Code | None:
+    """The statement for parameters in a list, a set or a tuple."""
+    holes: dict[str, Part] = {"kept": kept, "sharded": SHARDED, "p": OLD}
+    match kind:
+        case "list":
+            return code("{kept}[:] = [{sharded}.get({p}, {p}) for {p} in {kept}]", **holes)
+        case "set":
+            return code("{kept} = {{{sharded}.get({p}, {p}) for {p} in {kept}}}", **holes)
+        case "tuple":
+            return code("{kept} = tuple({sharded}.get({p}, {p}) for {p} in {kept})", **holes)
     return None
 
 
