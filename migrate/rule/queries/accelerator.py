@@ -57,6 +57,16 @@ def is_mixed(facts: Facts, taker: Arguments) -> bool:
     return "mixed_precision" in taker and (known is None or not set(known) <= {None, "no"})
 
 
+def accelerators(facts: Facts) -> list[ast.Call]:
+    """The calls that make an `Accelerator`."""
+    return [call for _, call in _calls(facts) if symbols(facts.value(call.func)) & ACCELERATOR]
+
+
+def has_plugin(facts: Facts) -> bool:
+    """Whether the program itself says how Accelerate shards its models."""
+    return any(symbols(facts.value(call.func)) & set(PLUGIN) for _, call in _calls(facts))
+
+
 # ---------------------------------------------------------------------- policies put into it later
 @dataclass(frozen=True)
 class LatePolicy:

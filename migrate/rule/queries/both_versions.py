@@ -1,0 +1,141 @@
+"""Code that asks for FSDP1's class, and for FSDP2's as well."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.class_flow import TESTS
+from fsdp_migrate.rule.queries.values import library_name
+from fsdp_migrate.syntax.comparison import same
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+from fsdp_migrate.syntax.module import Module
+
+FSDP2 = f"{ROOT}.FSDPModule"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What runs for FSDP1's models, in code that has a branch for FSDP2's of its own."""
+
+    module: Module
+    node: ast.If | ast.IfExp
+    twin: ast.AST  # the test for FSDP2's class
+
+    @property
+    def gone(self) -> Iterator[ast.AST]:
+        """The nodes that go with the branch."""
+        body = self.node.body if isinstance(self.node, ast.If) else [self.node.body]
+        for part in [self.node.test, *body]:
+            yield from ast.walk(part)
+
+
+def branches(facts: Facts, module: Module) -> Iterator[Branch]:
+    """The branches for FSDP1's models that have one for FSDP2's beside them."""
+    for node in module.parents:
+        if isinstance(node, ast.If | ast.IfExp):
+            model = asked(facts, node.test, FSDP1)
+            twin = _twin(facts, module, node, model) if model is not None else None
+            if twin is not None and not _makes_models(facts, module, node):
+                yield Branch(module, node, twin)
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """An expression that names both classes, or tests for both, and what stays of it."""
+
+    node: ast.expr
+    gone: ast.expr
+    kept: tuple[ast.expr, ...]
+
+
+def doubled(facts: Facts, module: Module) -> Iterator[Doubled]:
+    """`(FSDP1, FSDPModule)`, `FSDP1 | FSDPModule`, and `or` between tests for each of them."""
+    for node in module.parents:
+        parts = _parts(node)
+        first = [p for p in parts if library_name(facts.value(p)) == FSDP1]
+        other = [p for p in parts if library_name(facts.value(p)) == FSDP2]
+        if isinstance(node, ast.BoolOp):
+            tests = [(p, asked(facts, p, FSDP1), asked(facts, p, FSDP2)) for p in parts]
+            twins = [model for _, _, model in tests if model is not None]
+            first = [p for p, model, _ in tests if any(model and same(model, t) for t in twins)]
+            other = [p for p, _, model in tests if model is not None]
+        if len(first) == 1 and other and isinstance(node, ast.expr):
+            yield Doubled(node, first[0], tuple(p for p in parts if p is not first[0]))
+
+
+def _parts(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Load):
+        return node.elts
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return [node.left, node.right]
+    return node.values if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) else []
+
+
+def asked(facts: Facts, test: ast.expr, name: str) -> ast.expr | None:
+    """The object of which `test` asks if it is of the class `name`, and nothing else."""
+    if not isinstance(test, ast.Call) or len(test.args) != 2 or test.keywords:
+        return None
+    if library_name(facts.value(test.func)) not in TESTS:
+        return None
+    return test.args[0] if library_name(facts.value(test.args[1])) == name else None
+
+
+def tests_of_fsdp2(facts: Facts, module: Module) -> Iterator[ast.expr]:
+    """The tests for FSDP2's class that the author of a module has written."""
+    for node in module.parents:
+        if isinstance(node, ast.Call) and asked(facts, node, FSDP2) is not None:
+            yield node
+
+
+def _twin(
+    facts: Facts, module: Module, node: ast.If | ast.IfExp, model: ast.expr
+) -> ast.expr | None:
+    """The test for FSDP2's class of the same object, in one chain or in one block."""
+    beside: list[ast.AST] = [node]
+    for around in module.ancestors(node):
+        if not isinstance(around, type(node)) or node not in _alternatives(around):
+            break
+        beside.append(around)
+    if isinstance(node, ast.If):
+        beside += module.block(node)
+    for each in beside:
+        for test in _chain(each):
+            for part in test.values if isinstance(test, ast.BoolOp) else [test]:
+                other = asked(facts, part, FSDP2)
+                if other is not None and same(other, model) and not _is_any(test):
+                    return part
+    return None
+
+
+def _is_any(test: ast.expr) -> bool:
+    return isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or)
+
+
+def _alternatives(node: ast.AST) -> Iterator[ast.AST]:
+    """The conditions that are asked next where that of `node` doesn't hold."""
+    if isinstance(node, ast.If) and len(node.orelse) == 1:
+        yield from _with_alternatives(node.orelse[0])
+    elif isinstance(node, ast.IfExp):
+        yield from _with_alternatives(node.orelse)
+
+
+def _with_alternatives(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    yield from _alternatives(node)
+
+
+def _chain(node: ast.AST) -> Iterator[ast.expr]:
+    """The tests of `if ... elif ...`, one after the other."""
+    for each in _with_alternatives(node):
+        if isinstance(each, ast.If | ast.IfExp):
+            yield each.test
+
+
+def _makes_models(facts: Facts, module: Module, node: ast.If | ast.IfExp) -> bool:
+    """Whether a branch wraps a model."""
+    wraps = {fact.node for fact in facts.analysis.wraps.values()}
+    body = node.body if isinstance(node, ast.If) else [node.body]
+    return any(n in wraps for part in body for n in ast.walk(part))

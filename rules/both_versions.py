@@ -1,0 +1,148 @@
+"""Branches for FSDP1's models where FSDP2's have their own: these are left, and the others go.
+
+A sharded model is an `FSDPModule` after the migration.  A test for FSDP1's class would become one
+for that, and what FSDP2's models ran into so far would never be reached.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Kept, call, code, either
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.both_versions import (
+    Branch,
+    Doubled,
+    asked,
+    branches,
+    doubled,
+    tests_of_fsdp2,
+)
+from fsdp_migrate.rule.queries.parameters import rewritable
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.module import Module
+
+
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Look at the tests for both classes, file by file."""
+    for module in rewritable(facts):
+        found = list(branches(facts, module))
+        for branch in found:
+            yield finding_at(
+                RULE,
+                module,
+                branch.node.test,
+                f"line {branch.twin.lineno} has what runs for FSDP2's models, which is what all "  # type: ignore[attr-defined]
+                "sharded models are now: the branch for FSDP1's goes",
+                tier=Tier.NATIVE,
+                edits=[_without(module, branch)],
+            )
+        gone = {node for branch in found for node in branch.gone}
+        for both in doubled(facts, module):
+            if both.node not in gone:
+                gone.add(both.gone)
+                yield finding_at(
+                    RULE,
+                    module,
+                    both.gone,
+                    "FSDP's class is FSDPModule now, which stands beside it",
+                    tier=Tier.NATIVE,
+                    edits=[_single(module, both)],
+                )
+        yield from _left(facts, module, gone)
+
+
+def replaces(use: Use, facts: Facts) -> Iterable[ast.AST]:
+    """All that is in a branch that goes."""
+    for branch in branches(facts, use.module):
+        yield from branch.gone
+    for both in doubled(facts, use.module):
+        yield from ast.walk(both.gone)
+
+
+def _single(module: Module, both: Doubled) -> Edit:
+    """What stays of an expression that names both classes."""
+    kept = tuple(Kept(module.span(node)) for node in both.kept)
+    span, parent = module.span(both.node), module.parents[both.node]
+    if isinstance(both.node, ast.BoolOp):
+        return ReplaceExpression(span, either(*kept))
+    if len(kept) > 1:
+        return ReplaceExpression(span, code("({all},)", all=kept))
+    if isinstance(both.node, ast.BinOp):
+        return ReplaceExpression(span, kept[0])
+    if isinstance(parent, ast.Call) and parent.args[1:] == [both.node]:  # of isinstance
+        function, model = (Kept(module.span(node)) for node in (parent.func, parent.args[0]))
+        return ReplaceExpression(module.span(parent), call(function, model, kept[0]))
+    return ReplaceExpression(span, code("({one},)", one=kept[0]))
+
+
+def _without(module: Module, branch: Branch) -> Edit:
+    span, node = module.span(branch.node), branch.node
+    if isinstance(node, ast.IfExp):
+        return ReplaceExpression(span, Kept(module.span(node.orelse)))
+    return ReplaceStatement(span, ALTERNATIVE if node.orelse else NOTHING)
+
+
+def _left(facts: Facts, module: Module, gone: set[ast.AST]) -> Iterator[Finding]:
+    """Tests for FSDP1's class that stay, in a file that tests for FSDP2's as well."""
+    twins = list(tests_of_fsdp2(facts, module))
+    for node in module.parents if twins else ():
+        if isinstance(node, ast.Call) and node not in gone and asked(facts, node, FSDP1):
+            yield finding_at(
+                RULE,
+                module,
+                node,
+                "FSDP2's models, for which there is code of its own at line "
+                f"{twins[0].lineno}, pass this test from now on: see that they may go this way",
+                tier=Tier.NOTE,
+            )
+
+
+RULE = Rule(
+    code="FSDP204",
+    name="both-versions",
+    summary="branches for FSDP1's models go where FSDP2's have their own",
+    why="All sharded models are FSDP2's after the migration, and need what is written for those.",
+    fix_safety=(
+        "Safe where both branches do the same for their models: what runs now is what the program "
+        "has for FSDP2.  The branch goes only if the same object is asked for FSDP2's class in the "
+        "same chain or block; elsewhere the test becomes one for FSDPModule, and a note says so."
+    ),
+    check=no_uses,
+    symbols=(FSDP1,),
+    survey=survey,
+    replaces=replaces,
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def clip(model, limit):
+    if isinstance(model, FSDP):
+        return model.clip_grad_norm_(limit)
+    if isinstance(model, FSDPModule):
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+        return norm.full_tensor()
+    return None
+""",
+            after="""\
+import torch
+from torch.distributed.fsdp import FSDPModule
+
+
+def clip(model, limit):
+    if isinstance(model, FSDPModule):
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+        return norm.full_tensor()
+    return None
+""",
+        ),
+    ),
+)
