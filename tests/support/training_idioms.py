@@ -98,7 +98,76 @@ def main():
         optimizer.zero_grad()
 """
 
-PROGRAMS = {"freed": FREED, "low_precision_gradients": LOW, "moved": MOVED}
+AVERAGED = """
+
+class Average:
+    def __init__(self, model, decay):
+        self.model, self.decay = model, decay
+        self.shadow = {}
+        self.backup = {}
+        for name, param in self.model.named_parameters():
+            self.shadow[name] = param.data.clone()
+
+    def update(self):
+        for name, param in self.model.named_parameters():
+            new = (1.0 - self.decay) * param.data + self.decay * self.shadow[name]
+            self.shadow[name] = new.clone()
+
+    def apply(self):
+        for name, param in self.model.named_parameters():
+            self.backup[name] = param.data
+            param.data = self.shadow[name]
+
+    def restore(self):
+        for name, param in self.model.named_parameters():
+            param.data = self.backup[name]
+        self.backup = {}
+
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    average = Average(model, 0.5)
+    for x in batches(5):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update()
+        average.apply()  # FSDP1 loses what is kept when the model runs here
+        average.restore()
+    average.apply()
+    with torch.no_grad():
+        print(round(model(x).sum().item(), 6))
+"""
+
+SWAPPED = """
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    shadow = [p.detach().clone() for p in model.parameters()]
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        for _ in range(2):
+            for p, s in zip(model.parameters(), shadow):
+                p.data, s.data = s.data, p.data
+"""
+
+PROGRAMS = {
+    "averaged": AVERAGED,
+    "swapped": SWAPPED,
+    "freed": FREED,
+    "low_precision_gradients": LOW,
+    "moved": MOVED,
+}
 
 
 def program(name: str) -> str:

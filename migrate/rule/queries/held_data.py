@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 
 from fsdp_migrate.analysis.values import NONE, Params, Result, Symbol, Wrapped
 from fsdp_migrate.rule.facts import Facts
@@ -63,13 +64,18 @@ def is_computed_from(value: ast.expr, parameter: ast.expr) -> bool:
     return name in COMPUTING
 
 
-def keeps_data(facts: Facts, module: Module) -> bool:
-    """Whether something in `module` keeps the storage of a parameter: `old = p.data`."""
+def keeps_data(facts: Facts, module: Module, but: Collection[ast.AST] = ()) -> bool:
+    """Whether something in `module` keeps the storage of a parameter: `old = p.data`.
+
+    What is inside of the values in `but` is copied.
+    """
+    copied = {inner for value in but for inner in ast.walk(value)}
     return any(
         isinstance(node, ast.Attribute)
         and node.attr in SAME
         and isinstance(node.ctx, ast.Load)
         and bool(owners(facts, node.value))
+        and node not in copied
         and _is_kept(facts, module, node)
         for node in module.parents
     )
