@@ -49,6 +49,12 @@ _SAID = (
     ("`p.numel()` counts the whole parameter", "_numels"),
     (f"{INIT}; drop the call", "_lazy_init _reset_lazy_init"),
     (
+        'a 2-D mesh stands for the groups: init_device_mesh("cuda", (nodes, devices per node), '
+        'mesh_dim_names=("replicate", "shard"))',
+        "_init_intra_and_inter_node_groups _init_intra_node_process_group "
+        "_init_inter_node_process_group",
+    ),
+    (
         "there is no public flag; the root is the model that you gave to the last fully_shard "
         "call (`module is model`)",
         "_is_root _is_fsdp_root",
@@ -114,6 +120,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop or replace the few that have a plain form, and name the way for the others."""
     if use.receiver is not None and use.others and not use.wraps:
         return
+    if use.node in facts.removed.get(use.module.name, ()):
+        return  # it goes with what it was for
     name, units = short(use.name), facts.models(use.wraps)
     resharding = reshard_at(facts, use.module, use.node)
     freeing = freed_at(facts, use.module, use.node)

@@ -161,7 +161,26 @@ def main():
                 p.data, s.data = s.data, p.data
 """
 
+NODES = """
+from torch.distributed.fsdp._init_utils import _init_intra_and_inter_node_groups
+
+
+def main():
+    model = start()
+    groups = _init_intra_and_inter_node_groups(dist.group.WORLD, 2)
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), process_group=groups,
+        sharding_strategy=ShardingStrategy.HYBRID_SHARD, device_id=torch.cuda.current_device(),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
 PROGRAMS = {
+    "nodes": NODES,
     "averaged": AVERAGED,
     "swapped": SWAPPED,
     "freed": FREED,

@@ -8,6 +8,7 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Result, Value, constant
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Code, Keyword, Literal, Name, call, code, qualified
+from fsdp_migrate.lowering.arguments.node_groups import is_node_groups, mesh_shape
 from fsdp_migrate.lowering.device_numbers import has_number
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.wrap_plan import HYBRID, Device, Mesh, Parts
@@ -56,6 +57,15 @@ def lower_process_group(site: WrapSite, argument: Argument, parts: Parts) -> Par
     """A group that the program makes itself becomes a mesh of its ranks."""
     if argument.value == NONE:
         return parts
+    if is_node_groups(argument):
+        found = mesh_shape(site, argument, WORLD_SIZE)
+        if found is None:
+            raise NotNative("groups of nodes together with this sharding strategy")
+        shape, through = found
+        names = Keyword("mesh_dim_names", TWO_NAMES)
+        mesh = call(INIT_DEVICE_MESH, Literal(site.device_type), shape, names)
+        absorbed = (*parts.absorbed, *through)
+        return replace(parts, mesh=Mesh(mesh, is_made=True), absorbed=absorbed)
     made = all(
         isinstance(a, Result) and a.symbol == "torch.distributed.new_group" for a in argument.value
     )
