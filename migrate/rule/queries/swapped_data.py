@@ -10,9 +10,10 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.held_data import COMPUTING, SAME
-from fsdp_migrate.rule.queries.parameters import called, is_certain
+from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 
@@ -56,7 +57,7 @@ class _Keeper:
             found = self._definition(node)
             if found is not None:
                 return self.kind(found, depth + 1)
-            return "alias" if is_certain(self.facts, node) else ""
+            return "alias" if _is_sharded(self.facts, node) else ""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             of = self.kind(node.func.value, depth + 1)
             if not of or any(not _is_number(a) and not self.kind(a, depth + 1) for a in node.args):
@@ -195,6 +196,15 @@ def _named(
         for node in other.parents:
             if isinstance(node, ast.Attribute) and node.attr == last:
                 yield other, node
+
+
+def _is_sharded(facts: Facts, node: ast.expr) -> bool:
+    """Whether all that `node` is known to be are parameters of FSDP1 models.
+
+    What isn't known may be parameters of a plain model: copies of these can be put back as well.
+    """
+    found = facts.holders.params_in(facts.value(node))
+    return bool(found) and all(isinstance(owner, Wrapped) for owner in found)
 
 
 def _is_name(node: ast.expr, name: str) -> bool:
