@@ -30,6 +30,7 @@ from fsdp_migrate.rule.queries.parameters import (
     owners,
     use_orig_params,
 )
+from fsdp_migrate.rule.queries.swapped_data import copied_in, put_back
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
@@ -47,7 +48,9 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at assignments to `.data`, of parameters and of a model's attributes."""
     for module in modules(facts):
         for node in module.parents:
-            if isinstance(node, ast.Assign) and not is_move(facts, node):
+            if isinstance(node, ast.Assign):
+                if is_move(facts, node) or put_back(facts, module, node) is not None:
+                    continue
                 for target in node.targets:
                     if isinstance(target, ast.Attribute):
                         yield from _assigned(facts, module, node, target)
@@ -107,7 +110,9 @@ def _called(facts: Facts, module: Module, call: ast.Call) -> Iterable[Finding]:
     if not models or literals(facts.value(name)) != ["data"] or is_summoned(facts, module, call):
         return
     units = facts.models(models)
-    if not is_computed_from(value, parameter) or keeps_data(facts, module):
+    if not is_computed_from(value, parameter) or keeps_data(
+        facts, module, but=copied_in(facts, module)
+    ):
         yield _by_hand(units, module, call)
         return
     copied = code(
@@ -172,7 +177,7 @@ def _data(
     units: frozenset[str],
 ) -> Finding:
     computed = len(node.targets) == 1 and is_computed_from(node.value, target.value)
-    if not computed or keeps_data(facts, module):
+    if not computed or keeps_data(facts, module, but=copied_in(facts, module)):
         return _by_hand(units, module, node)
     safety, more = Safety.SAFE, ""
     if not trained:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.held_data import COMPUTING, SAME
-from fsdp_migrate.rule.queries.parameters import called
+from fsdp_migrate.rule.queries.held_data import COMPUTING, SAME, keeps_data
+from fsdp_migrate.rule.queries.parameters import called, is_summoned, owners, use_orig_params
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 
@@ -28,6 +28,15 @@ class Copies:
     """What is kept under a name; `aliases` are stored values that share a parameter's memory."""
 
     aliases: tuple[ast.expr, ...]
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """A statement that puts kept copies into a model's parameters, or swaps the two (`pair`)."""
+
+    models: frozenset[Wrapped]
+    aliases: tuple[ast.expr, ...] = ()
+    pair: tuple[ast.expr, ast.expr] | None = None
 
 
 @dataclass
@@ -118,6 +127,29 @@ class _Keeper:
             names = called(self.facts, parent)
             return bool(names) and all(n.startswith(_READERS) for n in names)
         return isinstance(parent, ast.For | ast.comprehension | ast.Compare | ast.If)
+
+
+def put_back(facts: Facts, module: Module, node: ast.Assign) -> PutBack | None:
+    """What a statement puts back, if it is known and nothing else keeps the parameters' memory."""
+    if len(node.targets) != 1 or is_summoned(facts, module, node):
+        return None
+    target, pair = node.targets[0], swapped(facts, module, node)
+    found: PutBack | None = None
+    if pair is not None:
+        models = frozenset(w for side in pair for w in _owners(facts, side))
+        if all(use_orig_params(facts, wrapped) for wrapped in models):
+            found = PutBack(models, pair=pair)
+    elif isinstance(target, ast.Attribute) and target.attr == "data":
+        copies = copies_of(facts, module, node.value)
+        if copies is not None:
+            found = PutBack(owners(facts, target.value), copies.aliases)
+    if found is None or not found.models:
+        return None
+    return None if keeps_data(facts, module, but=copied_in(facts, module)) else found
+
+
+def _owners(facts: Facts, side: ast.expr) -> frozenset[Wrapped]:
+    return owners(facts, side.value) if isinstance(side, ast.Attribute) else frozenset()
 
 
 def swapped(facts: Facts, module: Module, node: ast.Assign) -> tuple[ast.expr, ast.expr] | None:
