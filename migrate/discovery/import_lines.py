@@ -13,7 +13,7 @@ from typing import NamedTuple
 _IMPORT = re.compile(
     rb"\n[ \t]*(?:"
     rb"from[ \t]+(\.*)[ \t]*([\w.]*)[ \t]*import[ \t]*"
-    rb"(\((?:[^()#]|#[^\n]*)*\)|(?:[^\n;#(\\]|\\\r?\n)+)"
+    rb"(\((?:[^()#]|#[^\n]*\n)*\)|(?:[^\n;#(\\]|\\\r?\n)+)"
     rb"|import[ \t]+((?:[^\n;#\\]|\\\r?\n)+))"
 )
 _COMMENT = re.compile(rb"#[^\n]*")
