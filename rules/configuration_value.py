@@ -57,7 +57,7 @@ def _staying(use: Use, facts: Facts) -> Iterable[Finding]:
     yield finding(
         RULE,
         use,
-        f"values known only at run time take their types from the shim: {', '.join(names)}",
+        f"what goes to the shim takes its types from there: {', '.join(names)}",
         tier=Tier.SHIM,
         edits=take_from_shim(uses),
     )

@@ -21,6 +21,7 @@ from fsdp_migrate.rule.queries.optimizer_state import (
     Save,
     find_load,
     find_save,
+    is_on_every_cpu,
     loads_natively,
     model_of,
 )
@@ -74,10 +75,22 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     yield finding(
         RULE,
         use,
-        f"FSDP.{name} goes through the shim",
+        f"FSDP.{name} goes through the shim{_reason(use, facts)}",
         tier=Tier.SHIM,
         edits=[ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))],
         models=units,
+    )
+
+
+def _reason(use: Use, facts: Facts) -> str:
+    """Why plain PyTorch is not enough, where that is simple to say."""
+    setting = setting_at(facts, use.call) if use.call is not None else None
+    if short(use.name) != "optim_state_dict" or setting is None or not is_on_every_cpu(setting):
+        return ""
+    return (
+        ": its full state is on the CPU of every rank, as FSDP1 has it by default; PyTorch's own "
+        "function has it on the CPU of the first rank alone, which FullOptimStateDictConfig("
+        "rank0_only=True) asks for"
     )
 
 
