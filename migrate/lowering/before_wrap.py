@@ -17,7 +17,7 @@ from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
 from fsdp_migrate.lowering.running_order import is_passed_in
-from fsdp_migrate.lowering.steps import Step, steps_outwards
+from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
 from fsdp_migrate.syntax.blocks import blocks_run_once, common_block
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
@@ -76,7 +76,9 @@ class BeforeWrap:
                 for step in wrapping:
                     yield from self._matched(fact, taker, step, holder)
         for kept in self._kept(wrapping):
-            whose = kept.owners
+            here = Step(kept.module, kept.statement, kept.owners)
+            others = (name for path in kept.owners for name in other_names(path, here))
+            whose = kept.owners.union(others)
             for taker in steps_outwards(calls, kept.module, kept.statement, whose):
                 for step in wrapping:
                     for found in self._matched(fact, taker, step, None):
@@ -153,7 +155,11 @@ class BeforeWrap:
             return
         paths = _overlapping(wrapping.paths, taker.paths)
         argument = fact.arguments.get("module")
-        if argument is not None and argument.node is taker.call and taker.call is not None:
+        made = argument is not None and argument.node is taker.call and taker.call is not None
+        same = holder is not None and any(
+            not isinstance(owner, Unknown) for owner in holder.owners & fact.inner
+        )
+        if made or (same and not paths):
             paths = frozenset({""})  # it is made there, and has no name yet
         for path in sorted(paths):
             yield TakenBeforeWrap(

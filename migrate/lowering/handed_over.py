@@ -23,6 +23,7 @@ from fsdp_migrate.lowering.optimizer_switch import (
     switch_at,
 )
 from fsdp_migrate.lowering.parameter_attributes import kept_nothing
+from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, own_nodes, path_of
@@ -103,7 +104,8 @@ def _switches(results: LibraryResults, step: Step, name: str) -> Iterator[Switch
     """What hands the new parameters over, at the first place on the way where that can be said."""
     default = _default(step.scope, name)
     for inner in step.inwards():
-        if not is_only_way(results.analysis, inner, step):
+        analysis = results.analysis
+        if not is_only_way(analysis, inner, step) or not only_wraps(analysis, inner, [name]):
             continue
         paths = [name] if inner is step else list(_attributes(step, name))
         for path in called_here(inner, step, paths):

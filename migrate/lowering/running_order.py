@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import CallGraph
@@ -82,6 +83,8 @@ def only_wraps(analysis: Analysis, step: Step, kept: Iterable[str]) -> bool:
     What stands below the call of `step` comes too late for them: they have returned by then.
     """
     names = {path.rpartition(".")[2] for path in kept}
+    if any(map(_is_passed_on, step.inwards())):
+        return False
     for inner in list(step.inwards())[1:]:
         end = inner.statement.end_lineno or inner.statement.lineno
         for node in own_nodes(inner.scope):
@@ -95,6 +98,16 @@ def only_wraps(analysis: Analysis, step: Step, kept: Iterable[str]) -> bool:
                 if not value or not all(map(_is_of_library, value)):
                     return False
     return True
+
+
+def _is_passed_on(step: Step) -> bool:
+    """Whether what leads to the wrap is an argument of another call, which then goes on."""
+    place = step.call if step.call is not None else step.place
+    if place is None:
+        return False
+    around = step.module.ancestors(place)
+    inside = takewhile(lambda node: not isinstance(node, ast.stmt), around)
+    return any(isinstance(node, ast.Call) for node in inside)
 
 
 def _is_of_library(callee: Atom) -> bool:

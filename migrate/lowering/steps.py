@@ -27,6 +27,7 @@ class Step:
     paths: frozenset[str]
     inner: Step | None = None  # the next one on the way to the place
     call: ast.Call | None = None  # in the statement, what leads to the next one
+    place: ast.AST | None = None  # the place itself, where this is the last step
 
     @property
     def scope(self) -> Scope:
@@ -45,7 +46,7 @@ def steps_outwards(
     calls: CallGraph, module: Module, node: ast.AST, paths: frozenset[str]
 ) -> Iterator[Step]:
     """The statement around `node`, and those that call the function it is in, outwards."""
-    queue = [(Step(module, module.statement(node), paths), 0)]
+    queue = [(Step(module, module.statement(node), paths, place=node), 0)]
     seen: set[tuple[ast.stmt, frozenset[str]]] = set()
     while queue:
         step, depth = queue.pop(0)
