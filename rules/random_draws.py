@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.parameters import called, calls
+from fsdp_migrate.rule.queries.held_data import of_submodule
+from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
@@ -63,8 +64,12 @@ def _initialises(name: str) -> bool:
 def _drawn(
     facts: Facts, module: Module, call: ast.Call, given: list[ast.expr]
 ) -> Iterator[Finding]:
-    models = {m for node in given for m in facts.sharded.models(module, node)}
-    if models:
+    models = {
+        m
+        for node in given
+        for m in facts.sharded.models(module, node) or of_submodule(facts, module, node)
+    }
+    if models and not is_summoned(facts, module, call):
         yield finding_at(
             RULE,
             module,

@@ -12,6 +12,7 @@ import ast
 from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.library.modules import is_torch_module
 from fsdp_migrate.analysis.library.tensors import owner_of
 from fsdp_migrate.analysis.values import (
     NONE,
@@ -84,9 +85,21 @@ class ShardedTensors:
         """The wraps around a module, by the module."""
         found: dict[Atom, list[WrapFact]] = {}
         for fact in self.analysis.wraps.values():
-            for atom in fact.inner:
-                if not isinstance(atom, Unknown | Wrapped):
-                    found.setdefault(atom, []).append(fact)
+            for atom in self._parts(fact.inner):
+                found.setdefault(atom, []).append(fact)
+        return found
+
+    def _parts(self, modules: Value) -> dict[Atom, None]:
+        """`modules` and the modules in them."""
+        found: dict[Atom, None] = {}
+        todo = [*modules]
+        while todo:
+            atom = todo.pop()
+            if atom in found or isinstance(atom, Unknown | Wrapped):
+                continue
+            if isinstance(atom, Container) or self.analysis.is_module(atom) or _is_layer(atom):
+                found[atom] = None
+                todo += self.analysis.parts(atom)
         return found
 
     # ------------------------------------------------------------------ below the wrap
@@ -103,8 +116,8 @@ class ShardedTensors:
             for home, place in places
         ):
             return True
-        if not isinstance(function, FUNCTIONS) or depth == 0:
-            return False
+        if not isinstance(function, FUNCTIONS) or depth == 0 or function.name == "forward":
+            return False  # parameters are gathered while the forward pass runs
         graph = self.analysis.call_graph
         for call in graph.callers_of(module.site(function)):
             receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
@@ -153,6 +166,10 @@ def is_direct(atom: Atom) -> bool:
 def is_list(atom: Atom) -> bool:
     """Whether `atom` is parameters in a list, or may be."""
     return isinstance(atom, Params) and atom.kind in ("", "named")
+
+
+def _is_layer(atom: Atom) -> bool:
+    return isinstance(atom, Result) and is_torch_module(atom.symbol)
 
 
 def _line(node: ast.AST) -> int:

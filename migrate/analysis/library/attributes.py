@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fsdp_migrate.analysis.functions import bound_method
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
-from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS, is_torch_module
 from fsdp_migrate.analysis.library.optimizers import GROUPS_AND_STATE, of_optimizer
 from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_attribute
 from fsdp_migrate.analysis.machine import Machine, Passed
@@ -38,6 +38,8 @@ from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
 from fsdp_migrate.syntax.fsdp1_names import canonical
 from fsdp_migrate.syntax.span import Site
 
+WEIGHTS = frozenset({"bias", "weight"})  # parameters of PyTorch's layers
+
 
 def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
     """The attribute `attr` of `atom`."""
@@ -62,6 +64,8 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return tensor_attribute(atom, attr)
         case Method() if is_gradient(atom):
             return tensor_attribute(atom, attr)
+        case Method(receiver=Wrapped()) if attr in WEIGHTS:
+            return frozenset({Params(atom.receiver, "one")})
         case Method(receiver=Wrapped()) if attr in PARAMETERS:  # of a part of a model
             return frozenset({Method(atom, attr)})
         case Bound() | Func() | Partial() | Method():
@@ -165,4 +169,6 @@ def _of_result(machine: Machine, atom: Result, attr: str) -> Value:
     stored = machine.heap.read("result", atom.site, attr)
     if attr in GROUPS_AND_STATE and not stored:
         stored = of_optimizer(machine, atom, attr)
+    if attr in WEIGHTS and not stored and is_torch_module(atom.symbol):
+        return frozenset({Params(atom, "one")})
     return stored or frozenset({Method(atom, attr)})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
+from fsdp_migrate.analysis.definitions import definition
+from fsdp_migrate.analysis.library.modules import SUBMODULES
 from fsdp_migrate.analysis.values import NONE, Params, Result, Symbol, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import model_of, owners
@@ -32,7 +34,32 @@ LIBRARIES = frozenset({"builtins", "torch"})
 
 def sharded_owners(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrapped]:
     """The FSDP models that `node` is a sharded tensor of, or a parameter by its path."""
-    return facts.sharded.models(module, node) or owners(facts, node) or model_of(facts, node)
+    return (
+        facts.sharded.models(module, node)
+        or owners(facts, node)
+        or model_of(facts, node)
+        or of_submodule(facts, module, node)
+    )
+
+
+def of_submodule(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrapped]:
+    """The FSDP models that `part.weight` may be of, `part` being one of their `modules()`."""
+    if isinstance(node, ast.Name):
+        found = definition(module, node)
+        return of_submodule(facts, module, found.value) if found is not None else frozenset()
+    if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+        return frozenset()
+    part = node.value.id
+    return frozenset(
+        atom
+        for loop in ast.walk(module.scope(node))
+        if isinstance(loop, ast.For | ast.comprehension)
+        and any(isinstance(n, ast.Name) and n.id == part for n in ast.walk(loop.target))
+        for call in ast.walk(loop.iter)
+        if isinstance(call, ast.Attribute) and call.attr in SUBMODULES
+        for atom in facts.value(call.value)
+        if isinstance(atom, Wrapped)
+    )
 
 
 def is_gradient(facts: Facts, module: Module, node: ast.expr) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Set
 
-from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.analysis.values import Result, Unknown, Wrapped
 from fsdp_migrate.lowering.parameter_holders import parameter_calls
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import own_nodes, path_of
 
 DEPTH = 3  # variables that are followed
 
@@ -44,9 +44,20 @@ def _receivers(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.
     if depth < DEPTH:
         for node in ast.walk(given):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                found = definition(module, node)
-                if found is not None:
-                    yield from _receivers(module, found.value, depth + 1)
+                for value in _put_in(module, node):
+                    yield from _receivers(module, value, depth + 1)
+
+
+def _put_in(module: Module, name: ast.Name) -> Iterator[ast.expr]:
+    """What is assigned to a variable, or put into the list that it is."""
+    for node in own_nodes(module.scope(name)):
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(t, ast.Name) and t.id == name.id for t in targets):
+                yield node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in {"append", "extend"} and path_of(node.func.value) == name.id:
+                yield from node.args
 
 
 def _is_plain(facts: Facts, module: Module, receiver: ast.expr) -> bool:
