@@ -18,7 +18,6 @@ from fsdp_migrate.rule.queries.optimizers import optimizers
 from fsdp_migrate.rule.queries.parameters import called, calls
 from fsdp_migrate.rule.queries.values import literals, may_come_from
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
-from fsdp_migrate.syntax.fsdp1_names import SHARDED_GRAD_SCALER
 from fsdp_migrate.syntax.module import Module
 
 FOREACH = frozenset(
@@ -34,9 +33,7 @@ CLIPS = frozenset(
         "clip_grad.clip_grad_norm_", "clip_grad_norm_", "clip_grads_with_norm_", "get_total_norm",
     )
 )  # fmt: skip
-SCALERS = frozenset(
-    {SHARDED_GRAD_SCALER, "torch.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.GradScaler"}
-)
+SCALERS = frozenset({"torch.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.GradScaler"})
 BESIDE = "plain parameters stand beside sharded ones here"
 
 

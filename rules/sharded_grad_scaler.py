@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import code, qualified
+from fsdp_migrate.findings.code import Name, code, qualified
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.mixed_lists import unscaled_together
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import SHARDED_GRAD_SCALER
 
@@ -24,10 +25,23 @@ SIGNATURE = (
     "process_group",
 )
 SCALER = qualified("torch.amp.GradScaler")
+SHIM = Name(RUNTIME, "ShardedGradScaler")
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace the class, in a call or as a type."""
+    models = unscaled_together(facts, use.call) if use.call is not None else frozenset()
+    if models:
+        yield finding(
+            RULE,
+            use,
+            "ShardedGradScaler becomes the shim's: an optimizer has plain parameters beside "
+            "sharded ones, whose gradients torch.amp.GradScaler can't unscale in one list",
+            tier=Tier.SHIM,
+            edits=[ReplaceExpression(use.module.span(use.node), SHIM)],
+            models=facts.models(models),
+        )
+        return
     edit: Edit = ReplaceExpression(use.module.span(use.node), SCALER)
     if use.call is not None:
         call = use.arguments(SIGNATURE)
@@ -69,7 +83,7 @@ RULE = Rule(
         Surface(
             "sharded_grad_scaler.ShardedGradScaler",
             "`torch.amp.GradScaler`",
-            (Tier.NATIVE, Tier.MANUAL),
+            (Tier.NATIVE, Tier.SHIM, Tier.MANUAL),
         ),
     ),
     examples=(

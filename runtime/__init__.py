@@ -30,6 +30,7 @@ from fsdp_migrate.runtime.config import (
     StateDictType,
 )
 from fsdp_migrate.runtime.full_params import summon_full_params
+from fsdp_migrate.runtime.grad_scaler import ShardedGradScaler
 from fsdp_migrate.runtime.introspect import fsdp_modules, is_root
 from fsdp_migrate.runtime.optim_legacy import (
     flatten_sharded_optim_state_dict,
@@ -72,6 +73,7 @@ __all__ = [
     "ModuleWrapPolicy",
     "OptimStateDictConfig",
     "OptimStateKeyType",
+    "ShardedGradScaler",
     "ShardedOptimStateDictConfig",
     "ShardedStateDictConfig",
     "ShardingStrategy",

@@ -85,17 +85,24 @@ class ShardedTensors:
         """The wraps around a module, by the module."""
         found: dict[Atom, list[WrapFact]] = {}
         for fact in self.analysis.wraps.values():
-            for atom in self._parts(fact.inner):
+            ignored = self._ignored(fact)
+            for atom in self._parts(fact.inner, ignored):
                 found.setdefault(atom, []).append(fact)
         return found
 
-    def _parts(self, modules: Value) -> dict[Atom, None]:
-        """`modules` and the modules in them."""
+    def _ignored(self, fact: WrapFact) -> Value:
+        """The modules that a wrap leaves alone."""
+        names = ("ignored_modules", "ignored_states")
+        given = [fact.arguments[name].value for name in names if name in fact.arguments]
+        return frozenset(atom for value in given for atom in self._with_items(value, 0))
+
+    def _parts(self, modules: Value, ignored: Value) -> dict[Atom, None]:
+        """`modules` and the modules in them, but for those that are `ignored`."""
         found: dict[Atom, None] = {}
         todo = [*modules]
         while todo:
             atom = todo.pop()
-            if atom in found or isinstance(atom, Unknown | Wrapped):
+            if atom in found or atom in ignored or isinstance(atom, Unknown | Wrapped):
                 continue
             if isinstance(atom, Container) or self.analysis.is_module(atom) or _is_layer(atom):
                 found[atom] = None

@@ -14,6 +14,7 @@ import torch.distributed.fsdp as fsdp
 import torch.distributed.fsdp.wrap as wrap
 from torch.distributed.checkpoint.optimizer import load_sharded_optimizer_state_dict
 from torch.distributed.fsdp.fully_sharded_data_parallel import OptimStateKeyType
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 import fsdp_migrate.runtime as runtime
 
@@ -73,6 +74,7 @@ METHODS = {
 OWN = {"broadcast_module_states", "load_model_state_dict", "load_optim_state_dict"}
 OWN |= {"model_state_dict"}
 CLASSES = {"ModuleWrapPolicy", "CustomPolicy"}
+SCALER = "ShardedGradScaler"
 
 
 def _shape(function: Any, skip_first: bool = False) -> list[tuple[str, Any, Any]]:
@@ -86,7 +88,7 @@ def _by_name(value: Any) -> Any:
 
 
 def test_nothing_is_unchecked() -> None:
-    checked = {*ENUMS, *DATACLASSES, *FUNCTIONS, *METHODS, *CLASSES, *OWN}
+    checked = {*ENUMS, *DATACLASSES, *FUNCTIONS, *METHODS, *CLASSES, *OWN, SCALER}
     assert checked == set(runtime.__all__)
 
 
@@ -126,6 +128,10 @@ def test_classes(name: str) -> None:
     assert _shape(getattr(runtime, name)) == _shape(getattr(wrap, name))
     ours, theirs = getattr(runtime, name)._run_policy, getattr(wrap, name)._run_policy
     assert _shape(ours) == _shape(theirs)
+
+
+def test_scaler() -> None:
+    assert _shape(getattr(runtime, SCALER)) == _shape(ShardedGradScaler)
 
 
 def test_attributes_of_the_size_policy() -> None:

@@ -96,3 +96,19 @@ def made_with(facts: Facts, made: ast.expr) -> Iterator[tuple[Module, ast.Call]]
             call = facts.analysis.call_nodes.get(atom.site)
             if call is not None:
                 yield modules[atom.site.module], call
+
+
+def unscaled_together(facts: Facts, scaler: ast.Call) -> frozenset[Wrapped]:
+    """The models whose parameters the scaler unscales together with plain ones."""
+    found: set[Wrapped] = set()
+    site = next((s for s, c in facts.analysis.call_nodes.items() if c is scaler), None)
+    for call in facts.analysis.call_nodes.values():
+        func = call.func
+        if not isinstance(func, ast.Attribute) or func.attr not in {"step", "unscale_"}:
+            continue
+        made = any(isinstance(a, Result) and a.site == site for a in facts.value(func.value))
+        for home, optimizer in made_with(facts, call.args[0]) if made and call.args else ():
+            given = parameters_given(optimizer)
+            if given is not None and is_mixed(facts, home, given):
+                found |= facts.sharded.models(home, given, lists=True)
+    return frozenset(found)
