@@ -105,15 +105,28 @@ def _count(
             edits=[edit] if edit is not None else [],
             models=units,
         )
-    if not summed:
+    for node in _alone(scope, nodes, summed):
         yield finding_at(
             RULE,
             module,
-            nodes[0],
+            node,
             "counts the whole model; FSDP1's parameters counted this rank's part of it",
             tier=Tier.NOTE,
             models=units,
         )
+
+
+def _alone(
+    scope: ast.AST, nodes: list[ast.Attribute], summed: list[ast.Call]
+) -> list[ast.Attribute]:
+    """The first of the counts that the ranks don't add up."""
+    found = []
+    for node in nodes:
+        own: set[ast.AST] = {node}
+        names = derived(scope, own)
+        if not any(feeds(call.args[0], own, names) for call in summed):
+            found.append(node)
+    return found[:1]
 
 
 def _without_sum(
