@@ -6,12 +6,14 @@ run time, in a configuration say, and its names come from the runtime shim from 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.models import only_models
 from fsdp_migrate.rule.queries.wraps import as_policy
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.rule.shim_types import (
@@ -20,6 +22,7 @@ from fsdp_migrate.rule.shim_types import (
     in_shim_wrap,
     is_local,
     is_native_precision,
+    readers,
     staying,
     swallowed,
     take_from_shim,
@@ -41,11 +44,24 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             f"{use.name[len(ROOT) + 1 :]} has no FSDP2 form, for there are no flat parameters; "
             "save a sharded or a full state dict instead",
             tier=Tier.MANUAL,
+            models=_given_with(use, facts),
         )
     elif is_native_precision(use, facts):
         yield _precision(use)
     else:
         yield from _staying(use, facts)
+
+
+def _given_with(use: Use, facts: Facts) -> frozenset[str]:
+    """The models that a call is about which is given the value beside them; none, if unsure."""
+    for around in use.module.ancestors(use.node):
+        if isinstance(around, ast.Call) and around.args:
+            found = only_models(facts, around.args[0])
+            if found:
+                return facts.models(found)
+        if isinstance(around, ast.stmt):
+            break
+    return frozenset()
 
 
 def _staying(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -60,6 +76,7 @@ def _staying(use: Use, facts: Facts) -> Iterable[Finding]:
         f"what goes to the shim takes its types from there: {', '.join(names)}",
         tier=Tier.SHIM,
         edits=take_from_shim(uses),
+        models=readers(facts, uses),
     )
 
 

@@ -8,7 +8,7 @@ program doesn't use waits for the others, and nothing waits for it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -43,11 +43,12 @@ class Units:
         self._unused = Unused(modules.values())
         self._sites = {unit_name(site): (modules[site.module], site.line) for site in facts.wraps}
         self._groups = Groups()
+        self._loose: dict[str, tuple[str, ...]] = {}  # what has no model, and who runs it
         self.roles = [self._role(item) for item in findings]
         for item, role in zip(findings, self.roles, strict=True):
             if item.tier is not Tier.NOTE:
                 self._groups.join(*role.shares)
-        self._join_loose(findings)
+        self._join_loose()
         self._join_in_files(findings)
 
     def group(self, name: str) -> str:
@@ -57,20 +58,23 @@ class Units:
     # ------------------------------------------------------------------ one finding
     def _role(self, item: Finding) -> Role:
         module = self._modules.get(item.path)
-        if module is None:
+        if module is None or item.tier is Tier.NOTE:
             return Role(tuple(item.models))
         units = {self._unit(name) for name in sorted(item.models)}
         idle = {name for name in units if name.startswith(_UNUSED)}
         place = self._place(module, item.line)
         used = tuple(sorted(units - idle))
         if place is not None:
-            return Role((place, *sorted(idle)), used or tuple(self._meeting(module)))
+            return Role((place, *sorted(idle)), used or tuple(self._meeting([module.name])))
         if used or idle:
             return Role(used or tuple(sorted(idle)))
         if item.tier is Tier.NATIVE and item.fix is not None and not any(item.fix.edits.values()):
             if not self._programs.is_imported(module.name):  # an import that nobody reads
-                return Role((), tuple(self._all_meeting(module)))
-        return Role((_loose(module),))
+                return Role((), tuple(self._all_meeting([module.name])))
+        users = tuple(sorted(self._unused.users(module, item.line)))
+        name = f"{module.name} for {', '.join(users)}"
+        self._loose[name] = users
+        return Role((name,))
 
     def _unit(self, name: str) -> str:
         """The group of a model: that of the unused function which makes it, if one does."""
@@ -81,15 +85,18 @@ class Units:
     def _place(self, module: Module, line: int) -> str | None:
         """The name of the unused function around a line, in a program that runs without it."""
         found = self._unused.around(module, line)
-        if found is None or not any(True for _ in self._meeting(module)):
+        if found is None or not any(True for _ in self._meeting([module.name])):
             return None
         return f"{_UNUSED}{module.name}:{found.lineno}"
 
-    def _meeting(self, module: Module) -> Iterator[str]:
-        """The models that a program makes which `module` is part of."""
+    def _meeting(self, modules: Collection[str]) -> Iterator[str]:
+        """The models that programs make which one of `modules` is part of."""
         for name in self._running:
-            if self._programs.meet(self._sites[name][0].name, module.name):
+            if self._meet(modules, [self._sites[name][0].name]):
                 yield name
+
+    def _meet(self, modules: Iterable[str], others: Collection[str]) -> bool:
+        return any(self._programs.meet(one, two) for one in modules for two in others)
 
     @cached_property
     def _running(self) -> list[str]:
@@ -97,26 +104,20 @@ class Units:
         return [name for name, site in self._sites.items() if not self._unused.around(*site)]
 
     # ------------------------------------------------------------------ what belongs together
-    def _join_loose(self, findings: Iterable[Finding]) -> None:
+    def _join_loose(self) -> None:
         """Join what has no model of its own to all models, and others such, in its programs."""
-        loose = {
-            _loose(module): module
-            for item, role in zip(findings, self.roles, strict=True)
-            if item.tier is not Tier.NOTE and (module := self._modules.get(item.path)) is not None
-            if _loose(module) in role.shares
-        }
-        for name, module in loose.items():
-            self._groups.join(name, *self._all_meeting(module))
-        for (one, first), (two, second) in combinations(loose.items(), 2):
-            if self._programs.meet(first.name, second.name):
+        for name, users in self._loose.items():
+            self._groups.join(name, *self._all_meeting(users))
+        for (one, first), (two, second) in combinations(self._loose.items(), 2):
+            if self._meet(first, second):
                 self._groups.join(one, two)
 
-    def _all_meeting(self, module: Module) -> Iterator[str]:
+    def _all_meeting(self, modules: Collection[str]) -> Iterator[str]:
         """`_meeting`, or where no program runs, whatever models its functions make."""
-        found = list(self._meeting(module))
+        found = list(self._meeting(modules))
         yield from found
         for name, (home, _) in self._sites.items() if not found else ():
-            if self._programs.meet(home.name, module.name):
+            if self._meet(modules, [home.name]):
                 yield self._unit(name)
 
     def _join_in_files(self, findings: Sequence[Finding]) -> None:
@@ -153,10 +154,6 @@ class Groups:
         """Make one group of all these names."""
         for other in names[1:]:
             self._parent[self.of(other)] = self.of(names[0])
-
-
-def _loose(module: Module) -> str:
-    return f"file {module.path}"
 
 
 def _spans(item: Finding) -> list[Span]:

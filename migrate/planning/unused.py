@@ -38,6 +38,7 @@ class Unused:
         self._defined: dict[str, list[Definition]] = defaultdict(list)
         self._around: dict[Definition, Definition | None] = {}
         self._kept: set[Definition] = set()  # used whatever refers to them
+        self._said: dict[str, list[tuple[Definition | None, str]]] = defaultdict(list)  # by name
         for module in self._modules.values():
             self._read(module)
         self._live = self._reach()
@@ -45,6 +46,34 @@ class Unused:
     def around(self, module: Module, line: int) -> Definition | None:
         """The outermost unused definition on a line of a file, or None if there is none."""
         return next((d for d in self._outermost(module) if _spans(d, line)), None)
+
+    def users(self, module: Module, line: int) -> frozenset[str]:
+        """The modules that run, or may run, the function around a line when they are imported.
+
+        Outside of functions, and where a function can be reached without its name, it is
+        `module` itself.
+        """
+        own = frozenset({module.name})
+        todo: list[ast.AST] = [
+            node
+            for node in module.tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _spans(node, line)
+        ]
+        seen, found = set(todo), set()
+        while todo:
+            node = todo.pop()
+            if not isinstance(node, KINDS) or node in self._kept or node.name in ALWAYS:
+                return own
+            around = self._around[node]
+            if around is not None and around not in seen:
+                return own  # a method, or a function in a function: who has the object may call
+            for owner, name in self._said[node.name]:
+                if owner is None:
+                    found.add(name)
+                elif owner not in seen:
+                    seen.add(owner)
+                    todo.append(owner)
+        return frozenset(found) or own
 
     def _outermost(self, module: Module) -> Iterator[Definition]:
         """The unused definitions of a file that stand in no other one."""
@@ -65,7 +94,9 @@ class Unused:
         todo: list[tuple[ast.AST, Definition | None]] = [(module.tree, None)]
         while todo:
             node, owner = todo.pop()
-            self._refers[owner].update(_names(node, module))
+            for name in _names(node, module):
+                self._refers[owner].add(name)
+                self._said[name].append((owner, module.name))
             inside: Definition | None = owner
             if isinstance(node, KINDS):
                 self._around[node] = owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from fsdp_migrate.analysis.values import Atom, Const, Result, Symbol, Wrapped
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.lowering.arguments.precision_fields import MIXED_PRECISION
@@ -15,6 +16,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 LOCAL = ("LocalStateDictConfig", "LocalOptimStateDictConfig")
+STATE_DICT = "StateDict"  # a part of the names of types that contexts are given
 RENAMED = {"_or_policy": "or_policy", "_module_wrap_policy": "module_wrap_policy"}
 SYMBOLS = (
     *(f"{ROOT}.{name}" for name in sorted(CONFIGS)),
@@ -92,3 +94,33 @@ def take_from_shim(uses: Iterable[Use]) -> Iterator[ReplaceExpression]:
         offered = RENAMED.get(type_name(use), type_name(use))
         if isinstance(node, ast.Attribute) or offered != type_name(use):
             yield ReplaceExpression(use.module.span(node), Name(RUNTIME, offered))
+
+
+def readers(facts: Facts, uses: Iterable[Use]) -> frozenset[str]:
+    """The models whose wraps may be given what `uses` refer to; none, if it isn't only wraps."""
+    kinds = {f"{ROOT}.{kind}" for kind in map(type_name, uses)}
+    if any(STATE_DICT in kind for kind in kinds):
+        return frozenset()
+    surely: set[Wrapped] = set()
+    maybe: set[Wrapped] = set()
+    for plan in facts.wraps.values():
+        given = {
+            _relation(atom, kinds)
+            for name, argument in plan.fact.arguments.items()
+            for atom in (argument.value if name != "module" else ())
+        }
+        if True in given:
+            surely.update(plan.models)
+        elif None in given or plan.fact.opaque:
+            maybe.update(plan.models)
+    return facts.models(surely | maybe) if surely else frozenset()
+
+
+def _relation(atom: Atom, kinds: set[str]) -> bool | None:
+    """Whether a value is of one of the types `kinds`; None if it may hold one."""
+    if isinstance(atom, Const):
+        return False
+    if isinstance(atom, Symbol | Result):
+        name = atom.name if isinstance(atom, Symbol) else atom.symbol
+        return any(name == kind or name.startswith(f"{kind}.") for kind in kinds)
+    return None

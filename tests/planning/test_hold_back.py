@@ -14,6 +14,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp import StateDictType
 """
+STATE_DICT_TYPE = "from torch.distributed.fsdp import StateDictType\n"
 WRAP = "model = FSDP(nn.Linear(2, 2))\n"
 LOCAL = """
 with FSDP.state_dict_type(model, StateDictType.LOCAL_STATE_DICT):
@@ -150,6 +151,32 @@ def test_two_programs_wait_for_what_both_of_them_use() -> None:
     one, two = HEAD + imports + WRAP + "clip(model)\n", HEAD + imports + WRAP
     assert sorted(run(shared=shared, one=one, two=two).changed) == ["one.py", "shared.py", "two.py"]
     assert not run(shared=shared, one=one, two=two + LOCAL).changed
+
+
+def test_a_function_is_part_of_the_programs_that_say_its_name() -> None:
+    shared = (
+        "from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler\n\n"
+        "def scaler():\n    return ShardedGradScaler()\n\n"
+        "def inner():\n    return scaler()\n\ndef rate(step):\n    return step\n"
+    )
+    one = HEAD + "import shared\n" + WRAP + "shared.inner()\n"
+    two = HEAD + "import shared\n" + WRAP + LOCAL + "shared.rate(1)\n"
+    assert run(shared=shared, one=one, two=two).changed == ["shared.py", "one.py"]
+    assert not run(shared=shared, one=one, two=two + "shared.inner()\n").changed
+
+
+def test_a_model_that_reads_nothing_of_a_configuration_need_not_wait_for_its_readers() -> None:
+    cfg = (
+        "from torch.distributed.fsdp import ShardingStrategy\n\n"
+        "BY_NAME = {'full': ShardingStrategy.FULL_SHARD}\nRATE = 0.1\n"
+    )
+    wrap = "model = FSDP(nn.Linear(2, 2), sharding_strategy=cfg.BY_NAME['full'])\n"
+    one = HEAD + "import cfg\n" + wrap
+    two = HEAD.replace(STATE_DICT_TYPE, "import cfg\n") + WRAP + "print(cfg.RATE)\n"
+    both = "import one\nimport two\n"
+    assert run(cfg=cfg, one=one + LOCAL, two=two, both=both).changed == ["two.py"]
+    done = run(cfg=cfg, one=one, two=two, both=both)
+    assert done.changed == ["cfg.py", "one.py", "two.py"]
 
 
 def test_models_of_one_file_need_not_wait_for_each_other() -> None:
