@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.discovery.tree import File
-from fsdp_migrate.findings.finding import Finding
+from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks.config_files import convert, is_config
 from fsdp_migrate.frameworks.outside import NOTEBOOK
 from fsdp_migrate.frameworks.outside.around import Around
+from fsdp_migrate.frameworks.outside.class_paths import makes_models
 from fsdp_migrate.syntax.source import Source, SourceError, decode
 
 _UPWARDS = 6  # folders above a script in which the programs that it names are looked for
@@ -34,8 +36,34 @@ def configure(result: Result, request: Request) -> None:
             if text != source.text:
                 changes[source.path] = text
         findings += _listed(source, around, request)
+    findings = _held_back(findings, changes)
     result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
     result.changes = changes
+
+
+def _held_back(findings: list[Finding], changes: dict[Path, str]) -> list[Finding]:
+    """Leave files alone that are about models which only a configuration is known to make.
+
+    Their names would become FSDP2's, and what the configuration makes is still FSDP1's.
+    """
+    made = next((item for item in findings if makes_models(item)), None)
+    fixed = {item.path for item in findings if item.fix is not None}
+    known = {item.path for item in findings if item.models}
+    left = {path for path in fixed - known if path in changes} if made is not None else set()
+    for path in left:
+        del changes[path]
+    return [
+        replace(
+            item,
+            tier=Tier.MANUAL,
+            fix=None,
+            message=f"{item.message}; held back by {made.code} at {made.path}:{made.line}",
+            held_by=made.place,
+        )
+        if made is not None and item.path in left and item.fix is not None
+        else item
+        for item in findings
+    ]
 
 
 def _source(file: File, result: Result) -> Source | None:

@@ -212,6 +212,18 @@ def test_paths_of_fsdp2_and_comments(text: str) -> None:
     assert run()[0] == []
 
 
+def test_what_a_configuration_makes_holds_back_files_that_make_nothing() -> None:
+    write(
+        a_1yaml="w:\n  _target_: torch.distributed.fsdp.FullyShardedDataParallel\n",
+        use_1py=f"{IMPORT}\ndef show(m):\n    return isinstance(m, FSDP)\n",
+        own_1py=f"{IMPORT}\nmodel = FSDP(net)\n",
+    )
+    _, output = run("--write", ".")
+    assert "held back by FSDP622 at a.yaml:2" in output
+    assert "FullyShardedDataParallel" in Path("use.py").read_text()
+    assert "fully_shard(" in Path("own.py").read_text()
+
+
 # ---------------------------------------------------------------------- Lightning
 @pytest.mark.parametrize(
     ("name", "text", "line"),

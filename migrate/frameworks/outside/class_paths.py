@@ -66,6 +66,11 @@ def listed(lines: Sequence[str], path: Path) -> Iterator[Finding]:
                 yield Finding(path, number, match.start() + 1, CODE, message, Tier.MANUAL)
 
 
+def makes_models(item: Finding) -> bool:
+    """Whether a finding is about FSDP1 models that are made from outside of Python."""
+    return item.code == CODE and item.message.startswith("FullyShardedDataParallel is")
+
+
 def _names(match: re.Match[str]) -> list[str]:
     """The names of FSDP1 that one place speaks of."""
     if match[3]:
