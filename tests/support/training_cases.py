@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.crossing_cases import CROSSING
+from support.identity_cases import IDENTITY
 
 HEAD = """\
 import contextlib
@@ -353,6 +354,7 @@ PROGRAMS = {
     "late": LATE,
     "windows": WINDOWS,
     **CROSSING,
+    **IDENTITY,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
