@@ -5,32 +5,34 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from fsdp_migrate.findings.code import Kept, Literal, Name, Part, attribute, code
+from fsdp_migrate.findings.code import Kept, Literal, Part, attribute, code
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.class_identity import ClassAsked, Whose, classes_asked
+from fsdp_migrate.rule.queries.class_identity import (
+    ClassAsked,
+    Whose,
+    classes_asked,
+    original_class,
+)
 from fsdp_migrate.rule.queries.class_names import (
-    found_by_prefix,
     has_no_subclasses,
-    is_named,
     items,
     may_begin_so,
-    read_by,
+    test_of_name,
     tests_sharded,
-    words_in,
 )
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
-from fsdp_migrate.syntax.fsdp1_names import ROOT
 
-FSDP_MODULE = Name(ROOT, "FSDPModule")
 PREFIX = Literal("FSDP")
 SINGLE = ast.Is | ast.Eq | ast.IsNot | ast.NotEq
 NEGATIVE = ast.IsNot | ast.NotEq | ast.NotIn
 TAKE_CLASS = frozenset({"builtins.issubclass", "builtins.super"})
-FINDING_WORDS = frozenset({"count", "endswith", "find", "index", "rfind", "rindex"})
 CHANGED = "fully_shard makes FSDPBlock of the class Block"
+INSTEAD = f"{CHANGED}: ask isinstance, or type(m).__bases__[1] of an FSDPModule"
+SET = f"{CHANGED}: what is set here is set on that class, or takes its place; name the original"
+WRAPPER = f"this was FSDP1's class, FullyShardedDataParallel: {CHANGED}, and has no wrapper"
 
 
 def survey(facts: Facts) -> Iterator[Finding]:
@@ -44,12 +46,14 @@ def survey(facts: Facts) -> Iterator[Finding]:
 # ---------------------------------------------------------------------- the class
 def _class(asked: ClassAsked, facts: Facts) -> Finding | None:
     parent = asked.module.parents[asked.whole]
+    if not isinstance(getattr(asked.node, "ctx", None), ast.Load | None):
+        return _said(asked, facts, SET, Tier.MANUAL) if asked.whose is not Whose.UNKNOWN else None
     if isinstance(parent, ast.Compare):
         return _compared(asked, facts, parent)
     if asked.whose is Whose.UNKNOWN or isinstance(parent, ast.Expr):
         return None
     if isinstance(parent, ast.Attribute):
-        return None if isinstance(parent.ctx, ast.Load) else _set(asked, facts)
+        return None if isinstance(parent.ctx, ast.Load) else _said(asked, facts, SET, Tier.MANUAL)
     if isinstance(parent, ast.Call):
         takes = library_name(facts.value(parent.func)) in TAKE_CLASS
         if parent.func is asked.whole or (takes and parent.args[:1] == [asked.whole]):
@@ -65,7 +69,10 @@ def _compared(asked: ClassAsked, facts: Facts, compare: ast.Compare) -> Finding 
     others = [side for side in sides if side is not asked.whole]
     listed = items(others[0]) if isinstance(op, ast.In | ast.NotIn) else others
     meant = tests_sharded(facts, asked, listed) if listed is not None else None
-    if meant is False or (meant is None and asked.whose is Whose.UNKNOWN):
+    known = meant or asked.beside in (Whose.INNER, Whose.MAYBE)
+    if meant is False or (asked.whose is Whose.UNKNOWN and not known):
+        return None
+    if asked.beside is Whose.WRAPPER:
         return None
     if meant and len(others) == 1 and listed and has_no_subclasses(facts, listed):
         test = code(
@@ -88,73 +95,30 @@ def _classes(asked: ClassAsked, listed: list[ast.expr], other: ast.expr) -> Part
 def _elsewhere(asked: ClassAsked, facts: Facts, *, compared: bool = False) -> Finding | None:
     """The class is compared with any class, kept, or used as a key: it has to be the original."""
     if asked.whose is Whose.WRAPPER:
-        return _note(asked, facts)
-    original = _original(asked)
+        return _said(asked, facts, WRAPPER, Tier.NOTE)
+    original = original_class(asked)
     if original is None:
-        return _manual(asked, facts)
+        return _said(asked, facts, INSTEAD, Tier.MANUAL)
     return _native(asked, facts, asked.whole, original, "the original is its base", compared)
-
-
-def _original(asked: ClassAsked) -> Part | None:
-    """The class without what `fully_shard` put on top of it."""
-    kept = Kept(asked.module.span(asked.node))
-    of_sharded = code("{cls}.__bases__[1]", cls=kept)
-    if asked.whose is Whose.INNER:
-        return of_sharded
-    if not asked.is_repeatable:
-        return None
-    return code(
-        "{of_sharded} if isinstance({instance}, {fsdp}) else {cls}",
-        of_sharded=of_sharded,
-        instance=Kept(asked.module.span(asked.instance)),
-        fsdp=FSDP_MODULE,
-        cls=kept,
-    )
 
 
 # ---------------------------------------------------------------------- its name
 def _named(asked: ClassAsked, facts: Facts) -> Finding | None:
-    compared, matters = _test_of_name(asked, facts)
+    compared, matters = test_of_name(facts, asked)
     if asked.whose is Whose.WRAPPER:
-        return None if compared else _note(asked, facts)
+        return None if compared else _said(asked, facts, WRAPPER, Tier.NOTE)
     if not matters or (asked.whose is Whose.UNKNOWN and not compared):
         return None
     if asked.name == "__name__" and (asked.whose is Whose.INNER or not may_begin_so(facts)):
         whole = Kept(asked.module.span(asked.whole))
         new: Part | None = code("{name}.removeprefix({prefix})", name=whole, prefix=PREFIX)
     else:
-        original = _original(asked)
+        original = original_class(asked)
         is_made = isinstance(asked.whole, ast.Attribute) and asked.whole is not asked.node
         new = attribute(original, asked.name) if original is not None and is_made else None
     if new is None:
-        return _manual(asked, facts)
+        return _said(asked, facts, INSTEAD, Tier.MANUAL)
     return _native(asked, facts, asked.whole, new, "the name stays the original one", compared)
-
-
-def _test_of_name(asked: ClassAsked, facts: Facts) -> tuple[bool, bool]:
-    """Whether the name is only tested, and whether the prefix may matter there."""
-    node, folded = read_by(asked.module, asked.whole)
-    parent = asked.module.parents[node]
-    unknown = asked.whose is not Whose.UNKNOWN
-    if isinstance(parent, ast.Expr):
-        return True, False
-    if isinstance(parent, ast.Compare) and len(parent.ops) == 1:
-        op = parent.ops[0]
-        other = parent.comparators[0] if parent.left is node else parent.left
-        words = words_in(facts, other)
-        if words is None:
-            return True, unknown
-        if isinstance(op, ast.In | ast.NotIn) and parent.left is not node:
-            return True, any(found_by_prefix(facts, asked, w, folded=folded) for w in words)
-        return True, any(folded or is_named(facts, asked, word) for word in words)
-    called = asked.module.parents[parent] if isinstance(parent, ast.Attribute) else None
-    if isinstance(parent, ast.Attribute) and isinstance(called, ast.Call) and called.args:
-        words = words_in(facts, called.args[0])
-        if parent.attr in FINDING_WORDS and words is not None:
-            return True, any(found_by_prefix(facts, asked, w, folded=folded) for w in words)
-        if parent.attr in {"startswith", "removeprefix"}:
-            return True, unknown and words != ["FSDP"]
-    return False, True
 
 
 # ---------------------------------------------------------------------- what is said
@@ -178,21 +142,6 @@ def _native(
         edits=[ReplaceExpression(asked.module.span(place), new)],
         models=facts.models(asked.classes.models),
     )
-
-
-def _manual(asked: ClassAsked, facts: Facts) -> Finding:
-    message = f"{CHANGED}: ask isinstance, or type(m).__bases__[1] of an FSDPModule"
-    return _said(asked, facts, message, Tier.MANUAL)
-
-
-def _set(asked: ClassAsked, facts: Facts) -> Finding:
-    message = f"{CHANGED}: what is set here is set on that class, name the original"
-    return _said(asked, facts, message, Tier.MANUAL)
-
-
-def _note(asked: ClassAsked, facts: Facts) -> Finding:
-    message = f"this was FSDP1's class, FullyShardedDataParallel: {CHANGED}, and has no wrapper"
-    return _said(asked, facts, message, Tier.NOTE)
 
 
 def _said(asked: ClassAsked, facts: Facts, message: str, tier: Tier) -> Finding:

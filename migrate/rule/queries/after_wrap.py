@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from fsdp_migrate.analysis.values import Bound, Func, Method, Symbol
+from fsdp_migrate.analysis.values import Bound, Func, Method, Symbol, Value, Wrapped
 from fsdp_migrate.lowering.running_order import is_passed_in
 from fsdp_migrate.lowering.steps import Step, steps_outwards
 from fsdp_migrate.rule.facts import Facts
@@ -26,6 +26,7 @@ CALL_AT_ONCE = frozenset(
     "functools.reduce",
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.apply_activation_checkpointing",
 }
+WALKS = frozenset({"modules", "named_modules"})
 METHODS_AT_ONCE = frozenset({"apply"})
 POLICY = {"module", "recurse", "nonwrapped_numel"}
 PARTIAL = Symbol("functools.partial")
@@ -175,6 +176,15 @@ def walks_models(running: Running, module: Module, function: ast.AST) -> bool:
         others = [*call.args, *(keyword.value for keyword in call.keywords)]
         if isinstance(call.func, ast.Attribute):
             others.append(call.func.value)
-        if any(models(running.facts.value(other)) for other in others):
+        values = [running.facts.value(other) for other in others]
+        if any(models(value) or _are_submodules(value) for value in values):
             return True
     return False
+
+
+def _are_submodules(value: Value) -> bool:
+    """Whether `value` is what `model.modules()` gives."""
+    return any(
+        isinstance(atom, Method) and isinstance(atom.receiver, Wrapped) and atom.name in WALKS
+        for atom in value
+    )

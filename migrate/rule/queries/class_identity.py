@@ -14,6 +14,7 @@ from enum import Enum
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Instance, Method, Unknown, Wrapped
+from fsdp_migrate.findings.code import Kept, Name, Part, code
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.maybe_models import handed_models
 from fsdp_migrate.rule.queries.after_wrap import Running, walks_models
@@ -23,12 +24,14 @@ from fsdp_migrate.rule.queries.parameters import modules
 from fsdp_migrate.rule.queries.running import callers
 from fsdp_migrate.rule.queries.sharded_classes import ShardedClasses, sharded_classes
 from fsdp_migrate.rule.queries.values import library_name, models
+from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module, Scope
 
 CHILDREN = frozenset({"children", "get_submodule", "items", "named_children", "values"})
 GIVE_ITEMS = frozenset(
     f"builtins.{name}" for name in ("enumerate", "getattr", "list", "next", "reversed", "zip")
 ) | {"builtins.iter"}
+FSDP_MODULE = Name(ROOT, "FSDPModule")
 NAMES = frozenset({"__name__", "__qualname__", "__module__"})
 SUBMODULE = "a submodule"
 DEPTH = 4  # assignments and calls that a model is followed back through
@@ -56,6 +59,7 @@ class ClassAsked:
     classes: ShardedClasses  # the sharded classes that it may be one of
     from_modules: bool  # it is one of those that a walk over all submodules gives
     may_be_wrapper: bool  # now and then it may have been FSDP1's wrapper
+    beside: Whose | None  # whose class it is compared with: `type(m) is type(other)`
 
     @property
     def is_repeatable(self) -> bool:
@@ -95,10 +99,32 @@ def _asked(
     if whose is None:
         return None
     known = _classes_of(facts, instance, sharded)
-    walked = _is_walked(running, module, instance)
     value = facts.value(instance)
-    wrapper = whose is Whose.MAYBE and (bool(models(value) or handed_models(facts.analysis, value)))
-    return ClassAsked(module, node, whole, instance, name, whose, known, walked, wrapper)
+    wrapper = bool(models(value) or handed_models(facts.analysis, value))
+    return ClassAsked(
+        module,
+        node,
+        whole,
+        instance,
+        name,
+        whose,
+        known,
+        from_modules=_is_walked(running, module, instance),
+        may_be_wrapper=whose is Whose.MAYBE and wrapper,
+        beside=_beside(running, module, node, sharded),
+    )
+
+
+def _beside(
+    running: Running, module: Module, node: ast.expr, sharded: ShardedClasses
+) -> Whose | None:
+    """Whose class the one at `node` is compared with."""
+    compare = module.parents[node]
+    if not isinstance(compare, ast.Compare) or len(compare.comparators) != 1:
+        return None
+    other = compare.comparators[0] if compare.left is node else compare.left
+    instance = instance_asked(running.facts, other)
+    return _whose(running, module, instance, sharded) if instance is not None else None
 
 
 def _whose(
@@ -235,3 +261,20 @@ def _classes_of(facts: Facts, node: ast.expr, sharded: ShardedClasses) -> Sharde
         kept = frozenset(family) if sharded.open else frozenset(family) & sharded.own
         return ShardedClasses(kept, models=sharded.models)
     return sharded
+
+
+def original_class(asked: ClassAsked) -> Part | None:
+    """The class without what `fully_shard` put on top of it."""
+    kept = Kept(asked.module.span(asked.node))
+    of_sharded = code("{cls}.__bases__[1]", cls=kept)
+    if asked.whose is Whose.INNER:
+        return of_sharded
+    if not asked.is_repeatable:
+        return None
+    return code(
+        "{of_sharded} if isinstance({instance}, {fsdp}) else {cls}",
+        of_sharded=of_sharded,
+        instance=Kept(asked.module.span(asked.instance)),
+        fsdp=FSDP_MODULE,
+        cls=kept,
+    )

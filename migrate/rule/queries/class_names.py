@@ -13,6 +13,7 @@ from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.syntax.module import Module
 
 DISPLAYS = ast.Tuple | ast.List | ast.Set
+FINDING_WORDS = frozenset({"count", "endswith", "find", "index", "rfind", "rindex"})
 CASES = frozenset({"casefold", "lower", "upper"})
 
 
@@ -119,3 +120,29 @@ def read_by(module: Module, node: ast.expr) -> tuple[ast.expr, bool]:
         if isinstance(made, ast.Call) and made.func is parent:
             return made, True
     return node, False
+
+
+def test_of_name(facts: Facts, asked: ClassAsked) -> tuple[bool, bool]:
+    """Whether the name is only tested, and whether the prefix may matter there."""
+    node, folded = read_by(asked.module, asked.whole)
+    parent = asked.module.parents[node]
+    unknown = asked.whose is not Whose.UNKNOWN
+    if isinstance(parent, ast.Expr):
+        return True, False
+    if isinstance(parent, ast.Compare) and len(parent.ops) == 1:
+        op = parent.ops[0]
+        other = parent.comparators[0] if parent.left is node else parent.left
+        words = words_in(facts, other)
+        if words is None:
+            return True, unknown
+        if isinstance(op, ast.In | ast.NotIn) and parent.left is not node:
+            return True, any(found_by_prefix(facts, asked, w, folded=folded) for w in words)
+        return True, any(folded or is_named(facts, asked, word) for word in words)
+    called = asked.module.parents[parent] if isinstance(parent, ast.Attribute) else None
+    if isinstance(parent, ast.Attribute) and isinstance(called, ast.Call) and called.args:
+        words = words_in(facts, called.args[0])
+        if parent.attr in FINDING_WORDS and words is not None:
+            return True, any(found_by_prefix(facts, asked, w, folded=folded) for w in words)
+        if parent.attr in {"startswith", "removeprefix"}:
+            return True, unknown and words != ["FSDP"]
+    return False, True
