@@ -26,11 +26,11 @@ from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 PREFIX = Literal("FSDP")
-SINGLE = ast.Is | ast.Eq | ast.IsNot | ast.NotEq
 NEGATIVE = ast.IsNot | ast.NotEq | ast.NotIn
 TAKE_CLASS = frozenset({"builtins.issubclass", "builtins.super"})
 CHANGED = "fully_shard makes FSDPBlock of the class Block"
 INSTEAD = f"{CHANGED}: ask isinstance, or type(m).__bases__[1] of an FSDPModule"
+GONE = "; FSDP1's wrappers, of the class FullyShardedDataParallel, are not met any more"
 SET = f"{CHANGED}: what is set here is set on that class, or takes its place; name the original"
 WRAPPER = f"this was FSDP1's class, FullyShardedDataParallel: {CHANGED}, and has no wrapper"
 
@@ -123,20 +123,14 @@ def _named(asked: ClassAsked, facts: Facts) -> Finding | None:
 
 # ---------------------------------------------------------------------- what is said
 def _native(
-    asked: ClassAsked,
-    facts: Facts,
-    place: ast.expr,
-    new: Part,
-    why: str,
-    compared: bool = True,
+    asked: ClassAsked, facts: Facts, place: ast.expr, new: Part, why: str, compared: bool = True
 ) -> Finding:
     wrappers = not compared and (asked.from_modules or asked.may_be_wrapper)
-    more = "; FSDP1's wrappers, of the class FullyShardedDataParallel, are not met any more"
     return finding_at(
         RULE,
         asked.module,
         asked.whole,
-        f"{CHANGED}; {why}{more if wrappers else ''}",
+        f"{CHANGED}; {why}{GONE if wrappers else ''}",
         tier=Tier.NATIVE,
         safety=Safety.UNSAFE if wrappers else Safety.SAFE,
         edits=[ReplaceExpression(asked.module.span(place), new)],

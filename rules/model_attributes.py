@@ -10,6 +10,7 @@ from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.model_attributes import (
+    ADVICE,
     AskedByName,
     asked_by_name,
     ends_distributed,
@@ -28,24 +29,6 @@ CODE = "FSDP410"
 OWN = tuple(name for name, account in ATTRIBUTES.items() if account.rule == CODE)
 OF_GROUP = frozenset({"process_group", "rank", "world_size"})
 FSDP_MODULE = Name(ROOT, "FSDPModule")
-ADVICE = {
-    "rank": "use `torch.distributed.get_rank()`, with the group that the model is sharded over",
-    "world_size": (
-        "use `torch.distributed.get_world_size()`, with the group that the model is sharded over"
-    ),
-    "process_group": "use the group, or the mesh, that the model is sharded over",
-    "compute_device": "use the device that the model's mesh is on",
-    "sharding_strategy": (
-        "keep what you gave to the constructor in a variable of your own (on one rank FSDP1 "
-        "made it NO_SHARD)"
-    ),
-    "mixed_precision": "keep what you gave to the constructor in a variable of your own",
-    "cpu_offload": "keep what you gave to the constructor in a variable of your own",
-    "backward_prefetch": "FSDP2 has no such setting",
-    "forward_prefetch": "see `set_modules_to_forward_prefetch`",
-    "limit_all_gathers": "FSDP2 has no such setting",
-    "params": "use `model.parameters()`: they are DTensors, and not flat",
-}
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:

@@ -165,20 +165,21 @@ def _may_be_inner(facts: Facts, module: Module, node: ast.expr, depth: int = 0) 
     scope = scope_of(module, node) if isinstance(node, ast.Name) else None
     if scope is None or not isinstance(node, ast.Name):
         return False
-    for bound in bindings(scope, node.id):
+    given = (one for bound in bindings(scope, node.id) for one in _bound_to(facts, module, bound))
+    return any(_may_be_inner(facts, home, one, depth + 1) for home, one in given)
+
+
+def _bound_to(facts: Facts, module: Module, bound: ast.AST) -> list[tuple[Module, ast.expr]]:
+    """What a variable is bound to by one assignment, or as a parameter by the callers."""
+    if not isinstance(bound, ast.arg):
         value = getattr(module.parents.get(bound), "value", None)
-        if isinstance(bound, ast.arg):
-            given = [
-                (home, argument)
-                for home, call in callers(facts, module, scope)
-                for argument in (*call.args, *(keyword.value for keyword in call.keywords))
-                if models(facts.value(argument))
-            ]
-        else:
-            given = [(module, value)] if isinstance(value, ast.expr) else []
-        if any(_may_be_inner(facts, home, one, depth + 1) for home, one in given):
-            return True
-    return False
+        return [(module, value)] if isinstance(value, ast.expr) else []
+    return [
+        (home, argument)
+        for home, call in callers(facts, module, module.scope(bound))
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+        if models(facts.value(argument))
+    ]
 
 
 def _stored_as(facts: Facts, attr: str) -> Iterator[tuple[Module, ast.expr]]:

@@ -48,6 +48,25 @@ FIELDS = {
 ASKING = frozenset({"builtins.getattr", "builtins.hasattr", "builtins.setattr"})
 OF_DDP = frozenset({"mixed_precision", "process_group"})
 FIELD_DEFAULTS: Mapping[str, bool | None] = {"offload_params": False}
+# What to take instead, where the value can't be had.
+ADVICE = {
+    "rank": "use `torch.distributed.get_rank()`, with the group that the model is sharded over",
+    "world_size": (
+        "use `torch.distributed.get_world_size()`, with the group that the model is sharded over"
+    ),
+    "process_group": "use the group, or the mesh, that the model is sharded over",
+    "compute_device": "use the device that the model's mesh is on",
+    "sharding_strategy": (
+        "keep what you gave to the constructor in a variable of your own (on one rank FSDP1 "
+        "made it NO_SHARD)"
+    ),
+    "mixed_precision": "keep what you gave to the constructor in a variable of your own",
+    "cpu_offload": "keep what you gave to the constructor in a variable of your own",
+    "backward_prefetch": "FSDP2 has no such setting",
+    "forward_prefetch": "see `set_modules_to_forward_prefetch`",
+    "limit_all_gathers": "FSDP2 has no such setting",
+    "params": "use `model.parameters()`: they are DTensors, and not flat",
+}
 
 
 @dataclass(frozen=True)
