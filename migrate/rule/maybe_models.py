@@ -51,9 +51,15 @@ def possible_models(analysis: Analysis, value: Value) -> frozenset[Wrapped]:
 def handed_models(analysis: Analysis, value: Value) -> frozenset[Wrapped]:
     """The models that `value` may be because something that isn't followed hands them on.
 
-    What a class of a library makes is an object of that class, and no model.
+    What a class of a library makes is an object of that class, and no model; what a function
+    gives that was given none is none, whatever it is given later.
     """
-    handed = (a for a in value if not (isinstance(a, Result) and short(a.symbol)[:1].isupper()))
+    handed = (
+        a
+        for a in value
+        if not isinstance(a, Result)
+        or (not short(a.symbol)[:1].isupper() and _was_given_model(analysis, a))
+    )
     return possible_models(analysis, frozenset(handed))
 
 
@@ -77,7 +83,7 @@ def may_be_model(
         return False
     if not _fits(analysis, node.attr, call) or _is_no_model(analysis, module, node.value):
         return False
-    return node.attr in TELLING or bool(possible_models(analysis, value))
+    return node.attr in TELLING or bool(handed_models(analysis, value))
 
 
 def _is_open(analysis: Analysis, atom: Atom) -> bool:

@@ -55,7 +55,11 @@ NOT = {
         "def f(a, m):\n    a.clip_grad_norm_(m, max_norm=1.0, error_if_nonfinite=True)",
         "Own().clip_grad_norm_(1.0)",
     ),
-    "module": ("def f(m):\n    return m.module", "lib.current().module"),
+    "module": (
+        "def f(m):\n    return m.module",
+        "lib.current().module",
+        "log = lib.logger()\nlog.info(model)\nlog.module",
+    ),
 }
 
 
