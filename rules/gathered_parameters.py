@@ -41,7 +41,7 @@ STALE = (
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Follow the program from forward passes to what reads parameters."""
-    if not has_models(facts):
+    if not has_models(facts) and not facts.uses:
         return
     for ending in endings(facts, walk(facts)):
         home, read = ending.first_read

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.guards import Guard
+from fsdp_migrate.rule.queries.hoisting import above_guard, guard_of_bare
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.queries.state_dict_calls import StateDictCall, without_mode, written
@@ -40,7 +42,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             "use torch.distributed.checkpoint.state_dict",
         )
         return
-    if use.is_part and rank_test(facts, use.module, use.call) is not None:
+    is_load = use.name == "load_state_dict"
+    if use.is_part and is_load and rank_test(facts, use.module, use.call) is not None:
         yield _manual(
             use,
             facts,
@@ -50,7 +53,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         return
     found = without_mode(use, facts)
     native = found is not None and mode_goes(facts, use.call)
-    yield _native(use, facts, found) if found is not None and native else _shim(use, facts)
+    made = _native(use, facts, found) if found is not None and native else _shim(use, facts)
+    guard = guard_of_bare(use, facts)
+    yield _behind(guard, use, facts, made) if guard is not None else made
 
 
 def _manual(use: Use, facts: Facts, message: str) -> Finding:
@@ -94,6 +99,30 @@ def _of_part(use: Use) -> str:
     return (
         ": whole tensors, also of a part that is no unit of its own, of which FSDP1 gave and took "
         "what this rank has of it"
+    )
+
+
+def _behind(guard: Guard, use: Use, facts: Facts, made: Finding) -> Finding:
+    """A state dict that only the ranks took which needed it: all of them have to now."""
+    what = "a part of the model" if use.is_part else "the module inside of the wrapper"
+    taken = f"{what} gave this rank's shard; gathering takes every rank"
+    edits = made.fix.edits[use.module.path] if made.fix is not None else ()
+    hoisted = above_guard(guard, use, facts, edits)
+    if hoisted is not None:
+        return finding(
+            RULE,
+            use,
+            f"{taken}, so that it is done above the test of {guard.where(use.module)}, which may "
+            "keep some away",
+            tier=made.tier,
+            edits=hoisted,
+            models=made.models,
+        )
+    return _manual(
+        use,
+        facts,
+        f"{taken}, and the test of {guard.where(use.module)} may keep some away: it would hang.  "
+        "Call get_model_state_dict on every rank, and use the result on one",
     )
 
 

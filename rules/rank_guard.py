@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.hoisting import takes_no_other_rank
 from fsdp_migrate.rule.queries.models import has_models
 from fsdp_migrate.rule.queries.optimizers import forwards
 from fsdp_migrate.rule.queries.rank_tests import rank_test
@@ -46,6 +47,8 @@ def _is_collective(use: Use, facts: Facts) -> bool:
     if use.name != "state_dict":
         return True
     assert use.call is not None
+    if takes_no_other_rank(use, facts):
+        return False
     setting = setting_at(facts, use.call)
     return setting is not None and setting.kind == "FULL"
 

@@ -29,6 +29,7 @@ from fsdp_migrate.runtime.config import (
     StateDictSettings,
     StateDictType,
 )
+from fsdp_migrate.runtime.copies import copy_module
 from fsdp_migrate.runtime.full_params import summon_full_params
 from fsdp_migrate.runtime.grad_scaler import ShardedGradScaler
 from fsdp_migrate.runtime.introspect import fsdp_modules, is_root
@@ -83,6 +84,7 @@ __all__ = [
     "always_wrap_policy",
     "broadcast_module_states",
     "clip_grad_norm_",
+    "copy_module",
     "enable_wrap",
     "flatten_sharded_optim_state_dict",
     "fsdp_modules",

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
-from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed._composable.contract import REGISTRY_KEY, STATE_KEY
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -100,3 +101,34 @@ def registered_forward_methods(module: nn.Module) -> Iterator[tuple[str, Callabl
         plain = getattr(function, "__wrapped__", None)
         if plain is not None and "_fully_shard" in function.__code__.co_filename:
             yield name, plain
+
+
+def class_before(unit: nn.Module) -> type[nn.Module]:
+    """The class that a unit had before `fully_shard`, which derives a new one from it."""
+    return next(
+        base
+        for base in type(unit).__mro__
+        if issubclass(base, nn.Module) and not issubclass(base, FSDPModule)
+    )
+
+
+def without_additions(module: nn.Module) -> dict[str, Hooks]:
+    """The tables of hooks of `module` that hold some of FSDP2's or of ours, without those."""
+    found: dict[str, Hooks] = {}
+    for name, table in module.__dict__.items():
+        if name.endswith("_hooks") and isinstance(table, dict):
+            kept = type(table)((key, h) for key, h in table.items() if not _is_fsdps(h))
+            if len(kept) < len(table):
+                found[name] = kept
+    return found
+
+
+def _is_fsdps(hook: Callable[..., Any]) -> bool:
+    inner = getattr(hook, "hook", hook)  # some tables wrap what they are given
+    home = str(getattr(inner, "__module__", ""))
+    return home.startswith(("torch.distributed.fsdp.", f"{__name__.rpartition('.')[0]}."))
+
+
+def state_names(module: nn.Module) -> list[str]:
+    """The attributes in which `fully_shard` leaves its state on a module."""
+    return [name for name in module.__dict__ if name in (STATE_KEY, REGISTRY_KEY)]

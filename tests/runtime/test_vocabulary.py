@@ -71,7 +71,7 @@ METHODS = {
     "clip_grad_norm_": FSDP.clip_grad_norm_,
     "is_root": FSDP.check_is_root,
 }
-OWN = {"broadcast_module_states", "load_model_state_dict", "load_optim_state_dict"}
+OWN = {"broadcast_module_states", "copy_module", "load_model_state_dict", "load_optim_state_dict"}
 OWN |= {"model_state_dict"}
 CLASSES = {"ModuleWrapPolicy", "CustomPolicy"}
 SCALER = "ShardedGradScaler"

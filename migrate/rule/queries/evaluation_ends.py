@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.conditions import startable
 from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents
 from fsdp_migrate.rule.queries.gathered import Walk
 from fsdp_migrate.rule.queries.gathered_events import Kind
@@ -18,6 +19,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, own_nodes
 
 LAZY = (ast.GeneratorExp, ast.Lambda)
+SELF = "self"
 CONTEXTS = (ast.With, ast.AsyncWith)
 
 
@@ -156,21 +158,51 @@ class _Finder:
 
     def _of(self, forward: ast.expr) -> Iterator[Ending]:
         reads = list(self.walk.read_after[forward])
-        module = self.homes[forward]
-        models = frozenset(m for e in self.walk.events.of(forward) for m in e.models)
-        first = (self.homes[reads[0]], reads[0])
-        named = self._named(forward, models)
+        left = self.walk.left_by[forward]
+        models = frozenset(item.model for item in left)
+        # The call without gradients, or where it names no model the forward passes in it.
+        for places in ([forward], list({item.inner: None for item in left})):
+            found = [self._behind(place, models, reads) for place in places]
+            if all(ending is not None for ending in found):
+                yield from (ending for ending in found if ending is not None)
+                return
+        yield from self._in_front(reads, models)
+
+    def _behind(
+        self, forward: ast.expr, models: frozenset[Wrapped], reads: list[ast.expr]
+    ) -> Ending | None:
+        """The ending behind `forward`."""
+        module, first = self.homes[forward], (self.homes[reads[0]], reads[0])
+        named = self._named(forward, models) or self._own(forward, models)
         places = self._places(module, forward, named.node, reads) if named is not None else None
-        if named is not None and places:
-            yield Ending(module, forward, models, (named,), places, first)
-            return
+        if named is None or not places:
+            return None
+        return Ending(module, forward, models, (named,), places, first)
+
+    def _in_front(self, reads: list[ast.expr], models: frozenset[Wrapped]) -> Iterator[Ending]:
+        """An ending in front of each place that reads."""
         for read in reads:
             home, named = self.homes[read], self._named(read, models)
             if named is None or _is_lazy(home, read):
                 yield Ending(home, read, models, (), (), (home, read))
             else:
-                before = Before(_startable(home, home.statement(read)))
+                before = Before(startable(home, home.statement(read)))
                 yield Ending(home, read, models, (named,), (before,), (home, read))
+
+    def _own(self, call: ast.expr, models: frozenset[Wrapped]) -> Named | None:
+        """The model of an object whose own method `self.evaluate(x)` is called."""
+        func = call.func if isinstance(call, ast.Call) else None
+        owner = func.value if isinstance(func, ast.Attribute) else func
+        if not isinstance(owner, ast.Name) or owner.id != SELF:
+            return None
+        for item in self.walk.left_by.get(call, ()):
+            named = self._named(item.inner, models)
+            if named is not None and self.homes[item.inner] is self.homes[call]:
+                names = [n for n in ast.walk(named.node) if isinstance(n, ast.Name)]
+                same = self.facts.value(names[0]) & self.facts.value(owner)
+                if same and [name.id for name in names] == [SELF]:
+                    return named
+        return None
 
     def _named(self, node: ast.expr, models: frozenset[Wrapped]) -> Named | None:
         """What the model is called at `node`, where it has a name."""
@@ -221,7 +253,7 @@ class _Finder:
         A loop that trains as well counts if there is none further in, so that nothing is put in
         between a forward pass and its backward pass; None if that can't be avoided.
         """
-        region, evaluates, trains = _startable(module, module.statement(forward)), False, False
+        region, evaluates, trains = startable(module, module.statement(forward)), False, False
         names = {node.id for node in ast.walk(model) if isinstance(node, ast.Name)}
         for around in module.ancestors(forward):
             if isinstance(around, (*FUNCTIONS, ast.ClassDef, ast.Module)):
@@ -267,19 +299,6 @@ def _is_consumed(module: Module, node: ast.AST) -> bool:
     """Whether a generator is the only argument of a call: of `sum`, of `list`."""
     parent = module.parents[node]
     return isinstance(node, ast.GeneratorExp) and isinstance(parent, ast.Call)
-
-
-def _startable(module: Module, statement: ast.stmt) -> ast.stmt:
-    """`statement`, or the `if` that it is an `elif` of."""
-    around = module.parents[statement]
-    while (
-        isinstance(statement, ast.If)
-        and isinstance(around, ast.If)
-        and around.orelse == [statement]
-        and around.col_offset == statement.col_offset
-    ):
-        statement, around = around, module.parents[around]
-    return statement
 
 
 def _falls_through(statement: ast.stmt) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from fsdp_migrate.analysis.call_graph import called_function
-from fsdp_migrate.analysis.values import Atom, Partial
+from fsdp_migrate.analysis.values import Atom, Instance, Partial
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.syntax.paths import own_nodes
@@ -19,6 +19,10 @@ def functions_run(facts: Facts, atom: Atom) -> Iterator[Site]:
     site = called_function(atom, facts.analysis.method)
     if site is not None:
         yield site
+    if isinstance(atom, Instance) and not facts.analysis.is_module(atom):
+        called = facts.analysis.method(atom.cls, "__call__")
+        if called is not None:
+            yield called
     if isinstance(atom, Partial):
         args, _ = facts.analysis.calls.get(atom.site, ([], {}))
         for inner in args[0] if args else ():
@@ -74,6 +78,11 @@ class FunctionsWithEvents:
         for atom in self.facts.value(call.func):
             yield from functions_run(self.facts, atom)
 
+    def is_called(self, site: Site) -> bool:
+        """Whether something of the program calls the function at `site`."""
+        graph = self.facts.analysis.call_graph
+        return bool(self._callers.get(site) or graph.callers_of(site))
+
     def any_in(self, site: Site) -> bool:
         """Whether the function at `site` does anything to weights."""
         return site in self.sites
@@ -92,3 +101,9 @@ class FunctionsWithEvents:
         """All that happens anywhere in the program."""
         trees = (module.tree for module in self.facts.analysis.project.modules.values())
         return frozenset(event.kind for tree in trees for event in self._events_in(ast.walk(tree)))
+
+
+@lru_cache(maxsize=1)
+def functions_with_events(facts: Facts) -> FunctionsWithEvents:
+    """The events of the functions of a program; they are found once."""
+    return FunctionsWithEvents(facts, Events(facts))

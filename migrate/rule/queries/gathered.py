@@ -13,11 +13,16 @@ from dataclasses import dataclass, field, replace
 
 from fsdp_migrate.analysis.values import NOTHING, Wrapped
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents, functions_run
+from fsdp_migrate.rule.queries.events_in import (
+    FunctionsWithEvents,
+    functions_run,
+    functions_with_events,
+)
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.syntax.span import Site
 
+STATES = 12  # in which a function is followed, one by one
 ROUNDS = 3  # that a loop is gone through: what it leaves behind can come in again
 
 
@@ -26,7 +31,8 @@ class Gathered:
     """A forward pass that may have left a model gathered."""
 
     model: Wrapped
-    forward: ast.expr
+    forward: ast.expr  # or the call around it that was made without gradients
+    inner: ast.expr
     graded: bool  # a backward pass will put it away
 
 
@@ -52,13 +58,16 @@ class Walk:
     events: Events
     functions: FunctionsWithEvents
     read_after: dict[ast.expr, dict[ast.expr, None]] = field(default_factory=dict)
+    left_by: dict[ast.expr, dict[Gathered, None]] = field(default_factory=dict)
     written_after: dict[ast.expr, ast.expr] = field(default_factory=dict)
     _results: dict[tuple[Site, State, bool], State] = field(default_factory=dict)
+    _states: dict[tuple[Site, bool], set[State]] = field(default_factory=dict)
     _active: set[Site] = field(default_factory=set)
 
     # ------------------------------------------------------------------ functions
     def function(self, site: Site, state: State, grad: bool) -> State:
         """The state after a call of the function at `site`."""
+        state |= self._together(site, state, grad)
         key = (site, state, grad)
         if key in self._results:
             return self._results[key]
@@ -75,6 +84,12 @@ class Walk:
         self._active.remove(site)
         self._results[key] = after
         return after
+
+    def _together(self, site: Site, state: State, grad: bool) -> State:
+        """The states that a function was called in, if those are too many to tell apart."""
+        seen = self._states.setdefault((site, grad), set())
+        seen.add(state)
+        return CLEAN.union(*seen) if len(seen) > STATES else CLEAN
 
     # ------------------------------------------------------------------ statements
     def block(
@@ -195,8 +210,9 @@ class Walk:
             return frozenset(item for item in state if item.model not in event.models)
         if event.kind is Kind.READ:
             for item in state:
-                if item.model in event.models:
+                if item.model in event.models and item.forward is not event.node:
                     self.read_after.setdefault(item.forward, {})[event.node] = None
+                    self.left_by.setdefault(item.forward, {})[item] = None
             return state
         if event.kind is Kind.WRITE:
             for item in state:
@@ -210,7 +226,7 @@ class Walk:
             replace(item, graded=True) if grad and item.model in event.models else item
             for item in state
         }
-        own = {Gathered(m, event.node, grad or m in graded) for m in event.models}
+        own = {Gathered(m, event.node, event.node, grad or m in graded) for m in event.models}
         return frozenset(before | own)
 
     def _called(self, node: ast.expr, state: State, grad: bool) -> State:
@@ -223,28 +239,28 @@ class Walk:
         after = [self.function(site, state, grad) for site in followed]
         if len(followed) < len(called):
             after.append(state)
-        return CLEAN.union(*after)
+        left = CLEAN.union(*after)
+        if grad:
+            return left
+        # The evaluation is that around the call, and not the function's, which may train as well.
+        own = (item if item in state else replace(item, forward=node) for item in left)
+        return frozenset(own)
 
 
 def walk(facts: Facts) -> Walk:
     """Follow the program from all of its entries."""
-    events = Events(facts)
-    found = Walk(facts, events, FunctionsWithEvents(facts, events))
+    functions = functions_with_events(facts)
+    found = Walk(facts, functions.events, functions)
     if not {Kind.FORWARD, Kind.PERHAPS_FORWARD} & found.functions.kinds:
         return found
     for module in facts.analysis.project.modules.values():
         found.block(module.tree.body, CLEAN, True, Leaving())
-    graph = facts.analysis.call_graph
-    entries = [
-        site
-        for site in sorted(found.functions.sites)
-        if not graph.callers_of(site) and found.functions.any_in(site)
-    ]
+    entries = [site for site in sorted(functions.sites) if not functions.is_called(site)]
     left: State = CLEAN
     for _ in range(2):  # what nothing of the program calls is called in any order
         for site in entries:
-            left |= found.function(site, left, True)
-        left = frozenset(item for item in left if not item.graded)
+            after = found.function(site, left, True)
+            left |= {item for item in after if not item.graded}
         if not left:
             break
     return found

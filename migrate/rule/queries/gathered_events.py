@@ -178,7 +178,7 @@ class Events:
     # ------------------------------------------------------------------ calls
     def _call(self, node: ast.Call) -> Iterator[Event]:
         called = self.facts.value(node.func)
-        if isinstance(node.func, ast.Attribute | ast.Name) and "backward" in _last_name(node.func):
+        if _runs_backward(node.func) and not self.is_followed(called):
             yield Event(Kind.BACKWARD, frozenset(), node)
             return
         run = self.whole(frozenset(a for a in called if not isinstance(a, Symbol)))
@@ -277,5 +277,7 @@ class Events:
                 yield Event(Kind.READ, models, node)
 
 
-def _last_name(func: ast.Attribute | ast.Name) -> str:
-    return func.attr if isinstance(func, ast.Attribute) else func.id
+def _runs_backward(func: ast.expr) -> bool:
+    """Whether a call of `func`, in whatever library, runs a backward pass."""
+    name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+    return name == "backward" or name.endswith("_backward")

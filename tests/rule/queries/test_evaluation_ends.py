@@ -77,6 +77,23 @@ def places(text: str) -> list[str]:
         ),
         ("ms = [model]\nms[0](x)\nms[0].parameters()", ["After ms[0](x)"]),
         (
+            "def f(m):\n    return m(x)\nwith torch.no_grad():\n    f(model)\n"
+            "f(model).backward()\nmodel.parameters()\nwith torch.no_grad():\n    f(model)\n"
+            "model.parameters()",
+            ["After with torch.no_grad():"],
+        ),
+        (
+            "def f():\n    return model(x)\nwith torch.no_grad():\n    f()\nmodel.parameters()",
+            ["WithinReturn return model(x)"],
+        ),
+        (
+            "class A:\n    def __init__(self):\n        self.m = FSDP(net)\n"
+            "    def __call__(self):\n        return self.m(x)\n"
+            "    @torch.no_grad()\n    def test(self):\n        self()\n"
+            "    def go(self):\n        self.test()\n        self.m.parameters()",
+            ["After self()"],
+        ),
+        (
             "def get():\n    return model\nget()(x)\nget().parameters()",
             ["nowhere"],
         ),

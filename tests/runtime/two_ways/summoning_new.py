@@ -172,3 +172,23 @@ def refused_combinations(ns: Any) -> None:
     ):
         refused(NotImplementedError, ns.summon_full_params(model, **arguments).__enter__)
     assert _seen(model)
+
+
+def copied(ns: Any) -> None:
+    """A plain copy, with the weights from now, and a model that goes on as if there were none."""
+    model = _model(ns)
+    ids, _ = batches(1)[0]
+    train(ns, model, steps=1)
+    with ns.summon_full_params(model, writeback=False):
+        plain = ns.copy_module(model)
+        weights = _seen(model)
+    assert type(plain).__name__ == "Net"
+    assert not ns.fsdp_modules(plain)
+    assert all(torch.equal(p, weights[name]) for name, p in plain.named_parameters())
+    assert len(ns.fsdp_modules(model)) > 1
+    with torch.no_grad():
+        assert torch.equal(plain(ids), model(ids))
+    model.reshard()  # type: ignore[operator]
+    assert plain.state_dict().keys() == weights.keys()
+    train(ns, model, steps=1)
+    assert all(torch.equal(p, weights[name]) for name, p in plain.named_parameters())
