@@ -340,7 +340,65 @@ def main():
         optimizer.step()
 """
 
+BY_HAND = """
+
+class Nudged(torch.optim.Optimizer):
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    def norm(self):
+        params = [p for g in self.param_groups for p in g["params"] if p.grad is not None]
+        total = sum(p.grad.pow(2).sum() for p in params)
+        dist.all_reduce(total)
+        return total.sqrt()
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                p.grad.data = p.grad.data / 2
+                p.sub_(group["lr"] * p.grad)
+
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    optimizer = Nudged(model.parameters(), 0.1)
+    for x in batches(3):
+        model(x).square().mean().backward()
+        counts = torch.zeros(1, device="cuda")
+        for p in model.parameters():
+            if p.grad is not None:
+                counts += (p.grad.abs() > 0.01).sum()
+                counts += torch.from_numpy(p.grad.cpu().numpy() > 0.02).sum()
+        dist.all_reduce(counts)
+        print(counts.item(), round(optimizer.norm().item(), 3))
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+BESIDE = """
+
+def main():
+    net = start()
+    model = FSDP(
+        net, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(), ignored_modules=[net.last],
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, foreach=True)
+    for x in batches(3):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
 PROGRAMS = {
+    "sums and updates by hand": BY_HAND,
+    "plain parameters beside sharded ones": BESIDE,
     "evaluated": EVALUATED.replace("{strategy}", "FULL_SHARD"),
     "evaluated_gathered": EVALUATED.replace("{strategy}", "SHARD_GRAD_OP"),
     "moved": MOVED,
