@@ -42,7 +42,7 @@ def promised(machine: Machine, annotation: ast.expr | None) -> Value:
     found: Value = NOTHING
     for atom in _named(machine, annotation):
         if isinstance(atom, Cls):
-            found = join(found, frozenset({Instance(atom.site)}))
+            found = join(found, frozenset(map(Instance, machine.classes.kinds(atom.site))))
         elif atom == Symbol(FSDP1):
             found = join(found, MODEL)
         elif isinstance(atom, Container):

@@ -77,6 +77,11 @@ class Classes:
             self._descendants = found
         return self._descendants.get(cls, [])
 
+    def kinds(self, cls: Site) -> list[Site]:
+        """The classes that an object can be of that is said to be a `cls`."""
+        self._heap.read("classes")
+        return [cls, *self.descendants(cls)]
+
     def method(self, cls: Site, name: str) -> Site | None:
         """The function that `name` means on an instance of `cls`."""
         for site in self.lineage(cls):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
+from fsdp_migrate.analysis.inherited import family, method_of
 from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS, is_torch_module
 from fsdp_migrate.analysis.machine import Machine
 from fsdp_migrate.analysis.proofs import Owner, name_of, root_of
@@ -65,8 +65,10 @@ def _verdict(machine: Machine, node: ast.Name | ast.Attribute | ast.Subscript) -
     """Whether `node` is proven to be a model; None if it may be one."""
     proofs, module = machine.solver.proofs, machine.module.name
     if isinstance(node, ast.Attribute):
-        for atom in machine.record.value(node.value):
-            for site in _family(machine, atom):
+        method = method_of(machine.info, node.value)
+        objects = [a for a in machine.record.value(node.value) if isinstance(a, Instance)]
+        for atom in objects:
+            for site in family(machine.classes, atom.cls, method):
                 found = proofs.of(site, node.attr, module, node)
                 if found is not False:
                     return found
@@ -75,12 +77,6 @@ def _verdict(machine: Machine, node: ast.Name | ast.Attribute | ast.Subscript) -
     if owner is None or not proofs.has(owner):
         return False
     return proofs.of(owner, name_of(node), module, node)
-
-
-def _family(machine: Machine, atom: Atom) -> Iterator[Owner]:
-    if isinstance(atom, Instance):
-        yield from machine.classes.lineage(atom.cls)
-        yield from machine.classes.descendants(atom.cls)
 
 
 def _owner(machine: Machine, name: str) -> Owner | None:

@@ -9,7 +9,8 @@ from fsdp_migrate.analysis.assignment import assign, settle_state
 from fsdp_migrate.analysis.displays import DISPLAYS
 from fsdp_migrate.analysis.evidence import proven
 from fsdp_migrate.analysis.heap import ANY, Task
-from fsdp_migrate.analysis.library.attributes import attribute
+from fsdp_migrate.analysis.inherited import method_of
+from fsdp_migrate.analysis.library.attributes import attribute, of_instance
 from fsdp_migrate.analysis.library.containers import elements, item, merge_dict, store_item
 from fsdp_migrate.analysis.library.contexts import MANAGERS, YIELDED, note_modes
 from fsdp_migrate.analysis.library.tensors import (
@@ -77,7 +78,15 @@ def _attribute(machine: Machine, node: ast.Attribute) -> Value:
     if path is not None and path in machine.env:
         return machine.env[path]
     there = base - NONE or base  # None has no attributes: where it is None, this goes no further
-    return join(*(attribute(machine, atom, node.attr) for atom in ordered(there)))
+    method = method_of(machine.info, node.value)
+    return join(
+        *(
+            of_instance(machine, atom, node.attr, method)
+            if isinstance(atom, Instance)
+            else attribute(machine, atom, node.attr)
+            for atom in ordered(there)
+        )
+    )
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> Value:

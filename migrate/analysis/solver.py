@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import ANY, GrowingHeap, Task
+from fsdp_migrate.analysis.inherited import inherited_methods
 from fsdp_migrate.analysis.program import FunctionInfo, Program
 from fsdp_migrate.analysis.proofs import Proofs
 from fsdp_migrate.analysis.record import NO_MODE, Modes, Record
@@ -59,7 +60,11 @@ class Solver:
         self._drain()
         while entries := self._next_entries():
             for site in entries:
-                self._enter_unknown(site)
+                self._enter_unknown(site, self.program.functions[site].cls)
+            self._drain()
+        while inherited := self._next_inherited():
+            for site, owner in inherited:
+                self._enter_unknown(site, owner)
             self._drain()
         for cls, attr in self._lacking:
             self.heap.write(unknown(f"`{attr}`, which nothing here sets"), "lacking", cls, attr)
@@ -139,11 +144,19 @@ class Solver:
         inits = [site for site, info in missing.items() if info.name == "__init__"]
         return inits or free or list(missing)[:1]
 
-    def _enter_unknown(self, site: Site) -> None:
+    def _next_inherited(self) -> list[tuple[Site, Site]]:
+        """Methods with classes that they were not run on, and mean something else on."""
+        return [
+            (site, cls)
+            for site, cls in inherited_methods(self.program, self.classes)
+            if Task(self.program.functions[site].module.name, site, cls) not in self._modes
+        ]
+
+    def _enter_unknown(self, site: Site, owner: Site | None) -> None:
         """Run a function that nothing calls: its parameters are what their annotations say."""
         info = self.program.functions[site]
-        task = Task(info.module.name, site, info.cls)
-        receiver = None if info.is_static else _receiver(info)
+        task = Task(info.module.name, site, owner)
+        receiver = None if info.is_static else _receiver(info, owner)
         for index, arg in enumerate([*info.positional, *info.node.args.kwonlyargs]):
             if index == 0 and receiver is not None:
                 self.heap.write(frozenset({receiver}), "param", task, arg.arg)
@@ -158,9 +171,9 @@ class Solver:
         self.enter(task, NO_MODE)
 
 
-def _receiver(info: FunctionInfo) -> Cls | Instance | None:
+def _receiver(info: FunctionInfo, owner: Site | None) -> Cls | Instance | None:
     """The object or class that a method gets as its first argument."""
-    if info.cls is None:
+    if owner is None:
         return None
     takes_class = "classmethod" in info.decorators or info.name in ON_CLASSES
-    return Cls(info.cls) if takes_class else Instance(info.cls)
+    return Cls(owner) if takes_class else Instance(owner)

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 from fsdp_migrate.analysis.functions import bound_method
 from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.inherited import family
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
 from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS, is_torch_module
 from fsdp_migrate.analysis.library.optimizers import GROUPS_AND_STATE, of_optimizer
 from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_attribute
 from fsdp_migrate.analysis.machine import Machine, Passed
+from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.scopes import global_name
 from fsdp_migrate.analysis.values import (
     NOTHING,
@@ -51,7 +53,7 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
         case Unknown():
             return frozenset({atom})
         case Instance():
-            return _of_instance(machine, atom, attr)
+            return of_instance(machine, atom, attr)
         case Cls():
             return _of_class(machine, atom, attr)
         case Super():
@@ -74,18 +76,21 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return frozenset({Method(atom, attr)})
 
 
-def _of_instance(machine: Machine, atom: Instance, attr: str) -> Value:
+def of_instance(
+    machine: Machine, atom: Instance, attr: str, method: FunctionInfo | None = None
+) -> Value:
+    """The attribute `attr` of an object, which is the `self` of `method` if that is given."""
     heap, classes = machine.heap, machine.classes
     if attr == ATTRIBUTES:
         return frozenset({Method(atom, attr)})
     found: list[Value] = []
-    family = [*classes.lineage(atom.cls), *classes.descendants(atom.cls)]
-    for site in family:
+    kinds = family(classes, atom.cls, method)
+    for site in kinds:
         found.append(heap.read("field", site, attr))
         found.append(heap.read("field", site, ANY))
-    method = classes.method(atom.cls, attr)
-    if method is not None:
-        found.append(_taken_from(machine, atom, heap.read("decorated", method) or {Func(method)}))
+    named = classes.method(atom.cls, attr)
+    if named is not None:
+        found.append(_taken_from(machine, atom, heap.read("decorated", named) or {Func(named)}))
     else:
         found.append(_taken_from(machine, atom, _class_level(machine, atom.cls, attr), False))
     value = join(*found)
@@ -94,7 +99,7 @@ def _of_instance(machine: Machine, atom: Instance, attr: str) -> Value:
     bases = classes.library_bases(atom.cls)
     if classes.method(atom.cls, "__getattr__") is not None:
         return unknown(f"`{attr}` may come from `__getattr__`")
-    if bases or any(isinstance(b, Unknown) for site in family for b in classes.bases(site)):
+    if bases or any(isinstance(b, Unknown) for site in kinds for b in classes.bases(site)):
         return frozenset({Method(atom, attr)})
     return machine.solver.lacking(atom.cls, attr)
 
