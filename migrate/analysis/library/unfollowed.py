@@ -47,23 +47,23 @@ def keep(machine: Machine, owner: Result, passed: Passed) -> None:
         machine.heap.write(unknown("kept by a library", models), "kept", owner.site)
 
 
-def models_in(machine: Machine, values: Iterable[Value], depth: int = DEPTH) -> set[Site]:
+def models_in(machine: Machine, values: Iterable[Value]) -> set[Site]:
     """The places that make the models in `values`, or that the functions in them give back."""
     found: set[Site] = set()
-    for value in values:
-        for atom in ordered(value):
-            found |= _of_atom(machine, atom, depth)
-    return found
+    seen: set[Atom] = set()
+    level = join(*values)
+    for _ in range(DEPTH):
+        found |= _sites(level)
+        new = level - seen
+        seen |= new
+        level = join(*(_behind(machine, atom) for atom in ordered(new)))
+    return found | _sites(level)
 
 
-def _of_atom(machine: Machine, atom: Atom, depth: int) -> set[Site]:
-    if isinstance(atom, Wrapped):
-        return {atom.site} if atom.site is not None else set()
-    if isinstance(atom, Unknown):
-        return set(atom.models)
-    if not depth:
-        return set()
-    return models_in(machine, [_behind(machine, atom)], depth - 1)
+def _sites(value: Value) -> set[Site]:
+    """The places that make the models that `value` is known to be, or to come from."""
+    made = {atom.site for atom in value if isinstance(atom, Wrapped) and atom.site is not None}
+    return made.union(*(atom.models for atom in value if isinstance(atom, Unknown)))
 
 
 def _behind(machine: Machine, atom: Atom) -> Value:

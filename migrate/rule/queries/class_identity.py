@@ -191,23 +191,27 @@ def _stored_as(facts: Facts, attr: str) -> Iterator[tuple[Module, ast.expr]]:
                     yield module, node.value
 
 
-def _is_part(facts: Facts, module: Module, node: ast.AST) -> bool:
+def _is_part(
+    facts: Facts, module: Module, node: ast.AST, seen: frozenset[str] = frozenset()
+) -> bool:
     """Whether `node` is reached through a module: where FSDP1 has wrapped it, as the wrapper."""
     if isinstance(node, ast.Attribute | ast.Subscript):
         value = facts.value(node.value)
         is_module = bool(models(value)) or any(facts.analysis.is_module(a) for a in value)
         return is_module or (
-            isinstance(node, ast.Subscript) and _is_part(facts, module, node.value)
+            isinstance(node, ast.Subscript) and _is_part(facts, module, node.value, seen)
         )
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Attribute) and node.func.attr in CHILDREN:
             return True
         return library_name(facts.value(node.func)) in GIVE_ITEMS and any(
-            _is_part(facts, module, argument) for argument in node.args
+            _is_part(facts, module, argument, seen) for argument in node.args
         )
     scope = scope_of(module, node) if isinstance(node, ast.Name) else None
-    sources = _sources(module, node, scope) if isinstance(node, ast.Name) and scope else []
-    return any(_is_part(facts, module, source) for source in sources)
+    if not isinstance(node, ast.Name) or scope is None or node.id in seen:
+        return False
+    sources = _sources(module, node, scope)
+    return any(_is_part(facts, module, source, seen | {node.id}) for source in sources)
 
 
 def _sources(module: Module, name: ast.Name, scope: Scope) -> list[ast.expr]:

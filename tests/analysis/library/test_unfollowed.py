@@ -38,3 +38,12 @@ def test_a_model_may_be_there(shape: str) -> None:
 def test_none_is_where_none_went() -> None:
     value = analyse("import lib\nFSDP(Net())\nprobe = lib.a(Net()).b()\nprobe").value("probe")
     assert value == {Unknown("the result of `b`")}
+
+
+def test_objects_that_hold_each_other_are_looked_at_once() -> None:
+    names = [f"l{i}" for i in range(15)]
+    made = "".join(f"{name} = []\n" for name in names)
+    made += "".join(f"{one}.append({other})\n" for one in names for other in names)
+    text = f"import lib\n{made}l1.append(FSDP(Net()))\nprobe = lib.a(l0).b()\nprobe"
+    value = analyse(text).value("probe")
+    assert any(isinstance(atom, Unknown) and atom.models for atom in value)

@@ -84,6 +84,7 @@ def test_a_model_that_is_not_known_may_be_of_any_class() -> None:
         ("for i, b in enumerate(model.blocks): type(b)", Whose.WRAPPER),
         ("type(x)", Whose.UNKNOWN),
         ("mod = model\nmod = mod.module\ntype(mod)", Whose.MAYBE),
+        ("a = x\nfor x in a: b = x\nx = b\ntype(b)", Whose.UNKNOWN),
     ],
 )
 def test_whose_class_it_is(body: str, whose: Whose) -> None:
