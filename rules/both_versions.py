@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING, Kept, call, code, either
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.both_versions import (
     Branch,
@@ -19,9 +19,11 @@ from fsdp_migrate.rule.queries.both_versions import (
     asked,
     branches,
     doubled,
+    refusals,
     tests_of_fsdp2,
 )
 from fsdp_migrate.rule.queries.parameters import rewritable
+from fsdp_migrate.rule.queries.values import from_library
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
@@ -32,13 +34,15 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for module in rewritable(facts):
         found = list(branches(facts, module))
         for branch in found:
+            aside = _doubt(facts, branch)
             yield finding_at(
                 RULE,
                 module,
                 branch.node.test,
-                f"line {branch.twin.lineno} has what runs for FSDP2's models, which is what all "  # type: ignore[attr-defined]
-                "sharded models are now: the branch for FSDP1's goes",
+                f"line {branch.twin.lineno} has what runs for FSDP2's models, which is what all "
+                f"sharded models are now: the branch for FSDP1's goes{aside}",
                 tier=Tier.NATIVE,
+                safety=Safety.UNSAFE if aside else Safety.SAFE,
                 edits=[_without(module, branch)],
             )
         gone = {node for branch in found for node in branch.gone}
@@ -53,7 +57,26 @@ def survey(facts: Facts) -> Iterable[Finding]:
                     tier=Tier.NATIVE,
                     edits=[_single(module, both)],
                 )
+        for test, models in refusals(facts, module):
+            yield finding_at(
+                RULE,
+                module,
+                test,
+                "FSDP2's models are refused here, and all sharded models are such after the "
+                "migration: write what is to run for them",
+                tier=Tier.MANUAL,
+                models=facts.models(models),
+            )
         yield from _left(facts, module, gone)
+
+
+def _doubt(facts: Facts, branch: Branch) -> str:
+    """Why the branch that stays may do something else."""
+    if branch.is_empty:
+        return ".  Nothing is done there: see that nothing has to be done"
+    if from_library(facts.value(branch.model)):
+        return ".  A library gives the model: see that it gives none of FSDP1's"
+    return ""
 
 
 def replaces(use: Use, facts: Facts) -> Iterable[ast.AST]:
@@ -110,7 +133,14 @@ RULE = Rule(
     fix_safety=(
         "Safe where both branches do the same for their models: what runs now is what the program "
         "has for FSDP2.  The branch goes only if the same object is asked for FSDP2's class in the "
-        "same chain or block; elsewhere the test becomes one for FSDPModule, and a note says so."
+        "same chain or block; elsewhere the test becomes one for FSDPModule, and a note says so.  "
+        "Unsafe where the branch that stays does nothing, and where a library gives the model."
+    ),
+    needs=(
+        "the same object is asked for FSDP2's class in the same chain or block",
+        "what is written for FSDP2's models runs through",
+        "something is done for FSDP2's models",
+        "the model is made by the program",
     ),
     check=no_uses,
     symbols=(FSDP1,),

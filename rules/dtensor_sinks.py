@@ -15,6 +15,7 @@ from fsdp_migrate.rule.queries.tensor_ends import KINDS, End, ends, terms_of_los
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 CUT = "; FSDP1 cut the parameters elsewhere, so a single rank has other elements than before"
+STRANGERS = "; tensors of unknown origin can be among them, of which a DTensor is cut as well"
 LOCAL = "this rank's part is asked for by to_local()"
 BY_HAND = (
     "take `p.grad.to_local()` (or `p.to_local()`) for this rank's part, as before, or "
@@ -58,12 +59,14 @@ def _end(facts: Facts, end: End) -> Finding:
     if end.fix is None:
         return _manual(facts, end, f"{why}: {BY_HAND}")
     is_whole = end.is_communicated and end.adds_up  # the ranks add their parts up afterwards
-    safety = Safety.SAFE if is_whole else Safety.UNSAFE
+    is_safe = is_whole and not end.has_strangers
+    safety = Safety.SAFE if is_safe else Safety.UNSAFE
+    aside = "" if is_safe else STRANGERS if is_whole else CUT
     found = finding_at(
         RULE,
         end.module,
         end.node,
-        f"{why}: {LOCAL}{'' if is_whole else CUT}",
+        f"{why}: {LOCAL}{aside}",
         tier=Tier.NATIVE,
         safety=safety,
         models=facts.models(end.models),
@@ -105,6 +108,11 @@ RULE = Rule(
         "its own part as before, and the parts of all ranks are the same whole, but they are cut "
         "along the first dimension now.  Fixed only where the whole computation can be traced back "
         "to parameters and gradients that are sharded."
+    ),
+    needs=(
+        "the ranks add up what they compute afterwards",
+        "the numbers of the ranks add up to that of the whole",
+        "no tensor of unknown origin is among those that are computed with",
     ),
     check=no_uses,
     survey=survey,

@@ -115,6 +115,9 @@ def _over_ranks(facts: Facts, end: End) -> Finding:
     if not end.adds_up:
         safety = Safety.UNSAFE
         more = "; FSDP1 cut them elsewhere, and this number depends on where"
+    elif end.has_strangers:
+        safety = Safety.UNSAFE
+        more = "; tensors of unknown origin can be among them, of which a DTensor is cut as well"
     found = finding_at(
         RULE,
         end.module,
@@ -139,7 +142,10 @@ RULE = Rule(
         "Safe: the same shards are summed over the same ranks; the parts are cut otherwise, which "
         "changes the order of the sum (1e-7 relative)."
     ),
-    needs=("what is summed over the ranks was made of shards alone",),
+    needs=(
+        "what is summed over the ranks was made of shards alone",
+        "the numbers of the ranks add up to that of the whole",
+    ),
     check=no_uses,
     survey=survey,
     references=("https://docs.pytorch.org/docs/stable/distributed.tensor.html",),

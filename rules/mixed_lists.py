@@ -152,6 +152,11 @@ RULE = Rule(
         "Safe: the same update, one parameter after the other.  Unsafe where `fused` goes: another "
         "kernel may round otherwise."
     ),
+    needs=(
+        "the optimizer isn't fused",
+        "all arguments of the optimizer are known",
+        "the optimizer is PyTorch's, and has a step for one parameter after the other",
+    ),
     check=no_uses,
     survey=survey,
     references=(

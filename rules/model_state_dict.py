@@ -143,7 +143,7 @@ RULE = Rule(
         Surface(
             "FullyShardedDataParallel.state_dict",
             "`get_model_state_dict`",
-            (Tier.NATIVE, Tier.SHIM),
+            (Tier.NATIVE, Tier.SHIM, Tier.MANUAL),
         ),
         Surface(
             "FullyShardedDataParallel.load_state_dict",

@@ -65,7 +65,7 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
         edits = list(_without(window, windows))
     elif entry is not None and not may_be_nested(use, facts):
         edits = [_on_stack(entry)]
-    kept = sums_are_kept(facts, use.wraps)
+    kept = sums_are_kept(facts, use)
     safety, aside = (Safety.SAFE, "") if kept else (Safety.UNSAFE, UNSAFE)
     if edits:
         return finding(

@@ -10,15 +10,21 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, Part, code
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called, calls, modules
-from fsdp_migrate.rule.queries.sharded_tensor_api import DTENSOR, asked, every_model
+from fsdp_migrate.rule.queries.sharded_tensor_api import (
+    DTENSOR,
+    asked,
+    comes_of_state,
+    every_model,
+)
 from fsdp_migrate.rule.queries.values import library_name, literals
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
 CLASS = "torch.distributed._shard.sharded_tensor"
+UNPROVEN = "; a value from elsewhere, of a file say, may be a ShardedTensor still"
 INSTEAD = {
     "gather": "`value.full_tensor()` gives the whole on every rank",
     "local_shards": "`value.to_local()` is this rank's one shard, a tensor",
@@ -38,8 +44,10 @@ def survey(facts: Facts) -> Iterable[Finding]:
                 module,
                 found.call,
                 f"`.{found.method}()` is ShardedTensor's, and the values of state dicts are "
-                f"DTensors now: {instead}",
+                f"DTensors now: {instead}"
+                f"{UNPROVEN if found.edits is not None and not found.is_proven else ''}",
                 tier=Tier.MANUAL if found.edits is None else Tier.NATIVE,
+                safety=Safety.SAFE if found.is_proven else Safety.UNSAFE,
                 edits=found.edits or (),
                 models=every_model(facts),
             )
@@ -51,22 +59,24 @@ def survey(facts: Facts) -> Iterable[Finding]:
                     continue
                 name = library_name(facts.value(node))
                 if name is not None and name.startswith(f"{CLASS}."):
-                    yield _test(facts, module, node, DTENSOR)
+                    yield _test(facts, module, node, call.args[0], DTENSOR)
         elif names == {"builtins.hasattr"} and len(call.args) == 2:
             if literals(facts.value(call.args[1])) == ["local_shards"]:
                 value = Kept(module.span(call.args[0]))
                 test = code("isinstance({value}, {dtensor})", value=value, dtensor=DTENSOR)
-                yield _test(facts, module, call, test)
+                yield _test(facts, module, call, call.args[0], test)
 
 
-def _test(facts: Facts, module: Module, node: ast.expr, new: Part) -> Finding:
+def _test(facts: Facts, module: Module, node: ast.expr, asked_of: ast.expr, new: Part) -> Finding:
     """A test for ShardedTensors, which becomes one for DTensors."""
+    proven = comes_of_state(facts, module, asked_of)
     return finding_at(
         RULE,
         module,
         node,
-        "the values of sharded state dicts are DTensors now",
+        f"the values of sharded state dicts are DTensors now{'' if proven else UNPROVEN}",
         tier=Tier.NATIVE,
+        safety=Safety.SAFE if proven else Safety.UNSAFE,
         edits=[ReplaceExpression(module.span(node), new)],
         models=every_model(facts),
     )
@@ -82,7 +92,14 @@ RULE = Rule(
     ),
     fix_safety=(
         "Safe: a rank has one shard at most, cut along the first dimension in both.  Where a rank "
-        "has none, FSDP1's list was empty and the DTensor's part is an empty tensor."
+        "has none, FSDP1's list was empty and the DTensor's part is an empty tensor.  Unsafe where "
+        "the value isn't known to be of a migrated model's state dict: files that FSDP1 wrote have "
+        "ShardedTensors."
+    ),
+    needs=(
+        "the value is of a migrated model's state dict",
+        "what is tested is a value of a migrated model's state dict",
+        "nothing but the tensor of the one shard is asked for",
     ),
     check=no_uses,
     survey=survey,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
-from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.parameters import MIXED_PRECISION, dtypes
+from fsdp_migrate.rule.queries.values import from_elsewhere
 
 LOW = frozenset({"bfloat16", "float16", "half"})
 NO_PRECISION = Const.of(None)
@@ -31,10 +32,16 @@ def changed_sums(facts: Facts, wraps: Iterable[Wrapped]) -> Iterator[str]:
             )
 
 
-def sums_are_kept(facts: Facts, wraps: Iterable[Wrapped]) -> bool:
-    """Whether the models are proven to add microbatches up as before."""
-    return all(_is_known(facts, wrapped) for wrapped in wraps) and not any(
-        True for _ in changed_sums(facts, wraps)
+def sums_are_kept(facts: Facts, use: Use) -> bool:
+    """Whether what `use` is asked of is proven to add microbatches up as before.
+
+    What may come from elsewhere may hold a model, of which nothing is known.
+    """
+    return (
+        bool(use.wraps)
+        and not from_elsewhere(use.others)
+        and all(_is_known(facts, wrapped) for wrapped in use.wraps)
+        and not any(True for _ in changed_sums(facts, use.wraps))
     )
 
 

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.class_flow import TESTS
 from fsdp_migrate.rule.queries.values import library_name
@@ -22,7 +23,9 @@ class Branch:
 
     module: Module
     node: ast.If | ast.IfExp
-    twin: ast.AST  # the test for FSDP2's class
+    twin: ast.expr  # the test for FSDP2's class
+    model: ast.expr  # the object that both are asked of
+    is_empty: bool  # nothing is done for FSDP2's models
 
     @property
     def gone(self) -> Iterator[ast.AST]:
@@ -38,8 +41,11 @@ def branches(facts: Facts, module: Module) -> Iterator[Branch]:
         if isinstance(node, ast.If | ast.IfExp):
             model = asked(facts, node.test, FSDP1)
             twin = _twin(facts, module, node, model) if model is not None else None
-            if twin is not None and not _makes_models(facts, module, node):
-                yield Branch(module, node, twin)
+            if twin is None or model is None or _makes_models(facts, module, node):
+                continue
+            test, branch = twin
+            if not _raises(branch):
+                yield Branch(module, node, test, model, _is_empty(branch))
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,9 @@ def tests_of_fsdp2(facts: Facts, module: Module) -> Iterator[ast.expr]:
 
 def _twin(
     facts: Facts, module: Module, node: ast.If | ast.IfExp, model: ast.expr
-) -> ast.expr | None:
-    """The test for FSDP2's class of the same object, in one chain or in one block."""
+) -> tuple[ast.expr, ast.If | ast.IfExp] | None:
+    """The test for FSDP2's class of the same object, in one chain or in one block, and what it
+    is the test of."""
     beside: list[ast.AST] = [node]
     for around in module.ancestors(node):
         if not isinstance(around, type(node)) or node not in _alternatives(around):
@@ -102,11 +109,12 @@ def _twin(
     if isinstance(node, ast.If):
         beside += module.block(node)
     for each in beside:
-        for test in _chain(each):
+        for branch in _chain(each):
+            test = branch.test
             for part in test.values if isinstance(test, ast.BoolOp) else [test]:
                 other = asked(facts, part, FSDP2)
                 if other is not None and same(other, model) and not _is_any(test):
-                    return part
+                    return part, branch
     return None
 
 
@@ -127,11 +135,63 @@ def _with_alternatives(node: ast.AST) -> Iterator[ast.AST]:
     yield from _alternatives(node)
 
 
-def _chain(node: ast.AST) -> Iterator[ast.expr]:
-    """The tests of `if ... elif ...`, one after the other."""
+def _chain(node: ast.AST) -> Iterator[ast.If | ast.IfExp]:
+    """The branches of `if ... elif ...`, one after the other."""
     for each in _with_alternatives(node):
         if isinstance(each, ast.If | ast.IfExp):
-            yield each.test
+            yield each
+
+
+def _raises(branch: ast.If | ast.IfExp) -> bool:
+    return isinstance(branch, ast.If) and isinstance(branch.body[-1], ast.Raise)
+
+
+def _is_empty(branch: ast.If | ast.IfExp) -> bool:
+    """Whether a branch does nothing."""
+    return isinstance(branch, ast.If) and all(
+        isinstance(n, ast.Pass) or (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
+        for n in branch.body
+    )
+
+
+def refusals(facts: Facts, module: Module) -> Iterator[tuple[ast.expr, frozenset[Wrapped]]]:
+    """The tests for FSDP2's class that migrated models don't get past, and those models."""
+    for node in module.parents:
+        test: ast.expr
+        if isinstance(node, ast.Assert) and isinstance(node.test, ast.UnaryOp):
+            if not isinstance(node.test.op, ast.Not):
+                continue
+            test = node.test.operand
+        elif isinstance(node, ast.If) and _raises(node):
+            test = node.test
+        else:
+            continue
+        model = asked(facts, test, FSDP2)
+        models = {a for a in facts.value(model) if isinstance(a, Wrapped)} if model else set()
+        if model is not None and models and not _is_caught_before(facts, module, node, model):
+            yield test, frozenset(models)
+
+
+def _is_caught_before(facts: Facts, module: Module, node: ast.stmt, model: ast.expr) -> bool:
+    """Whether FSDP1's models go another way, above `node`, and FSDP2's will as well."""
+
+    def catches(test: ast.expr) -> bool:
+        other = asked(facts, test, FSDP1)
+        return other is not None and same(other, model)
+
+    for around in module.ancestors(node):
+        if not isinstance(around, ast.If) or node not in _alternatives(around):
+            break
+        if catches(around.test):
+            return True
+        node = around
+    block = module.block(node)
+    return any(
+        isinstance(above, ast.If)
+        and catches(above.test)
+        and isinstance(above.body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break)
+        for above in block[: block.index(node)]
+    )
 
 
 def _makes_models(facts: Facts, module: Module, node: ast.If | ast.IfExp) -> bool:

@@ -13,6 +13,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import binds, own_nodes
 
 DTENSOR = Name("torch.distributed.tensor", "DTensor")
 # Methods that nothing else has.
@@ -30,6 +31,7 @@ class Asked:
     call: ast.Call
     method: str
     edits: tuple[Edit, ...] | None
+    is_proven: bool  # it is asked of a value of a migrated model's state dict
 
 
 def asked(facts: Facts, module: Module) -> Iterator[Asked]:
@@ -40,7 +42,44 @@ def asked(facts: Facts, module: Module) -> Iterator[Asked]:
             if name in TELLING or (
                 name in COMMON and _is_state_value(facts, module, node.func.value)
             ):
-                yield Asked(node, name, _edits(facts, module, node, node.func))
+                proven = comes_of_state(facts, module, node.func.value)
+                yield Asked(node, name, _edits(facts, module, node, node.func), proven)
+
+
+def comes_of_state(facts: Facts, module: Module, node: ast.expr) -> bool:
+    """Whether `node` is a value of a migrated model's state dict, and nothing else.
+
+    Values of other dicts, of files for instance, may be ShardedTensors still.
+    """
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    value = facts.value(node)
+    if value and all(isinstance(a, Result) and a.symbol in STATE_DICTS for a in value):
+        return True
+    if not isinstance(node, ast.Name):
+        return False
+    scope = module.scope(node)
+    if any(
+        isinstance(n, ast.Assign | ast.AugAssign | ast.NamedExpr) and node.id in binds(n)
+        for n in own_nodes(scope)
+    ):
+        return False
+    loops = list(_loops(scope, node.id))
+    return bool(loops) and all(
+        loop.iter.func.value is not node and comes_of_state(facts, module, loop.iter.func.value)
+        if isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Attribute)
+        else False
+        for loop in loops
+    )
+
+
+def _loops(scope: ast.AST, name: str) -> Iterator[ast.For | ast.comprehension]:
+    """The loops over something that have `name` as a variable."""
+    for loop in ast.walk(scope):
+        if isinstance(loop, ast.For | ast.comprehension) and any(
+            isinstance(n, ast.Name) and n.id == name for n in ast.walk(loop.target)
+        ):
+            yield loop
 
 
 def every_model(facts: Facts) -> frozenset[str]:
@@ -55,13 +94,11 @@ def _is_state_value(facts: Facts, module: Module, node: ast.expr) -> bool:
     if not isinstance(node, ast.Name):
         return False
     return any(
-        isinstance(loop, ast.For | ast.comprehension)
-        and isinstance(loop.iter, ast.Call)
+        isinstance(loop.iter, ast.Call)
         and isinstance(loop.iter.func, ast.Attribute)
         and loop.iter.func.attr in {"items", "values"}
         and _is_state(facts, loop.iter.func.value)
-        and any(isinstance(n, ast.Name) and n.id == node.id for n in ast.walk(loop.target))
-        for loop in ast.walk(module.scope(node))
+        for loop in _loops(module.scope(node), node.id)
     )
 
 

@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.values import Tensor, Wrapped
 from fsdp_migrate.findings.finding import Fix, Safety
 from fsdp_migrate.lowering.tensor_sinks import SinkKind, has_gradient
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.values import from_elsewhere
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
@@ -38,6 +39,7 @@ class End:
     fix: Fix | None
     adds_up: bool  # the numbers of the ranks, added up, are that of the whole
     is_communicated: bool  # the ranks put their numbers together
+    has_strangers: bool  # tensors of unknown origin can be among those that are made local
 
 
 def ends(facts: Facts) -> Iterator[End]:
@@ -63,7 +65,14 @@ def ends(facts: Facts) -> Iterator[End]:
             Fix(local.edits, Safety.SAFE) if local is not None else None,
             not asked & NOT_ADDING_UP and not (asked & NORMS and not asked & POWERS),
             begins <= communicated,
+            _has_strangers(facts, local.begins if local is not None else begins),
         )
+
+
+def _has_strangers(facts: Facts, begins: frozenset[Site]) -> bool:
+    """Whether the computations that begin there can begin with tensors from elsewhere."""
+    found = map(facts.tensor_ends.tensors.node_at, begins)
+    return any(place is not None and from_elsewhere(facts.value(place[1])) for place in found)
 
 
 def is_made_local(facts: Facts, node: ast.AST) -> bool:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from fsdp_migrate.analysis.values import NONE, Const, Result, Symbol, Value, Wrapped
+import sys
+
+from fsdp_migrate.analysis.values import (
+    NONE,
+    Atom,
+    Const,
+    Method,
+    Result,
+    Symbol,
+    Unknown,
+    Value,
+    Wrapped,
+)
+
+KNOWN_LIBRARIES = frozenset({"builtins", "fsdp_migrate", "torch", *sys.stdlib_module_names})
 
 
 def library_name(value: Value) -> str | None:
@@ -20,6 +34,28 @@ def results(value: Value) -> frozenset[str] | None:
 def may_come_from(value: Value, names: frozenset[str]) -> bool:
     """Whether `value` can be made by one of the functions or classes of libraries in `names`."""
     return any(isinstance(atom, Result) and atom.symbol in names for atom in value)
+
+
+def from_elsewhere(value: Value) -> bool:
+    """Whether `value` can be made by what nothing is known of: another library, or code unseen."""
+    return any(isinstance(_origin(atom), Unknown) for atom in value) or from_library(value)
+
+
+def _origin(atom: Atom) -> Atom:
+    """What a method is taken from."""
+    while isinstance(atom, Method):
+        atom = atom.receiver
+    return atom
+
+
+def from_library(value: Value) -> bool:
+    """Whether `value` can be made by a library other than PyTorch and Python's own."""
+    for atom in map(_origin, value):
+        if isinstance(atom, Result | Symbol):
+            name = atom.symbol if isinstance(atom, Result) else atom.name
+            if name.partition(".")[0] not in KNOWN_LIBRARIES:
+                return True
+    return False
 
 
 def models(value: Value) -> frozenset[Wrapped]:

@@ -84,4 +84,4 @@ def test_what_comes_too_early_is_said_in_words() -> None:
         ("the list of parameters", True),
     ]
     assert not any(early.moves for early in found)
-    assert [early.switch is not None for early in found] == [True, False, False]
+    assert [early.switch is not None for early in found] == [True, False, True]
