@@ -21,17 +21,33 @@ from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 def survey(facts: Facts) -> Iterable[Finding]:
     """Say what is copied at each wrap."""
     for plan, names in plans_with_attributes(facts):
-        said = ", ".join(f"`{name}`" for name in names) or "attributes named at run time"
         (wrapped,) = plan.models
+        if plan.parts.tied:
+            yield finding_at(
+                RULE,
+                plan.fact.module,
+                plan.fact.node,
+                f"{_said(plan.parts.tied)}, set on parameters, holds a parameter: copied to the "
+                "new ones it would go on with the old one, which never trains; set it again below "
+                "fully_shard",
+                tier=Tier.MANUAL,
+                models=facts.models(plan.models),
+            )
+            continue
         unsure = "" if use_orig_params(facts, wrapped) else UNSURE
         yield finding_at(
             RULE,
             plan.fact.module,
             plan.fact.node,
-            f"what is set on parameters ({said}) is copied to the new ones{unsure}",
+            f"what is set on parameters ({_said(names)}) is copied to the new ones{unsure}",
             tier=Tier.NOTE,
             models=facts.models(plan.models),
         )
+
+
+def _said(names: Iterable[str]) -> str:
+    known = sorted(set(names) - {"*"})
+    return ", ".join(f"`{name}`" for name in known) or "attributes named at run time"
 
 
 UNSURE = (

@@ -30,6 +30,7 @@ from fsdp_migrate.rule.queries.parameters import (
     owners,
     use_orig_params,
 )
+from fsdp_migrate.rule.queries.sharded_copies import has_own_memory, is_sharded_copy
 from fsdp_migrate.rule.queries.swapped_data import copied_in, put_back
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
@@ -110,9 +111,10 @@ def _called(facts: Facts, module: Module, call: ast.Call) -> Iterable[Finding]:
     if not models or literals(facts.value(name)) != ["data"] or is_summoned(facts, module, call):
         return
     units = facts.models(models)
-    if not is_computed_from(value, parameter) or keeps_data(
-        facts, module, but=copied_in(facts, module)
-    ):
+    computed = is_computed_from(value, parameter) or (
+        has_own_memory(value) and is_sharded_copy(facts, module, value)
+    )
+    if not computed or keeps_data(facts, module, but=copied_in(facts, module)):
         yield _by_hand(units, module, call)
         return
     copied = code(
@@ -176,10 +178,14 @@ def _data(
     trained: bool,
     units: frozenset[str],
 ) -> Finding:
-    computed = len(node.targets) == 1 and is_computed_from(node.value, target.value)
-    if not computed or keeps_data(facts, module, but=copied_in(facts, module)):
+    computed = is_computed_from(node.value, target.value)
+    known = len(node.targets) == 1 and (computed or is_sharded_copy(facts, module, node.value))
+    if not known or keeps_data(facts, module, but=copied_in(facts, module)):
         return _by_hand(units, module, node)
     safety, more = Safety.SAFE, ""
+    if not computed and not has_own_memory(node.value):
+        safety = Safety.UNSAFE
+        more = "; FSDP1 left the two one tensor until the next forward"
     if not trained:
         safety = Safety.UNSAFE
         more = "; FSDP1 without use_orig_params lost part of what was assigned"
@@ -209,8 +215,10 @@ RULE = Rule(
         "error, the value unchanged, the forward unchanged."
     ),
     fix_safety=(
-        "Safe with `use_orig_params=True`: the same values at the same time, bit for bit.  Unsafe "
-        "without it, where FSDP1 lost part of what was assigned."
+        "Safe with `use_orig_params=True`: the same values at the same time, bit for bit, where "
+        "what is assigned is computed from the parameter, or is proven to be copied from "
+        "parameters of the model.  Unsafe without it, where FSDP1 lost part of what was assigned, "
+        "and where the value may be a tensor that something else goes on changing."
     ),
     needs=("FSDP1 kept the parameters that it was given (`use_orig_params=True`)",),
     check=no_uses,

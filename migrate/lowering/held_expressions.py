@@ -136,11 +136,13 @@ class Reader:
         return isinstance(atom, Unknown | Wrapped) or self.analysis.is_module(atom)
 
     def _closure(self, node: ast.Lambda) -> Held | None:
-        """What a lambda reads from around it."""
+        """What a lambda reads from around it, or has as a default."""
+        defaults = [self.of(value) for value in (*node.args.defaults, *node.args.kw_defaults)]
         own = {argument.arg for argument in node.args.args}
         read = [n for n in ast.walk(node.body) if isinstance(n, ast.Name) and n.id not in own]
-        found = frozenset().union(*(owners(self.variables.get(n.id)) for n in read))
-        return Somehow(found) if any(n.id in self.variables for n in read) else None
+        kept = [held for n in read if (held := self.variables.get(n.id)) is not None]
+        kept += [held for held in defaults if held is not None]
+        return Somehow(frozenset().union(*map(owners, kept))) if kept else None
 
     # ------------------------------------------------------------------ displays
     def _element(self, node: ast.expr) -> Held | None:
@@ -232,7 +234,7 @@ class Reader:
                 return item_of(first)
             case "builtins.vars" | "builtins.getattr":
                 return first if isinstance(first, Somehow) else None
-            case "functools.partial" | "weakref.ref":
+            case "functools.partial" | "types.MethodType" | "weakref.ref" | "weakref.proxy":
                 kept = joined(*given, *(self.of(keyword.value) for keyword in node.keywords))
                 return Somehow(owners(kept)) if kept is not None else None
         return None

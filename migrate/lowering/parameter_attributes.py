@@ -19,6 +19,7 @@ from fsdp_migrate.analysis.values import (
     Atom,
     Cls,
     Const,
+    Func,
     Instance,
     ModuleRef,
     Params,
@@ -51,6 +52,7 @@ class SetAttribute:
     module: Module
     node: ast.expr  # the parameter
     name: str | None  # None: only the run knows
+    value: ast.expr | None  # None: it isn't one expression
     owner: Value  # the modules whose parameter it can be, as far as they are known
 
 
@@ -64,18 +66,27 @@ class ParameterAttributes:
 
     def lost_by(self, fact: WrapFact) -> frozenset[str]:
         """The attributes that a wrap would lose, "*" for one whose name only the run knows."""
+        return frozenset(found.name or "*" for found in self._lost(fact))
+
+    def tied_by(self, fact: WrapFact) -> frozenset[str]:
+        """Those of them that hold a parameter: a copy would go on with the old one."""
+        return frozenset(
+            found.name or "*" for found in self._lost(fact) if self._holds_parameter(found)
+        )
+
+    def _lost(self, fact: WrapFact) -> Iterator[SetAttribute]:
         if not self.set or kept_nothing(fact):
-            return frozenset()
+            return
         calls = self.analysis.call_graph
         wrapping = list(steps_outwards(calls, fact.module, fact.node, frozenset()))
         inside = self._inside(fact.inner)
-        return frozenset(
-            found.name or "*"
-            for found in self.set
-            if self._may_be_of(found, inside)
-            and may_run_before(calls, found.module, found.node, wrapping)
-            and self._is_read(found.name, wrapping)
-        )
+        for found in self.set:
+            if (
+                self._may_be_of(found, inside)
+                and may_run_before(calls, found.module, found.node, wrapping)
+                and self._is_read(found.name, wrapping)
+            ):
+                yield found
 
     # ------------------------------------------------------------------ where they are set
     @cached_property
@@ -83,22 +94,55 @@ class ParameterAttributes:
         """Every statement that sets one."""
         found: dict[tuple[ast.expr, str | None], SetAttribute] = {}
         for module in self.modules:
-            for node, name in self._stores(module):
+            for node, name, value in self._stores(module):
                 if self._is_parameter(module, node):
-                    found[node, name] = SetAttribute(module, node, name, self._owner(module, node))
+                    owner = self._owner(module, node)
+                    found[node, name] = SetAttribute(module, node, name, value, owner)
         return tuple(found.values())
 
-    def _stores(self, module: Module) -> Iterator[tuple[ast.expr, str | None]]:
-        """What has an attribute set on it, and the attribute's name."""
+    def _stores(self, module: Module) -> Iterator[tuple[ast.expr, str | None, ast.expr | None]]:
+        """What has an attribute set on it, the attribute's name, and what it is set to."""
         for node in module.parents:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 if node.attr not in TENSORS_OWN and not node.attr.startswith("__"):
-                    yield node.value, node.attr
+                    parent = module.parents[node]
+                    value = parent.value if isinstance(parent, ast.Assign | ast.AnnAssign) else None
+                    yield node.value, node.attr, value
             elif isinstance(node, ast.Call) and len(node.args) == 3:
                 if symbols(self.analysis.value(node.func)) == {"builtins.setattr"}:
                     known = constants(self.analysis.value(node.args[1]))
                     for name in known or [None]:
-                        yield node.args[0], name if isinstance(name, str) else None
+                        if name not in TENSORS_OWN:
+                            said = name if isinstance(name, str) else None
+                            yield node.args[0], said, node.args[2]
+
+    # ------------------------------------------------------------------ what they are set to
+    def _holds_parameter(self, found: SetAttribute) -> bool:
+        """Whether what is set keeps a parameter, and does not go below the wrap as a whole."""
+        module, value = found.module, found.value
+        if value is None:
+            return False
+        held = self.flow.held(module, value)
+        if held is not None:
+            moves = isinstance(module.parents[value], ast.Assign | ast.AnnAssign)
+            return isinstance(held, Parameter) or not moves
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            if value.func.attr == "__get__":
+                return any(self._is_parameter(module, argument) for argument in value.args)
+        inside = any(True for _ in self.flow.held_in_calls(module, value))
+        return inside or self._is_closure(module, value)
+
+    def _is_closure(self, module: Module, value: ast.expr) -> bool:
+        """Whether a function is set that reads a parameter of the function around it."""
+        variables = self.flow.frame(module, module.scope(value)).variables
+        return any(
+            isinstance(part, ast.Name) and isinstance(variables.get(part.id), Parameter)
+            for atom in self.analysis.value(value)
+            if isinstance(atom, Func) and atom.site.module == module.name
+            for function in [self.analysis.functions[atom.site].node]
+            if module.function(function) is module.function(value)
+            for part in ast.walk(function)
+        )
 
     def _is_parameter(self, module: Module, node: ast.expr) -> bool:
         value = self.analysis.value(node)

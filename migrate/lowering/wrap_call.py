@@ -91,8 +91,9 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
     site = replace(site, arguments=written.arguments)
     if not is_empty_elsewhere(site) and site.program.makes_meta_modules:
         raise NotNative("modules may be on the meta device")
-    lost = site.program.parameter_attributes.lost_by(fact)
-    parts, reasons = Parts(absorbed=written.absorbed, attributes=lost), list[Reason]()
+    lost = site.program.parameter_attributes
+    parts = Parts(absorbed=written.absorbed, attributes=lost.lost_by(fact), tied=lost.tied_by(fact))
+    reasons: list[Reason] = []
     for name, argument in site.arguments.items():
         try:
             if name not in LOWERINGS:

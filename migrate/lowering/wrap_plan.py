@@ -129,6 +129,7 @@ class Parts:
     initial: InitialWeights | None = None
     units: Units | None = None
     attributes: frozenset[str] = frozenset()  # set on parameters, and to be copied to the new ones
+    tied: frozenset[str] = frozenset()  # those of them that hold parameters, which nobody can copy
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     absorbed: tuple[Definition, ...] = ()  # what may go with the call
     replaced: tuple[tuple[ast.expr, Part], ...] = ()  # what becomes of expressions elsewhere

@@ -70,3 +70,45 @@ def test_a_library_may_read_it() -> None:
 def test_a_name_that_only_the_run_knows() -> None:
     mark = "for p in net.parameters():\n    setattr(p, input(), 1)\n"
     assert lost(mark + WRAP + READ) == {"*"}
+
+
+def tied(body: str) -> set[str]:
+    program = Analysis(
+        HEAD + "import functools\nimport types\n\n\ndef g(p):\n    pass\n\n\n" + body
+    )
+    found = ParameterAttributes(program.solver, tuple(program.project.modules.values()))
+    return set().union(*(found.tied_by(fact) for fact in program.solver.wraps.values()))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["net.top.weight", "p", "g.__get__(p)"],
+)
+def test_what_holds_a_parameter_is_no_copy(value: str) -> None:
+    assert tied(f"for p in net.parameters():\n    p.mark = {value}\n" + WRAP + READ) == {"mark"}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "setattr(net.top.weight, 'mark', types.MethodType(g, net.top.weight))\n",
+        "setattr(net.top.weight, 'mark', functools.partial(g, net.top.weight))\n",
+        "def tag(p):\n    p.mark = types.MethodType(g, p)\n\n\ntag(net.top.weight)\n",
+        "for p in net.parameters():\n    def own():\n        return g(p)\n    p.mark = own\n",
+    ],
+)
+def test_what_is_bound_to_a_parameter_is_no_copy(mark: str) -> None:
+    assert tied(mark + WRAP + READ) == {"mark"}
+
+
+@pytest.mark.parametrize("value", ["1", "g", "p.detach().clone()", "p.shape", "'a'"])
+def test_what_holds_no_parameter_is_copied(value: str) -> None:
+    body = f"for p in net.parameters():\n    p.mark = {value}\n" + WRAP + READ
+    assert lost(body) == {"mark"}
+    assert not tied(body)
+
+
+@pytest.mark.parametrize("name", ["data", "grad", "requires_grad"])
+def test_what_every_parameter_has_is_none(name: str) -> None:
+    body = f"for p in net.parameters():\n    setattr(p, '{name}', p.{name})\n"
+    assert not lost(body + WRAP + f"read = [p.{name} for p in model.parameters()]\n")

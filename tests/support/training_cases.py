@@ -396,7 +396,36 @@ def main():
         optimizer.zero_grad()
 """
 
+OUTER = """
+
+def main():
+    model = FSDP(
+        start(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+    inner = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    weights = [p for group in inner.param_groups for p in group["params"]]
+    anchor = [p.detach().clone().cpu() for p in weights]
+    speed = {}
+    for p in weights:
+        speed[p] = torch.zeros_like(p.data)
+    for at, x in enumerate(batches(6)):
+        model(x).square().mean().backward()
+        inner.step()
+        inner.zero_grad()
+        if at % 2:
+            for p, was in zip(weights, anchor):
+                speed[p].mul_(0.5).add_(p.data - was.to(p.device))
+                was.add_(0.7 * speed[p])
+            for p, was in zip(weights, anchor):
+                p.data = was.to(p.device)
+        if at == 3:
+            for i, p in enumerate(weights):
+                p.data = anchor[i] + 0.1 * speed.get(p)
+"""
+
 PROGRAMS = {
+    "an outer optimizer over copies": OUTER,
     "sums and updates by hand": BY_HAND,
     "plain parameters beside sharded ones": BESIDE,
     "evaluated": EVALUATED.replace("{strategy}", "FULL_SHARD"),
