@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Name
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.guards import Guard
 from fsdp_migrate.rule.queries.hoisting import above_guard, guard_of_bare
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.rank_tests import rank_test
+from fsdp_migrate.rule.queries.shares import gave_share
 from fsdp_migrate.rule.queries.state_dict_calls import StateDictCall, without_mode, written
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
@@ -66,9 +67,10 @@ def _shim(use: Use, facts: Facts) -> Finding:
     return finding(
         RULE,
         use,
-        f"model.{use.name} goes through the shim",
+        f"model.{use.name} goes through the shim{_shares(use, facts)}",
         tier=Tier.SHIM,
         edits=[as_function(use, SHIMS[use.name])],
+        safety=_safety(use, facts),
         models=facts.models(use.wraps),
     )
 
@@ -81,9 +83,10 @@ def _native(use: Use, facts: Facts, found: StateDictCall) -> Finding:
     return finding(
         RULE,
         use,
-        f"{_owner(use)}.{use.name} {becomes}{_of_part(use)}",
+        f"{_owner(use)}.{use.name} {becomes}{_shares(use, facts)}",
         tier=Tier.NATIVE,
         edits=edits,
+        safety=_safety(use, facts),
         models=facts.models(use.wraps),
     )
 
@@ -92,14 +95,18 @@ def _owner(use: Use) -> str:
     return "part" if use.is_part else "model"
 
 
-def _of_part(use: Use) -> str:
-    """What changes for a part of a model, in words."""
-    if not use.is_part:
+def _shares(use: Use, facts: Facts) -> str:
+    """What changes where FSDP1 gathered nothing, in words."""
+    if not gave_share(use, facts):
         return ""
     return (
-        ": whole tensors, also of a part that is no unit of its own, of which FSDP1 gave and took "
+        ": whole tensors, also of what is in no unit of its own, of which FSDP1 gave and took "
         "what this rank has of it"
     )
+
+
+def _safety(use: Use, facts: Facts) -> Safety:
+    return Safety.UNSAFE if gave_share(use, facts) else Safety.SAFE
 
 
 def _behind(guard: Guard, use: Use, facts: Facts, made: Finding) -> Finding:
@@ -116,6 +123,7 @@ def _behind(guard: Guard, use: Use, facts: Facts, made: Finding) -> Finding:
             "keep some away",
             tier=made.tier,
             edits=hoisted,
+            safety=made.safety,
             models=made.models,
         )
     return _manual(
@@ -135,6 +143,7 @@ RULE = Rule(
     needs=(
         "the model is migrated",
         "the receiver is an FSDP1 model, not another object with such a method",
+        "it is the wrapper or a unit, not what is inside of one: that gave this rank's share",
     ),
     check=check,
     lowerable=lowerable,

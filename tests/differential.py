@@ -2,6 +2,7 @@
 
 python tests/differential.py --count 300          # as many as you like
 python tests/differential.py --seed 7 --keep bad  # others; what trains otherwise goes to bad/
+python tests/differential.py --with "use=data" --with "place=method"  # all of one kind
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from support.fuzz.differential import Judged, Judgement, judge
+from support.fuzz.judgement import warns
 from support.fuzz.programs import Made, trained_programs
 
 
@@ -24,7 +26,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for programs that come out otherwise")
+    parser.add_argument("--with", dest="pieces", action="append", default=[], metavar="PART=NAME")
     given_arguments = parser.parse_args()
+    pieces = dict(piece.split("=", 1) for piece in given_arguments.pieces)
     found: collections.Counter[Judgement] = collections.Counter()
 
     def one(made: Made) -> None:
@@ -42,7 +46,7 @@ def main() -> int:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    seed(given_arguments.seed)(quiet(given(trained_programs())(one)))()
+    seed(given_arguments.seed)(quiet(given(trained_programs(pieces))(one)))()
     for judgement, count in found.most_common():
         print(f"{count:5} {judgement.value}")
     return int(bool(found[Judgement.SILENT]))
@@ -51,10 +55,11 @@ def main() -> int:
 def _print(number: int, judged: Judged) -> None:
     codes = sorted({item.code for item in judged.run.findings})
     print(f"{number:4} {judged.judgement.name} [{judged.made}] {' '.join(codes)}", flush=True)
-    if judged.judgement is Judgement.REFUSED:
-        for item in judged.run.findings:
-            if "held back" not in item.message:
-                print(f"       {item}")
+    for item in judged.run.findings:
+        if warns(item) and "held back" not in item.message:
+            print(
+                f"       {item.path.name}:{item.line} {item.code} {item.tier.value}: {item.message}"
+            )
     print("       " + "\n       ".join(judged.why.splitlines()[:6]), flush=True)
 
 

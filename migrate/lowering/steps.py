@@ -61,8 +61,52 @@ def steps_outwards(
             home = calls.module_of(call)
             known = {path for own in step.paths for path in (own, *other_names(own, step))}
             outside = {path_outside(path, step, call, home) for path in known}
+            outside.update(name for path in known for name in made_of(calls, path, step, call))
             named = frozenset(path for path in outside if path is not None)
             queue.append((Step(home, home.statement(call), named, step, call), depth + 1))
+
+
+def made_of(calls: CallGraph, path: str, step: Step, call: ast.Call) -> Iterator[str | None]:
+    """What `self.net` of a method is called where the object was made: `net` of `Job(net)`.
+
+    `call` calls the method of `step` on the object, which was made in the same function.
+    """
+    function, (owner, _, field) = step.scope, path.partition(".")
+    around = step.module.parents[function]
+    if (
+        not field
+        or not isinstance(function, ast.FunctionDef)
+        or not isinstance(around, ast.ClassDef)
+    ):
+        return
+    home = calls.module_of(call)
+    called_on = _given_as(owner, function, _is_method(step.module, function), call, home)
+    for init in around.body:
+        if not isinstance(init, ast.FunctionDef) or init.name != "__init__" or called_on is None:
+            continue
+        for making in calls.callers_of(step.module.site(init)):
+            made = _receiver(init, making, home) if calls.module_of(making) is home else None
+            if made is None or path_of(made) != path_of(called_on):
+                continue
+            if home.scope(making) is home.scope(call):
+                inside = Step(step.module, init.body[-1], frozenset())
+                for given in _stored(init, field):
+                    yield path_outside(given, inside, making, home)
+
+
+def _stored(init: ast.FunctionDef, field: str) -> Iterator[str]:
+    """What the parameters of `__init__` call that which it stores as this attribute."""
+    own = init.args.args[0].arg if init.args.args else "self"
+    for statement in own_nodes(init):
+        for target in statement.targets if isinstance(statement, ast.Assign) else ():
+            assert isinstance(statement, ast.Assign)
+            for one, value in _pairs(target, statement.value):
+                stored, source = path_of(one), path_of(_unchanged(value))
+                if stored is None or source is None:
+                    continue
+                name = f"{own}.{field}"
+                if name == stored or name.startswith(f"{stored}."):
+                    yield source + name[len(stored) :]
 
 
 def other_names(path: str, step: Step) -> Iterator[str]:

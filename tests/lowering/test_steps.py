@@ -127,3 +127,24 @@ def test_a_name_is_followed_outwards() -> None:
     assert named_outside(outer, "model", outer) == "model"
     assert named_outside(outer, "model", inner) is None
     assert isinstance(inner.scope, ast.FunctionDef)
+
+
+def test_what_an_object_was_made_of_is_known_by_its_name_there() -> None:
+    found = steps(
+        """
+        class Job:
+            def __init__(self, net, flag=False):
+                self.flag, self.net = flag, net.cuda()
+
+            def shard(self):
+                wrap(self.net)
+
+        def main(model):
+            job = Job(model, flag=True)
+            other = Job(thing)
+            job.shard()
+        """,
+        "wrap(self.net)",
+        "self.net",
+    )
+    assert seen(found) == [(6, ["self.net"]), (11, ["job.net", "model"])]

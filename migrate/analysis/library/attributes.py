@@ -9,16 +9,19 @@ from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.inherited import family
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
 from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS, is_torch_module
+from fsdp_migrate.analysis.library.namespaces import is_namespace, stored
 from fsdp_migrate.analysis.library.optimizers import GROUPS_AND_STATE, of_optimizer
 from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_attribute
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.scopes import global_name
 from fsdp_migrate.analysis.values import (
+    NONE,
     NOTHING,
     Atom,
     Bound,
     Cls,
+    Const,
     Func,
     Instance,
     Method,
@@ -64,6 +67,8 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return _of_result(machine, atom, attr)
         case Params() | Tensor():
             return tensor_attribute(atom, attr)
+        case Method() if atom.name == ATTRIBUTES:
+            return frozenset({Method(atom, attr)})
         case Method() if is_gradient(atom):
             return tensor_attribute(atom, attr)
         case Method(receiver=Wrapped()) if attr in WEIGHTS:
@@ -97,8 +102,10 @@ def of_instance(
     if value:
         return value
     bases = classes.library_bases(atom.cls)
-    if classes.method(atom.cls, "__getattr__") is not None:
-        return unknown(f"`{attr}` may come from `__getattr__`")
+    other = classes.method(atom.cls, "__getattr__")
+    if other is not None:
+        given = machine.call(Bound(Func(other), atom), Passed([frozenset({Const.of(attr)})]))
+        return given - NONE or unknown(f"`{attr}` may come from `__getattr__`")
     if bases or any(isinstance(b, Unknown) for site in kinds for b in classes.bases(site)):
         return frozenset({Method(atom, attr)})
     return machine.solver.lacking(atom.cls, attr)
@@ -171,9 +178,11 @@ def _of_result(machine: Machine, atom: Result, attr: str) -> Value:
     if atom.symbol == DDP and attr == "module":
         args, kwargs = machine.record.calls.get(atom.site, ([], {}))
         return args[0] if args else kwargs.get("module", NOTHING)
-    stored = machine.heap.read("result", atom.site, attr)
-    if attr in GROUPS_AND_STATE and not stored:
-        stored = of_optimizer(machine, atom, attr)
-    if attr in WEIGHTS and not stored and is_torch_module(atom.symbol):
+    if attr == ATTRIBUTES and is_namespace(atom):
+        return frozenset({Method(atom, attr)})
+    found = stored(machine, atom, attr)
+    if attr in GROUPS_AND_STATE and not found:
+        found = of_optimizer(machine, atom, attr)
+    if attr in WEIGHTS and not found and is_torch_module(atom.symbol):
         return frozenset({Params(atom, "one")})
-    return stored or frozenset({Method(atom, attr)})
+    return found or frozenset({Method(atom, attr)})

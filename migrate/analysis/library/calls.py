@@ -12,7 +12,7 @@ from fsdp_migrate.analysis.functions import (
     super_of,
 )
 from fsdp_migrate.analysis.heap import ANY
-from fsdp_migrate.analysis.library import concurrency, fsdp1, iteration
+from fsdp_migrate.analysis.library import concurrency, fsdp1, iteration, namespaces
 from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import (
     container_method,
@@ -30,6 +30,7 @@ from fsdp_migrate.analysis.library.modules import (
     SUBMODULES,
     is_torch_module,
 )
+from fsdp_migrate.analysis.library.namespaces import is_namespace
 from fsdp_migrate.analysis.library.optimizers import made_by_super, set_up
 from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_function, tensor_method
 from fsdp_migrate.analysis.library.unfollowed import given, keep, unfollowed
@@ -64,7 +65,7 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical
 RESULT = "the result of a call"
 BY_SETATTR = unknown("set by `setattr`")
 
-models = Models({**fsdp1.models, **iteration.models, **concurrency.models})
+models = Models({**fsdp1.models, **iteration.models, **concurrency.models, **namespaces.models})
 
 
 # ---------------------------------------------------------------------- by kind of object
@@ -272,15 +273,21 @@ def set_attribute(machine: Machine, node: ast.Call, passed: Passed) -> Value | N
         elif isinstance(atom, Cls):
             for name in machine.program.classes[atom.site].field_order:
                 machine.heap.write(BY_SETATTR, "field", atom.site, name)
+        elif isinstance(atom, Result):
+            machine.heap.write(value, "result", atom.site, key.value if key is not None else ANY)
     return NOTHING
 
 
 @models("builtins.vars", "dataclasses.asdict")
 def attributes_of(machine: Machine, node: ast.Call, passed: Passed) -> Value:
-    """The attributes of an object as a dict; what is put into it is followed, no more."""
+    """The attributes of an object as a dict."""
     objects = passed.args[0] if passed.args else NOTHING
-    followed: Value = frozenset(Method(a, ATTRIBUTES) for a in objects if isinstance(a, Instance))
-    return join(unknown("the attributes of an object as a dict"), followed)
+    followed: Value = frozenset(
+        Method(a, ATTRIBUTES) for a in objects if isinstance(a, Instance) or is_namespace(a)
+    )
+    lost = len(followed) < len(objects) or not objects
+    reason = "the attributes of an object as a dict"
+    return join(unfollowed(machine, reason, given(passed)) if lost else NOTHING, followed)
 
 
 @models("dataclasses.field", "dataclasses.replace", "torch.nn.parallel.parallel_apply")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
 from fsdp_migrate.analysis.library.modules import ATTRIBUTES, CHILDREN, SUBMODULES
+from fsdp_migrate.analysis.library.namespaces import stored
 from fsdp_migrate.analysis.library.unfollowed import given, unfollowed
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.values import (
@@ -44,6 +45,8 @@ def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
     elif isinstance(atom, Method) and atom.name == ATTRIBUTES:
         if isinstance(atom.receiver, Instance):
             machine.heap.write(value, "field", atom.receiver.cls, key)
+        elif isinstance(atom.receiver, Result):
+            machine.heap.write(value, "result", atom.receiver.site, key)
 
 
 def merge_dict(machine: Machine, made: Container, value: Value) -> None:
@@ -72,8 +75,8 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
         return frozenset({item_of_parameters(atom, key)})
     if isinstance(atom, Unknown | Tensor):
         return frozenset({atom})
-    if isinstance(atom, Method) and atom.name == ATTRIBUTES and isinstance(atom.receiver, Instance):
-        return heap.read("field", atom.receiver.cls, key) or unknown("an attribute of an object")
+    if isinstance(atom, Method) and atom.name == ATTRIBUTES:
+        return _attribute_of(machine, atom.receiver, key)
     if isinstance(atom, Instance):
         method = machine.classes.method(atom.cls, "__getitem__")
         if method is not None:
@@ -81,6 +84,17 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
     if isinstance(atom, Wrapped) and atom.site in machine.record.wraps:
         return join(*(item(machine, a, key) for a in ordered(inner_of(machine, atom))))
     return COMPUTED
+
+
+def _attribute_of(machine: Machine, owner: Atom, key: object) -> Value:
+    """What `vars(owner)[key]` can be."""
+    found = NOTHING
+    if isinstance(owner, Instance):
+        found = machine.heap.read("field", owner.cls, key)
+    elif isinstance(owner, Result):
+        found = stored(machine, owner, key)
+    held = [frozenset({owner})]
+    return found or unfollowed(machine, "an attribute of an object", held)
 
 
 def item_of_parameters(params: Params, key: object) -> Params:

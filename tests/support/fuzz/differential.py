@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from fsdp_migrate.findings.finding import Finding, Safety, Tier
+from fsdp_migrate.findings.finding import Tier
 from fsdp_migrate.runtime.compare import Tolerance
+from support.fuzz.judgement import unsaid
 from support.fuzz.programs import Made
 from support.programs import Run, migrate
 from support.training import record, train_identically
@@ -54,10 +55,8 @@ def judge(made: Made) -> Judged:
         verdict = train_identically(old, new, "train.py", ["{out}"], tolerance=CLOSE)
     if verdict.passed:
         return Judged(made, run, Judgement.SAME)
-    told = any(map(_warns, run.findings))
-    return Judged(made, run, Judgement.SAID if told else Judgement.SILENT, str(verdict))
-
-
-def _warns(item: Finding) -> bool:
-    """Whether a finding says that something may come out otherwise."""
-    return item.tier in {Tier.MANUAL, Tier.NOTE} or item.safety is Safety.UNSAFE
+    missing = unsaid(made.drawn, run, verdict)
+    told = Judgement.SILENT if missing else Judgement.SAID
+    return Judged(
+        made, run, told, f"nothing is said of: {missing}\n{verdict}" if missing else str(verdict)
+    )

@@ -34,8 +34,12 @@ class Made:
 
 
 @st.composite
-def trained_programs(draw: st.DrawFn) -> Made:
-    """Programs that train on two ranks for a few steps and write into the folder they are given."""
+def trained_programs(draw: st.DrawFn, given: Mapping[str, str] | None = None) -> Made:
+    """Programs that train on two ranks for a few steps and write into the folder they are given.
+
+    `given` are pieces by their part that aren't drawn: all programs have them.
+    """
+    known = given or {}
     tables: dict[str, Mapping[str, Piece]] = {
         "place": parts.PLACES,
         "crossing": parts.CROSSINGS,
@@ -44,13 +48,16 @@ def trained_programs(draw: st.DrawFn) -> Made:
         "use": parts.USES,
         "checkpoint": parts.CHECKPOINTS,
     }
-    drawn = {part: draw(st.sampled_from(sorted(table))) for part, table in tables.items()}
-    pieces = {part: tables[part][name] for part, name in drawn.items()}
-    drawn["form"] = draw(st.sampled_from(FORMS))
-    drawn["policy"] = draw(st.sampled_from(sorted(parts.POLICIES)))
-    drawn["strategy"] = draw(st.sampled_from(sorted(parts.STRATEGIES)))
+    choices = {part: sorted(table) for part, table in tables.items()}
+    choices |= {"form": sorted(FORMS), "policy": sorted(parts.POLICIES)}
+    choices["strategy"] = sorted(parts.STRATEGIES)
+    drawn = {
+        part: known[part] if part in known else draw(st.sampled_from(names))
+        for part, names in choices.items()
+    }
+    pieces = {part: tables[part][drawn[part]] for part in tables}
     flat = all(piece.flat for piece in pieces.values()) and draw(st.integers(0, 3)) == 0
-    drawn["parameters"] = "flat" if flat else "original"
+    drawn["parameters"] = known.get("parameters", "flat" if flat else "original")
     if drawn["place"] == "blocks by hand":
         drawn["policy"] = "none"
     return Made(_files(drawn, pieces), drawn)

@@ -1,0 +1,67 @@
+"""What is put into a namespace comes out of it, by whatever name Python has for its attributes."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.values import check_model, probed, reasons
+
+MADE = "import types\nspace = types.SimpleNamespace(net=FSDP(Net()), name='x')\n"
+SET = "import types\nspace = types.SimpleNamespace()\nsetattr(space, 'net', FSDP(Net()))\n"
+READS = ("space.net", "getattr(space, 'net')", "vars(space)['net']", "space.__dict__['net']")
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("made", [MADE, SET])
+def test_the_model_comes_out(made: str, read: str) -> None:
+    check_model(f"{made}probe = {read}\nprobe")
+
+
+def test_by_get_and_through_a_function() -> None:
+    check_model(f"{MADE}probe = vars(space).get('net')\nprobe")
+    check_model(
+        """
+        from argparse import Namespace
+        def made():
+            return Namespace(parts=[FSDP(Net())])
+        probe = made().parts[0]
+        probe
+        """
+    )
+
+
+def test_stored_by_way_of_the_dict() -> None:
+    check_model(
+        "import types\nspace = types.SimpleNamespace()\nvars(space)['net'] = FSDP(Net())\n"
+        "probe = space.net\nprobe"
+    )
+
+
+def test_constants_may_be_set_elsewhere() -> None:
+    assert reasons(probed(f"{MADE}probe = vars(space)['name']\nprobe"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'return self.__dict__["parts"][name]',
+        'return self.parts["model"]',
+        "return getattr(self.held, name)",
+    ],
+)
+def test_what_getattr_gives(body: str) -> None:
+    check_model(
+        f"""
+        import types
+        class Owner:
+            def __init__(self, model):
+                self.parts = {{"model": model}}
+                self.held = types.SimpleNamespace(model=model)
+
+            def __getattr__(self, name):
+                {body}
+
+        probe = Owner(FSDP(Net())).model
+        probe
+        """
+    )
