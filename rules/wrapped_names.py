@@ -14,13 +14,13 @@ from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatemen
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import has_models, models_at
+from fsdp_migrate.rule.queries.names_read import MARK, NamesRead, children_asked, names_read
 from fsdp_migrate.rule.queries.parameters import called, is_parameters, rewritable
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding_at, no_uses
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 
-MARK = "_fsdp_wrapped_module"
 PRINTING = frozenset({"builtins.print", "warnings.warn"})
 GETATTR = "builtins.getattr"
 ASKING = frozenset({GETATTR, "builtins.hasattr"})
@@ -39,6 +39,20 @@ def survey(facts: Facts) -> Iterable[Finding]:
             if isinstance(node, ast.Constant) and _is_mark(node):
                 if not _is_documentation(facts, module, node):
                     yield from _prefixed_name(facts, module, node)
+    for found in names_read(facts):
+        how = "how they begin is looked at here" if found.tests else "they are printed here"
+        yield _said(facts, found, f"FSDP1's names had `{MARK}.` in front, FSDP2's don't: {how}")
+    for found in children_asked(facts):
+        yield _said(
+            facts,
+            found,
+            f"FSDP1's model had one child, the module inside (`{MARK}`): these are that module's",
+        )
+
+
+def _said(facts: Facts, found: NamesRead, message: str) -> Finding:
+    models = facts.models(found.wraps)
+    return finding_at(RULE, found.module, found.call, message, tier=Tier.NOTE, models=models)
 
 
 def _is_mark(node: ast.Constant) -> bool:

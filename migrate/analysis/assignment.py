@@ -11,12 +11,13 @@ import ast
 
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.attributes import attribute
-from fsdp_migrate.analysis.library.containers import item, store_item
+from fsdp_migrate.analysis.library.containers import elements, item, store_item
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
-from fsdp_migrate.analysis.machine import COMPUTED, Machine
+from fsdp_migrate.analysis.machine import Machine
 from fsdp_migrate.analysis.scopes import bind, expose, forget, variable
 from fsdp_migrate.analysis.values import (
     Cls,
+    Container,
     Instance,
     ModuleRef,
     Result,
@@ -44,8 +45,6 @@ def assign(machine: Machine, target: ast.expr, value: Value, source: ast.expr | 
             store_attribute(machine, base, target.attr, value)
     elif isinstance(target, ast.Tuple | ast.List):
         _unpack(machine, target, value, source)
-    elif isinstance(target, ast.Starred):
-        assign(machine, target.value, COMPUTED, None)
     elif isinstance(target, ast.Subscript):
         key = constant(machine.evaluate(target.slice))
         for atom in ordered(machine.evaluate(target.value)):
@@ -56,6 +55,9 @@ def _unpack(
     machine: Machine, target: ast.Tuple | ast.List, value: Value, source: ast.expr | None
 ) -> None:
     """Bind the items of a tuple, one by one where both sides are written out."""
+    if any(isinstance(inner, ast.Starred) for inner in target.elts):
+        _unpack_rest(machine, target, value, source)
+        return
     if isinstance(source, ast.Tuple | ast.List) and len(source.elts) == len(target.elts):
         for inner, node in zip(target.elts, source.elts, strict=True):
             assign(machine, inner, machine.record.value(node), node)
@@ -63,6 +65,43 @@ def _unpack(
     for index, inner in enumerate(target.elts):
         found = [item(machine, atom, index) for atom in ordered(value)]
         assign(machine, inner, join(*found), None)
+
+
+def _unpack_rest(
+    machine: Machine, target: ast.Tuple | ast.List, value: Value, source: ast.expr | None
+) -> None:
+    """Bind the items of `first, *rest = ...`, where `rest` is a list of those that are left."""
+    at = next(i for i, inner in enumerate(target.elts) if isinstance(inner, ast.Starred))
+    star, after = target.elts[at], len(target.elts) - at - 1
+    assert isinstance(star, ast.Starred)
+    rest = machine.container(star, "list")
+    items = _each(machine, value, source)
+    if items is None or len(items) < at + after:
+        every = elements(machine, value)
+        store_item(machine, rest, ANY, every)
+        single = [every] * (at + after)
+    else:
+        for index, given in enumerate(items[at : len(items) - after]):
+            store_item(machine, rest, index, given)
+        single = [*items[:at], *items[len(items) - after :]]
+    others = [inner for inner in target.elts if inner is not star]
+    for inner, given in zip(others, single, strict=True):
+        assign(machine, inner, given, None)
+    assign(machine, star.value, frozenset({rest}), None)
+
+
+def _each(machine: Machine, value: Value, source: ast.expr | None) -> list[Value] | None:
+    """The items of a tuple or list one by one; None if it isn't known how many there are."""
+    if isinstance(source, ast.Tuple | ast.List):
+        starred = any(isinstance(node, ast.Starred) for node in source.elts)
+        return None if starred else [machine.record.value(node) for node in source.elts]
+    atoms = list(ordered(value))
+    if len(atoms) != 1 or not isinstance(atoms[0], Container) or atoms[0].kind == "dict":
+        return None
+    keys = machine.heap.item_keys(atoms[0].site)
+    if not all(isinstance(key, int) for key in keys):
+        return None
+    return [item(machine, atoms[0], index) for index in range(len(keys))]
 
 
 def store_attribute(machine: Machine, base: Value, attr: str, value: Value) -> None:

@@ -235,9 +235,10 @@ def _call(machine: Machine, node: ast.Call) -> Value:
 def _spread(machine: Machine, value: Value) -> list[Value]:
     """The positional arguments that `*value` passes."""
     for atom in ordered(value):
-        if isinstance(atom, Container) and atom.kind == "tuple":
-            keys = sorted(k for k in machine.heap.item_keys(atom.site) if isinstance(k, int))
-            if keys:
+        if isinstance(atom, Container) and atom.kind in ("list", "tuple"):
+            every = machine.heap.item_keys(atom.site)
+            keys = sorted(k for k in every if isinstance(k, int))
+            if keys and (atom.kind == "tuple" or len(keys) == len(every)):
                 return [item(machine, atom, key) for key in keys]
     return [elements(machine, value) or COMPUTED]
 

@@ -181,7 +181,7 @@ class BeforeWrap:
         return all(
             keeps_model(self.analysis, statement, path)
             for statement in between
-            if _leads(binds(statement), path)
+            if _leads(bound_anew(statement), path)
         )
 
 
@@ -207,6 +207,13 @@ def _gives_back(analysis: Analysis, call: ast.Call, path: str) -> bool:
         return bool(analysis.value(call) & analysis.value(receiver))
     compiled = Symbol("torch.compile") in analysis.value(call.func)
     return compiled and bool(call.args) and path_of(call.args[0]) == path
+
+
+def bound_anew(statement: ast.stmt) -> frozenset[str]:
+    """What a statement binds, without that into which it only puts an item: `net[0] = block`."""
+    stores = [n for n in ast.walk(statement) if isinstance(getattr(n, "ctx", None), ast.Store)]
+    filled = {path_of(node.value) for node in stores if isinstance(node, ast.Subscript)}
+    return binds(statement) - (filled - {path_of(node) for node in stores})
 
 
 def _leads(bound: Iterable[str], path: str) -> bool:

@@ -15,7 +15,7 @@ from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.lowering.before_wrap import BeforeWrap, TakenBeforeWrap, keeps_model, loads
 from fsdp_migrate.lowering.handed_over import handed_over
 from fsdp_migrate.lowering.moving import CannotMove, Move
-from fsdp_migrate.lowering.optimizer_switch import Switch, find_switch, merged
+from fsdp_migrate.lowering.optimizer_switch import Switch, above_units, find_switch, merged
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.remapping import find_remap
 from fsdp_migrate.lowering.running_order import only_wraps
@@ -40,7 +40,8 @@ def remedies(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
         for taken, switch in handed_over(holders.results, fact):
             if switch.statement not in known:
                 found.append(Remedy(taken, switch=switch))
-    whole = merged([remedy.switch for remedy in found if remedy.switch is not None])
+    switches = [remedy.switch for remedy in found if remedy.switch is not None]
+    whole = merged([above_units(holders.analysis, switch) for switch in switches])
     for remedy in found:
         yield replace(remedy, switch=next(whole)) if remedy.switch is not None else remedy
 

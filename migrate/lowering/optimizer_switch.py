@@ -11,9 +11,9 @@ from fsdp_migrate.analysis.library_results import LibraryResults, Role
 from fsdp_migrate.analysis.values import Unknown, Value
 from fsdp_migrate.findings.code import Code, Kept, Part, block, code, loop_variable, variable
 from fsdp_migrate.findings.edits import Edit, InsertStatements
-from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, loads
+from fsdp_migrate.lowering.before_wrap import TakenBeforeWrap, bound_anew, loads
 from fsdp_migrate.lowering.running_order import only_wraps
-from fsdp_migrate.lowering.steps import Step, named_outside
+from fsdp_migrate.lowering.steps import Step, named_outside, steps_outwards
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
@@ -30,6 +30,7 @@ class Switch:
     statement: ast.stmt  # that shards the model
     model: Kept
     lines: tuple[Code, ...]  # below it, where the new parameters are known by the old ones
+    above: ast.stmt | None = None  # that shards units of the model before, in the same block
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -41,8 +42,9 @@ class Switch:
         pairs = code(
             "{sharded} = dict(zip({unsharded}, {model}.parameters()))", sharded=SHARDED, **names
         )
+        first = self.module.span(self.above or self.statement)
         span, after = self.module.span(self.statement), block(pairs, *self.lines)
-        return InsertStatements(span, before), InsertStatements(span, after, after=True)
+        return InsertStatements(first, before), InsertStatements(span, after, after=True)
 
 
 def switch_at(
@@ -60,6 +62,36 @@ def switch_at(
         return None
     said = _said(module, statement, model)
     return Switch(module, statement, said, lines) if said is not None else None
+
+
+def above_units(analysis: Analysis, switch: Switch) -> Switch:
+    """`switch`, with the old parameters noted before the first of the model's units is sharded."""
+    module, model = switch.module, path_of(_node(switch)) or ""
+    siblings = module.block(switch.statement)
+    before = siblings[: siblings.index(switch.statement)]
+    wrapping = {
+        pair[0]
+        for fact in analysis.wraps.values()
+        for step in steps_outwards(analysis.call_graph, fact.module, fact.node, frozenset())
+        if step.module is module and step.scope is module.scope(switch.statement)
+        if (pair := common_block(module, step.statement, switch.statement)) is not None
+    }
+    above: ast.stmt | None = None
+    for statement in reversed(before):
+        if model in bound_anew(statement):
+            break
+        if statement in wrapping and touches(reads(statement), [model]):
+            above = statement
+    return replace(switch, above=above)
+
+
+def _node(switch: Switch) -> ast.expr:
+    """How the model is called in the statement of a switch."""
+    return next(
+        node
+        for node in ast.walk(switch.statement)
+        if isinstance(node, ast.expr) and switch.module.span(node) == switch.model.span
+    )
 
 
 def merged(switches: Sequence[Switch]) -> Iterator[Switch]:

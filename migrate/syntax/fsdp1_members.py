@@ -96,10 +96,10 @@ METHODS: Mapping[str, Account] = dict(
 
 # ---------------------------------------------------------------------- what every module has
 _UNCHANGED = (
-    "T_destination", "add_module", "bfloat16", "buffers", "call_super_init", "children", "compile",
+    "T_destination", "add_module", "bfloat16", "buffers", "call_super_init", "compile",
     "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "get_buffer",
     "get_extra_state", "get_parameter", "get_submodule", "half", "ipu", "modules", "mtia",
-    "named_buffers", "named_children", "named_modules", "parameters", "register_backward_hook",
+    "parameters", "register_backward_hook",
     "register_buffer", "register_forward_hook", "register_forward_pre_hook",
     "register_full_backward_hook", "register_full_backward_pre_hook",
     "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module",
@@ -116,6 +116,7 @@ MODULE: Mapping[str, Account] = {
             *_rule("FSDP407", "forward"),
             *_rule("FSDP408", "apply"),
             *_finding("FSDP412", "named_parameters"),
+            *_finding("FSDP405", "children named_buffers named_children named_modules"),
         )
     ),
 }

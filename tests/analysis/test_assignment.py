@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.analysis.values import (
+    Unknown,
     Wrapped,
 )
-from support.values import analyse, check_model, probed, reasons, wraps
+from support.values import analyse, check_model, probed, wraps
 
 # Programs in which `probe` is an FSDP model.
 MODELS = {
@@ -125,7 +126,21 @@ def test_what_another_name_is_bound_to_is_forgotten_with_it() -> None:
     assert not any(isinstance(atom, Wrapped) for atom in value)
 
 
-def test_a_starred_target_takes_what_nothing_follows() -> None:
-    analysis = analyse("first, *probe = FSDP(Net()), 1, 2\nfirst\nprobe")
-    assert wraps(analysis, "first")
-    assert reasons(analysis.value("probe"))
+def test_a_starred_target_holds_what_nobody_counted() -> None:
+    text = "import lib\nfirst, *probe = lib.things(FSDP(Net()))\n[probe] = probe\nprobe"
+    assert any(isinstance(atom, Unknown) and atom.models for atom in probed(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "probe, *rest = [FSDP(Net()), 1, 2]",
+        "*rest, probe = (1, 2, FSDP(Net()))",
+        "made = 1, FSDP(Net()), 2\nfirst, *rest, last = made\n[probe] = rest",
+        "made = [FSDP(Net())]\nprobe, *rest = made",
+        "first, *rest = 1, FSDP(Net())\ndef f(a, b): return b\nprobe = f(first, *rest)",
+        "first, *rest = 1, 2, FSDP(Net())\ndef f(a, b, c): return c\nprobe = f(first, *rest)",
+    ],
+)
+def test_what_is_left_over_is_a_list(text: str) -> None:
+    check_model(f"{text}\nprobe")

@@ -54,7 +54,7 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
         case ModuleRef():
             return global_name(machine, atom.module, attr)
         case Unknown():
-            return frozenset({atom})
+            return frozenset({atom, *_of_possible_models(atom, attr)})
         case Instance():
             return of_instance(machine, atom, attr)
         case Cls():
@@ -79,6 +79,11 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return unknown(f"attribute `{attr}` of a function")
         case _:
             return frozenset({Method(atom, attr)})
+
+
+def _of_possible_models(atom: Unknown, attr: str) -> Iterable[Atom]:
+    """What has parameters may be one of the models that it may be."""
+    return (Method(Wrapped(site), attr) for site in atom.models if attr in PARAMETERS)
 
 
 def of_instance(

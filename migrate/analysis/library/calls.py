@@ -194,6 +194,8 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     if isinstance(receiver, Result):
         keep(machine, receiver, passed)
         run = concurrency.run_on_pool(machine, receiver.symbol, name, passed)
+        if run is None:
+            run = concurrency.passed_through_queue(machine, receiver, name, passed)
         if run is not None:
             return run
     held: Value = frozenset({receiver}) if isinstance(receiver, Result) else NOTHING

@@ -12,6 +12,7 @@ from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.values import (
     NOTHING,
     Container,
+    Result,
     Value,
     join,
     ordered,
@@ -21,6 +22,11 @@ from fsdp_migrate.analysis.values import (
 models = Models()
 # Methods of pools and loops that run the function that they are given, and which one that is.
 RUNNING = {"submit": 0, "apply_async": 0, "apply": 0, "run_in_executor": 1, "map": 0, "imap": 0}
+QUEUES = frozenset(
+    f"{module}.{kind}"
+    for module in ("asyncio", "multiprocessing", "queue", "torch.multiprocessing")
+    for kind in ("JoinableQueue", "LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")
+)
 POOLS = ("concurrent.futures.", "multiprocessing.", "torch.multiprocessing.", "asyncio.")
 
 
@@ -85,6 +91,20 @@ def gathered(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     for index, value in enumerate(passed.args):
         store_item(machine, made, index, value)
     return frozenset({made})
+
+
+def passed_through_queue(
+    machine: Machine, queue: Result, name: str, passed: Passed
+) -> Value | None:
+    """What `queue.put` and `queue.get` do; None if it is no queue, or another method."""
+    if queue.symbol not in QUEUES:
+        return None
+    if name in {"put", "put_nowait"}:
+        machine.heap.write(join(*passed.args[:1]), "item", queue.site, ANY)
+        return NOTHING
+    if name in {"get", "get_nowait"}:
+        return machine.heap.read("item", queue.site, ANY) or None
+    return None
 
 
 def run_on_pool(machine: Machine, symbol: str, name: str, passed: Passed) -> Value | None:

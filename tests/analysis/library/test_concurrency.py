@@ -89,3 +89,10 @@ def test_a_model_gets_there(shape: str) -> None:
 def test_a_pool_that_is_none_of_pythons() -> None:
     text = "import somelib\nprobe = somelib.Pool().submit(len, [1])\nprobe"
     assert not any(isinstance(atom, Result) for atom in probed(text))
+
+
+@pytest.mark.parametrize("queue", ["queue.Queue(1)", "queue.SimpleQueue()", "asyncio.Queue()"])
+def test_what_is_put_into_a_queue_comes_out(queue: str) -> None:
+    check_model(
+        f"import asyncio, queue\nq = {queue}\nq.put_nowait(FSDP(Net()))\nprobe = q.get()\nprobe"
+    )

@@ -10,7 +10,7 @@ from support.values import analyse
 # Programs in which `probe` may be the model of line 1 of the text, after all that is known.
 MAYBE = {
     "an unknown function": "import lib\nprobe = unknown_name(FSDP(Net()))\nprobe",
-    "a queue": "import queue\nq = queue.Queue()\nq.put(FSDP(Net()))\nprobe = q.get()\nprobe",
+    "a shelf": "import lib\nq = lib.Shelf()\nq.put(FSDP(Net()))\nprobe = q.take()\nprobe",
     "what a library's function gives": "import lib\nprobe = lib.a(FSDP(Net()))[0]\nprobe",
     "in a list": "import lib\nprobe = lib.a([(FSDP(Net()),)]).b()\nprobe",
     "a function that makes it": "import lib\nprobe = lib.lazy(lambda: FSDP(Net()))()\nprobe",
