@@ -34,6 +34,21 @@ FULLY_SHARD = Name(ROOT, "fully_shard")
 FROM_FSDP1 = Name(RUNTIME, "fully_shard_from_fsdp1")
 EQUAL = ast.Eq | ast.Is
 UNEQUAL = ast.NotEq | ast.IsNot
+# What is said where the class can't be one thing or the other.
+UNCLEAR = {
+    Place.BOTH: (
+        "FSDP is passed on to where it is asked for by isinstance and used for something else: "
+        "pass FSDPModule for the test, and fully_shard for the call"
+    ),
+    Place.KEY: (
+        "something is found by the class FSDP, and no model is of that class any more: find it by "
+        "isinstance(model, FSDPModule), or by a name of your own"
+    ),
+    Place.UNSEEN: (
+        "FSDP is given to a library: give it FSDPModule if it asks what is an instance of it, "
+        "and fully_shard if it calls it"
+    ),
+}
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -66,12 +81,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edit = ReplaceExpression(span, MODULE)
         message = "FSDP as a class becomes FSDPModule"
         yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit])
-    elif place is Place.BOTH:
-        message = (
-            "FSDP is passed on to where it is asked for by isinstance and used for something else: "
-            "pass FSDPModule for the test, and fully_shard for the call"
-        )
-        yield finding(RULE, use, message, tier=Tier.MANUAL)
+    elif place in UNCLEAR:
+        yield finding(RULE, use, UNCLEAR[place], tier=Tier.MANUAL)
     else:
         edit = ReplaceExpression(span, FROM_FSDP1)
         message = "FSDP as a function that shards becomes fully_shard_from_fsdp1"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TypeAlias
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
@@ -19,6 +18,8 @@ from fsdp_migrate.analysis.values import (
     Atom,
     Bound,
     Cls,
+    Const,
+    Container,
     Func,
     Instance,
     ModuleRef,
@@ -26,6 +27,7 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.class_fates import Fate, Fates
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
@@ -35,44 +37,12 @@ TESTS = frozenset({"builtins.isinstance", "builtins.issubclass"})
 COLLECTED = frozenset({f"builtins.{name}" for name in ("frozenset", "list", "set", "tuple")})
 SHOWN = frozenset({"__module__", "__name__", "__qualname__"})
 ASSERTIONS = frozenset({"assertIsInstance", "assertNotIsInstance"})
-TAKES_OUT = frozenset({"get", "items", "pop", "values"})
+TAKES_OUT = frozenset({"get", "items", "keys", "pop", "values"})
+FOLLOWED = ("builtins.", "torch.", "typing.")
+PUTS_IN = frozenset({"add", "append", "extend", "insert", "setdefault", "update"})
 _CARRIERS = (
     ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Starred, ast.IfExp, ast.BoolOp, ast.BinOp
 )  # fmt: skip
-
-
-class Fate(Enum):
-    """What is done with a class somewhere."""
-
-    TESTED = "asked whether something is an instance of it"
-    CALLED = "called, to make an object"
-    SHOWN = "named in a message"
-    OTHER = "something that isn't followed"
-
-
-@dataclass(frozen=True)
-class Fates:
-    """All that is done with a class, where its name is read and where a variable stands for it.
-
-    A variable that is this class and nothing else (`known`) is rewritten where it is read.
-    """
-
-    through_known: frozenset[Fate]
-    through_others: frozenset[Fate]
-    known: frozenset[ast.AST]
-    is_passed: bool = False  # to a parameter, which others may give another class
-
-    @property
-    def is_asked_for(self) -> bool | None:
-        """Whether the class only goes into tests; None if it does, and elsewhere too."""
-        others = self.through_others - {Fate.SHOWN}
-        known = self.through_known - {Fate.SHOWN}
-        found = others | known if self.is_passed else others or known
-        if Fate.TESTED not in found:
-            return False
-        if found == {Fate.TESTED}:
-            return True
-        return None if others or self.is_passed else False
 
 
 def fates(facts: Facts, module: Module, node: ast.expr) -> Fates:
@@ -100,7 +70,11 @@ class _Flow:
         """What is done with the class at `node`, and whether that is known to be this class."""
         if node in self.seen:
             return
-        is_known = bool(self.seen) and symbol_of(self.facts.value(node)) is not None
+        is_known = (
+            bool(self.seen)
+            and isinstance(node, ast.Name | ast.Attribute)
+            and symbol_of(self.facts.value(node)) is not None
+        )
         if is_known:
             self.known.add(node)
         self.seen.add(node)
@@ -119,10 +93,13 @@ class _Flow:
                 yield from self._passed(module, module.parents[parent], node)
             case ast.Attribute(attr=attr) if attr in TAKES_OUT:
                 yield from self._taken_out(module, parent)
+            case ast.Attribute(attr=attr) if attr in PUTS_IN:
+                pass
             case ast.Attribute():
                 yield Fate.SHOWN if parent.attr in SHOWN else Fate.OTHER
             case ast.Subscript() if parent.value is node:
-                yield from self.of(module, parent)
+                if isinstance(parent.ctx, ast.Load) and self._may_be_it(parent):
+                    yield from self.of(module, parent)
             case ast.FormattedValue():
                 yield Fate.SHOWN
             case ast.MatchClass():
@@ -138,6 +115,8 @@ class _Flow:
             case ast.Return():
                 yield from self._returned(module, parent)
             case _ if isinstance(parent, _CARRIERS):
+                if isinstance(parent, ast.Dict) and node in parent.keys:
+                    yield Fate.KEY
                 yield from self.of(module, parent)
             case _:
                 yield Fate.OTHER
@@ -167,10 +146,19 @@ class _Flow:
                 yield from self.of(module, call)
             elif names <= {"functools.partial"}:
                 yield from self._bound(call, node)
+            elif names <= {"builtins.print", "builtins.str"}:
+                yield Fate.SHOWN
             else:
-                yield Fate.SHOWN if names <= {"builtins.print", "builtins.str"} else Fate.OTHER
+                yield (
+                    Fate.OTHER if all(name.startswith(FOLLOWED) for name in names) else Fate.UNSEEN
+                )
         elif self._asserts(call):
             yield Fate.TESTED
+        elif isinstance(call.func, ast.Attribute) and self._is_container(call.func.value):
+            if call.func.attr in PUTS_IN:
+                yield from self._stored(module, call.func.value)
+            else:
+                yield Fate.KEY
         elif not callee:
             yield Fate.OTHER
         else:
@@ -188,6 +176,9 @@ class _Flow:
             yield Fate.OTHER
         for atom in functions:
             yield from self._into(atom, inner, node)
+
+    def _is_container(self, node: ast.expr) -> bool:
+        return any(isinstance(atom, Container) for atom in self.facts.value(node))
 
     def _asserts(self, call: ast.Call) -> bool:
         """Whether a call registers or asserts something for the objects of a class."""
@@ -260,10 +251,16 @@ class _Flow:
 
     # ------------------------------------------------------------------ what holds it
     def _stored(self, module: Module, target: ast.expr) -> Iterator[Found]:
-        if isinstance(target, ast.Name):
-            scope = module.scope(target)
-            if isinstance(scope, ast.ClassDef):
-                yield from self._attributes(target.id, {module.site(scope)})
+        if isinstance(target, ast.Tuple | ast.List):
+            for element in target.elts:
+                yield from self._stored(module, element)
+        elif isinstance(target, ast.Subscript):
+            yield from self._stored(module, target.value)
+        elif isinstance(target, ast.Name):
+            around = module.scope(target)
+            if isinstance(around, ast.ClassDef):
+                yield from self._attributes(target.id, {module.site(around)})
+            scope = scope_of(module, target) or around
             yield from self._variable(module, scope, target.id)
             if isinstance(scope, ast.Module):
                 yield from self._elsewhere(module, target.id)
@@ -275,8 +272,14 @@ class _Flow:
     def _variable(self, module: Module, scope: ast.AST, name: str) -> Iterator[Found]:
         for node in ast.walk(scope):
             if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
-                if scope_of(module, node) is scope:
+                if scope_of(module, node) is scope and self._may_be_it(node):
                     yield from self.of(module, node)
+
+    def _may_be_it(self, node: ast.expr) -> bool:
+        """Whether `node` can stand for the class, or hold it: unless it is known to be another."""
+        value = self.facts.value(node)
+        others = (Bound, Cls, Const, Func, Instance, Symbol)
+        return FSDP1 in symbols(value) or not value or not all(isinstance(a, others) for a in value)
 
     def _elsewhere(self, home: Module, name: str) -> Iterator[Found]:
         """The reads of a variable of the module `home` in other modules."""
@@ -314,10 +317,15 @@ def _parameter(info: FunctionInfo, call: ast.Call, node: ast.AST, skipped: int) 
         if keyword.value is node:
             names = {a.arg for a in [*info.positional, *info.node.args.kwonlyargs]}
             return keyword.arg if keyword.arg in names else None
-    if node not in call.args or any(isinstance(a, ast.Starred) for a in call.args):
+    others = info.node.args.vararg
+    if node not in call.args:
         return None
+    if any(isinstance(a, ast.Starred) for a in call.args[: call.args.index(node) + 1]):
+        return others.arg if others is not None else None
     index = call.args.index(node) + (0 if info.is_static else skipped)
-    return info.positional[index].arg if index < len(info.positional) else None
+    if index < len(info.positional):
+        return info.positional[index].arg
+    return others.arg if others is not None else None
 
 
 def is_read_as_given(facts: Facts, module: Module, node: ast.expr) -> bool:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
-from fsdp_migrate.analysis.values import Cls, Symbol, symbols
+from fsdp_migrate.analysis.values import Cls, Container, Symbol, symbols
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.class_flow import TESTS, fates, is_of_typing
 from fsdp_migrate.rule.queries.values import literals
@@ -22,6 +22,8 @@ class Place(Enum):
     TEST = "asked whether something is an instance of it, or annotates"
     COMPARISON = "compared with a class"
     BOTH = "passed on, to be asked for and for something else"
+    KEY = "a key that something is found by"
+    UNSEEN = "given to a library, which may ask for it and may call it"
     VALUE = "passed on, to be called or kept"
 
 
@@ -36,8 +38,11 @@ def place_of(facts: Facts, module: Module, node: ast.expr) -> Place:
             return _passed_on(facts, module, node)
         if type(parent).__name__ in TYPE_VARIABLES:  # of Python 3.12
             return Place.TEST
-        if isinstance(parent, ast.arg | ast.MatchClass | ast.Subscript):
+        if isinstance(parent, ast.arg | ast.MatchClass):
             return Place.TEST
+        if isinstance(parent, ast.Subscript) and child is parent.slice:
+            holds = any(isinstance(a, Container) for a in facts.value(parent.value))
+            return Place.KEY if holds else Place.TEST
         if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.BitOr):
             return Place.TEST
         if isinstance(parent, ast.Compare):
@@ -51,7 +56,12 @@ def place_of(facts: Facts, module: Module, node: ast.expr) -> Place:
 
 def _passed_on(facts: Facts, module: Module, node: ast.expr) -> Place:
     """What a reference to a class is for that goes to where it is used under another name."""
-    asked = fates(facts, module, node).is_asked_for
+    found = fates(facts, module, node)
+    asked = found.is_asked_for
+    if found.is_unseen:
+        return Place.UNSEEN
+    if found.is_looked_up:
+        return Place.KEY
     if asked is None:
         return Place.BOTH
     return Place.TEST if asked else Place.VALUE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.rule.queries.class_flow import Fate, fates, is_read_as_given
+from fsdp_migrate.rule.queries.class_fates import Fate
+from fsdp_migrate.rule.queries.class_flow import fates, is_read_as_given
 from support.facts import Program
 
 HEAD = """
@@ -32,6 +33,11 @@ ASKED = (
     "table = {'a': FSDP}\nisinstance(1, table.get('a'))\nprint(table['a'].__name__)",
     "for kind in (FSDP, nn.Linear):\n    isinstance(1, kind)",
     "def given():\n    return FSDP\nisinstance(1, given())",
+    "def many(m, *kinds):\n    return any(isinstance(m, k) for k in kinds)\nmany(1, 2, FSDP)",
+    "def many(m, *kinds):\n    return isinstance(m, kinds)\nkinds = [FSDP]\nmany(1, *kinds)",
+    "kinds = {}\nkinds['a'] = FSDP\nisinstance(1, kinds['a'])",
+    "kinds = []\nkinds.append(FSDP)\nisinstance(1, tuple(kinds))",
+    "for kind, do in {FSDP: makes, nn.Linear: asks}.items():\n    isinstance(1, kind)\n    do(1)",
     "class Asks:\n    kind = FSDP\n    def ok(self, m):\n        return isinstance(m, self.kind)",
 )
 OTHERS = (
@@ -78,4 +84,12 @@ def test_what_a_library_does_is_not_known() -> None:
     program = Program(HEAD + "somelib.use(FSDP)")
     module = program.project.modules[next(iter(program.project.modules))]
     found = fates(program.facts, module, program.node("FSDP"))
-    assert found.through_others == {Fate.OTHER}
+    assert found.through_others == {Fate.UNSEEN}
+    assert found.is_unseen
+
+
+@pytest.mark.parametrize("text", ["cost = {FSDP: 2}\nprint(cost[type(1)])", "{}.get(FSDP)"])
+def test_what_is_found_by_it_is_said(text: str) -> None:
+    program = Program(HEAD + text)
+    module = program.project.modules[next(iter(program.project.modules))]
+    assert fates(program.facts, module, program.node("FSDP")).is_looked_up
