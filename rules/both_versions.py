@@ -19,6 +19,7 @@ from fsdp_migrate.rule.queries.both_versions import (
     asked,
     branches,
     doubled,
+    may_be_sharded_already,
     refusals,
     tests_of_fsdp2,
 )
@@ -111,18 +112,24 @@ def _without(module: Module, branch: Branch) -> Edit:
 
 
 def _left(facts: Facts, module: Module, gone: set[ast.AST]) -> Iterator[Finding]:
-    """Tests for FSDP1's class that stay, in a file that tests for FSDP2's as well."""
+    """Tests for FSDP1's class that stay, where the program has FSDP2's models as well."""
     twins = list(tests_of_fsdp2(facts, module))
-    for node in module.parents if twins else ():
-        if isinstance(node, ast.Call) and node not in gone and asked(facts, node, FSDP1):
-            yield finding_at(
-                RULE,
-                module,
-                node,
-                "FSDP2's models, for which there is code of its own at line "
-                f"{twins[0].lineno}, pass this test from now on: see that they may go this way",
-                tier=Tier.NOTE,
-            )
+    for node in module.parents:
+        if not isinstance(node, ast.Call) or node in gone or asked(facts, node, FSDP1) is None:
+            continue
+        if twins:
+            where = f", for which there is code of its own at line {twins[0].lineno},"
+        elif may_be_sharded_already(facts, node.args[0]):
+            where = ", which this program makes too,"
+        else:
+            continue
+        yield finding_at(
+            RULE,
+            module,
+            node,
+            f"FSDP2's models{where} pass this test from now on: see that they may go this way",
+            tier=Tier.NOTE,
+        )
 
 
 RULE = Rule(

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.analysis.values import Unknown, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.class_flow import TESTS
 from fsdp_migrate.rule.queries.values import library_name
@@ -15,6 +15,7 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 
 FSDP2 = f"{ROOT}.FSDPModule"
+FULLY_SHARD = frozenset({f"{ROOT}.fully_shard", "torch.distributed._composable.fsdp.fully_shard"})
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,19 @@ def tests_of_fsdp2(facts: Facts, module: Module) -> Iterator[ast.expr]:
     for node in module.parents:
         if isinstance(node, ast.Call) and asked(facts, node, FSDP2) is not None:
             yield node
+
+
+def may_be_sharded_already(facts: Facts, model: ast.expr) -> bool:
+    """Whether `model` may be one that the program itself gives to `fully_shard`."""
+    calls = [
+        call
+        for call in facts.analysis.call_nodes.values()
+        if call.args and library_name(facts.value(call.func)) in FULLY_SHARD
+    ]
+    given = [facts.value(node) for call in calls for node in (call, call.args[0])]
+    value = facts.value(model)
+    is_unknown = not value or any(isinstance(atom, Unknown) for atom in value)
+    return bool(calls) and (is_unknown or any(value & each for each in given))
 
 
 def _twin(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.conditions import Condition, conditions
+from fsdp_migrate.rule.queries.decorators import calls_inside, handed_on
 from fsdp_migrate.rule.queries.events_in import functions_with_events
 from fsdp_migrate.rule.queries.gathered_events import Kind
 from fsdp_migrate.rule.queries.running import DEPTH, callers
@@ -43,6 +44,13 @@ def guard_of(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> Gua
     unsure = [c for c in every if not _all_come(facts, module, c)]
     function = module.function(node)
     around = callers(facts, module, function) if function is not None else []
+    if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        for decorator in function.decorator_list:
+            inside = calls_inside(facts, module, decorator)
+            if inside is None:
+                return Guard(module, decorator, None)
+            around += inside
+        around += handed_on(facts, module, function)
     for home, call in around if depth < DEPTH else ():
         found = guard_of(facts, home, call, depth + 1)
         if found is not None:

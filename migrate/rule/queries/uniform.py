@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.program import FunctionInfo
-from fsdp_migrate.analysis.values import Symbol, constant
+from fsdp_migrate.analysis.values import Symbol, Wrapped, constant
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.conditions import conditions
 from fsdp_migrate.rule.queries.events_in import functions_run
@@ -28,6 +28,7 @@ PURE = frozenset(
         "torch.distributed.is_available", "torch.distributed.is_initialized",
     }
 )  # fmt: skip
+ASKS = frozenset({"builtins.hasattr", "builtins.isinstance"})  # what a model is
 PARSING = frozenset({"parse_args", "parse_known_args"})
 SEPARATE = "rank"  # launchers hand each process its own, by an argument that is called so
 OPERATIONS = (
@@ -177,6 +178,9 @@ class _Proof:
         called = self.facts.value(node.func)
         names = {atom.name for atom in called if isinstance(atom, Symbol)}
         given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if names and names <= ASKS and given:
+            if any(isinstance(atom, Wrapped) for atom in self.facts.value(given[0])):
+                return True
         if not all(self.holds(module, argument, depth) for argument in given):
             return False
         if names and len(names) == len(called):
