@@ -13,7 +13,13 @@ from fsdp_migrate.findings.arguments import bind
 from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.mixed_lists import is_mixed, made_with, parameters_given
+from fsdp_migrate.rule.queries.mixed_lists import (
+    has_both,
+    is_mixed,
+    made_with,
+    models_in,
+    parameters_given,
+)
 from fsdp_migrate.rule.queries.optimizers import optimizers
 from fsdp_migrate.rule.queries.parameters import called, calls
 from fsdp_migrate.rule.queries.values import literals, may_come_from
@@ -39,13 +45,14 @@ BESIDE = "plain parameters stand beside sharded ones here"
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at optimizers, clips and scalers."""
-    for optimizer in optimizers(facts):
-        given = parameters_given(optimizer.call)
-        if given and is_mixed(facts, optimizer.module, given, optimizer.models):
-            units = facts.models(optimizer.models)
-            yield from _optimizer(facts, optimizer.module, optimizer.call, units)
+    known = {optimizer.call: optimizer.models for optimizer in optimizers(facts)}
     scaled: list[tuple[str, Finding]] = []
     for module, call in calls(facts):
+        if called(facts, call) & FOREACH:
+            given, models = parameters_given(call), known.get(call, frozenset())
+            if given and is_mixed(facts, module, given, models):
+                units = facts.models(models | models_in(facts, module, given))
+                yield from _optimizer(facts, module, call, units)
         if called(facts, call) & CLIPS and call.args:
             yield from _clip(facts, module, call)
         elif isinstance(call.func, ast.Attribute) and call.func.attr in {"step", "unscale_"}:
@@ -58,8 +65,6 @@ def survey(facts: Facts) -> Iterable[Finding]:
 def _optimizer(
     facts: Facts, module: Module, call: ast.Call, units: frozenset[str]
 ) -> Iterator[Finding]:
-    if not called(facts, call) & FOREACH:
-        return
     fused = next((k for k in call.keywords if k.arg == "fused"), None)
     foreach = next((k for k in call.keywords if k.arg == "foreach"), None)
     is_fused = fused is not None and literals(facts.value(fused.value)) not in ([False], [None])
@@ -97,7 +102,7 @@ def _optimizer(
 def _clip(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
     """A clip of PyTorch's over both; that of a single model has a rule of its own."""
     given = call.args[0]
-    if not is_mixed(facts, module, given) or _is_one_model(given):
+    if not is_mixed(facts, module, given) or _is_one_model(facts, given):
         return
     yield finding_at(
         RULE,
@@ -107,16 +112,17 @@ def _clip(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]:
         "`.full_tensor()` of the sharded one's, the norm of the two, and `clip_grads_with_norm_` "
         "for each kind",
         tier=Tier.MANUAL,
-        models=facts.models(facts.sharded.models(module, given, lists=True)),
+        models=facts.models(models_in(facts, module, given)),
     )
 
 
-def _is_one_model(given: ast.expr) -> bool:
-    """Whether it is `model.parameters()`."""
+def _is_one_model(facts: Facts, given: ast.expr) -> bool:
+    """Whether it is `model.parameters()` of a sharded model."""
     return (
         isinstance(given, ast.Call)
         and isinstance(given.func, ast.Attribute)
         and given.func.attr == "parameters"
+        and not has_both(facts, given.func.value)
     )
 
 
@@ -126,7 +132,7 @@ def _scaler(facts: Facts, module: Module, call: ast.Call, scaler: ast.expr) -> I
         return
     for home, made in made_with(facts, call.args[0]):
         given = parameters_given(made)
-        if given is not None and is_mixed(facts, home, given):
+        if given is not None and is_mixed(facts, home, given, together=True):
             yield finding_at(
                 RULE,
                 module,
@@ -135,7 +141,7 @@ def _scaler(facts: Facts, module: Module, call: ast.Call, scaler: ast.expr) -> I
                 "GradScaler can't unscale in one list: make an optimizer for each kind, and call "
                 "the scaler for both",
                 tier=Tier.MANUAL,
-                models=facts.models(facts.sharded.models(home, given, lists=True)),
+                models=facts.models(models_in(facts, home, given)),
             )
             return
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Set
 
-from fsdp_migrate.analysis.values import Result, Unknown, Wrapped
-from fsdp_migrate.lowering.parameter_holders import parameter_calls
+from fsdp_migrate.analysis.library.modules import is_torch_module
+from fsdp_migrate.analysis.values import Atom, Container, Params, Result, Unknown, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.parameter_lists import elements, groups_in, is_of_loop, receivers
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes, path_of
 
-DEPTH = 3  # variables that are followed
+# Layers with weights; the others of torch.nn have none, or other modules.
+HAS_PARAMETERS = re.compile(
+    r"torch\.nn\.(Parameter$|parameter\.|\w*Linear|Bilinear|\w*Conv|\w*Embedding|\w*Norm|\w*(RNN|LSTM|GRU)"
+    r"|MultiheadAttention|Transformer|PReLU)"
+)
+LISTS = frozenset({"torch.nn.ModuleDict", "torch.nn.ModuleList"})
+MAKES_ONE = frozenset({"torch.nn.Parameter", "torch.nn.parameter.Parameter"})
 
 
 def parameters_given(call: ast.Call) -> ast.expr | None:
@@ -21,55 +28,125 @@ def parameters_given(call: ast.Call) -> ast.expr | None:
 
 
 def is_mixed(
-    facts: Facts, module: Module, given: ast.expr, known: Set[Wrapped] = frozenset()
+    facts: Facts,
+    module: Module,
+    given: ast.expr,
+    known: Set[Wrapped] = frozenset(),
+    *,
+    together: bool = False,
 ) -> bool:
     """Whether `given` can hold sharded parameters, of the models in `known` say, and plain ones.
 
-    Those that FSDP was told to ignore are plain, and those of modules that nothing shards.
+    Those that FSDP was told to ignore are plain, and those of modules that nothing shards.  An
+    optimizer takes each of its groups by itself, a scaler all of them `together`.
     """
-    models = facts.sharded.models(module, given, lists=True) | known
+    groups = [given] if together else groups_in(module, given)
+    return any(
+        _is_mixed(facts, module, group, known if len(groups) == 1 else frozenset())
+        for group in groups
+    )
+
+
+def models_in(facts: Facts, module: Module, given: ast.expr) -> frozenset[Wrapped]:
+    """The models that `given` holds sharded parameters of, parts of other modules included."""
+    found = set(facts.sharded.models(module, given, lists=True))
+    for receiver in receivers(module, given):
+        for atom in facts.value(receiver):
+            found |= {part for part in _parts(facts, atom) if isinstance(part, Wrapped)}
+    return frozenset(found)
+
+
+def _is_mixed(facts: Facts, module: Module, given: ast.expr, known: Set[Wrapped]) -> bool:
+    models = models_in(facts, module, given) | known
     if not models:
         return False
     plans = [facts.plan(model) for model in models]
     if any(plan is not None and plan.has_ignored for plan in plans):
         return True
-    return any(_is_plain(facts, module, receiver) for receiver in _receivers(module, given))
+    return any(_adds_plain(facts, module, each) for each in receivers(module, given)) or any(
+        _is_alone(facts, module, element) for element in elements(module, given)
+    )
 
 
-def _receivers(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.expr]:
-    """The `x` of each `x.parameters()` in an expression and in the variables that it names."""
-    for _, call in parameter_calls(given):
-        if isinstance(call.func, ast.Attribute):
-            yield call.func.value
-    if depth < DEPTH:
-        for node in ast.walk(given):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                for value in _put_in(module, node):
-                    yield from _receivers(module, value, depth + 1)
+def _parts(facts: Facts, atom: Atom) -> dict[Atom, None]:
+    """A module of the project's own and all modules in it, as far as nothing shards them."""
+    inner = _inner(facts)
+    found: dict[Atom, None] = {}
+    todo = [atom]
+    while todo:
+        part = todo.pop()
+        if part not in found and part not in inner:
+            found[part] = None
+            if (
+                isinstance(part, Container)
+                or facts.analysis.is_module(part)
+                or (isinstance(part, Result) and is_torch_module(part.symbol))
+            ):
+                held = facts.analysis.parts(part)
+                sharded = [each for each in held if isinstance(each, Wrapped)]
+                todo += sharded if sharded and _is_list(part) else held
+    return found
 
 
-def _put_in(module: Module, name: ast.Name) -> Iterator[ast.expr]:
-    """What is assigned to a variable, or put into the list that it is."""
-    for node in own_nodes(module.scope(name)):
-        if isinstance(node, ast.Assign | ast.AugAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(t, ast.Name) and t.id == name.id for t in targets):
-                yield node.value
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in {"append", "extend"} and path_of(node.func.value) == name.id:
-                yield from node.args
+def _is_list(atom: Atom) -> bool:
+    """Whether `atom` is one of PyTorch's lists of modules, whose items a loop may have sharded."""
+    return isinstance(atom, Container) or (isinstance(atom, Result) and atom.symbol in LISTS)
 
 
-def _is_plain(facts: Facts, module: Module, receiver: ast.expr) -> bool:
-    """Whether `receiver` can be a module that nothing shards."""
-    inner = {
+def _inner(facts: Facts) -> Value:
+    """The modules that are sharded, as they were before."""
+    return frozenset(
         atom
         for fact in facts.analysis.wraps.values()
         for atom in fact.inner
-        if not isinstance(atom, Unknown)
-    }
+        if not isinstance(atom, Unknown | Wrapped) and not _is_list(atom)
+    )
+
+
+def has_both(facts: Facts, receiver: ast.expr) -> bool:
+    """Whether `receiver` is a module with sharded parts, and parts that are not."""
+    parts = _unsharded_with_parts(facts, facts.value(receiver))
+    return any(isinstance(part, Wrapped) for part in parts) and any(
+        isinstance(part, Result) and HAS_PARAMETERS.match(part.symbol) for part in parts
+    )
+
+
+def _unsharded_with_parts(facts: Facts, value: Value) -> list[Atom]:
+    """A module that is sharded in parts at most, and all that is in it."""
+    if any(isinstance(atom, Wrapped) for atom in value) or value & _inner(facts):
+        return []
+    return [part for atom in value for part in _parts(facts, atom)]
+
+
+def _adds_plain(facts: Facts, module: Module, receiver: ast.expr) -> bool:
+    """Whether plain parameters come from `receiver`, which something else may shard in parts."""
     value = facts.value(receiver)
-    if not value or any(isinstance(a, Wrapped) for a in value) or value & inner:
+    if any(isinstance(part, Wrapped) for part in _unsharded_with_parts(facts, value)):
+        return has_both(facts, receiver)
+    if isinstance(receiver, ast.Name) and is_of_loop(module, receiver):
+        return any(
+            not isinstance(atom, Wrapped) and _all_plain(facts, receiver, frozenset({atom}))
+            for atom in value
+        )
+    return _all_plain(facts, receiver, value)
+
+
+def _is_alone(facts: Facts, module: Module, element: ast.expr) -> bool:
+    """Whether an element of a list may be a parameter that is no part of a sharded model."""
+    if not isinstance(element, ast.Name | ast.Attribute | ast.Call):
+        return False
+    value = facts.value(element)
+    if facts.sharded.models(module, element, lists=True) or _is_part(facts, element):
+        return False
+    return not value or any(
+        isinstance(a, Unknown | Params) or (isinstance(a, Result) and a.symbol in MAKES_ONE)
+        for a in value
+    )
+
+
+def _all_plain(facts: Facts, receiver: ast.expr, value: Value) -> bool:
+    """Whether `receiver`, if it is one of `value`, is a module that nothing shards."""
+    if not value or any(isinstance(a, Wrapped) for a in value) or value & _inner(facts):
         return False
     return not _is_part(facts, receiver) and all(
         isinstance(a, Result | Unknown) or facts.analysis.is_module(a) for a in value
@@ -109,6 +186,6 @@ def unscaled_together(facts: Facts, scaler: ast.Call) -> frozenset[Wrapped]:
         made = any(isinstance(a, Result) and a.site == site for a in facts.value(func.value))
         for home, optimizer in made_with(facts, call.args[0]) if made and call.args else ():
             given = parameters_given(optimizer)
-            if given is not None and is_mixed(facts, home, given):
-                found |= facts.sharded.models(home, given, lists=True)
+            if given is not None and is_mixed(facts, home, given, together=True):
+                found |= models_in(facts, home, given)
     return frozenset(found)
