@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Set
 
 from fsdp_migrate.analysis.library.modules import is_torch_module
@@ -13,10 +12,18 @@ from fsdp_migrate.rule.queries.parameter_lists import elements, groups_in, is_of
 from fsdp_migrate.syntax.module import Module
 
 # Layers with weights; the others of torch.nn have none, or other modules.
-HAS_PARAMETERS = re.compile(
-    r"torch\.nn\.(Parameter$|parameter\.|\w*Linear|Bilinear|\w*Conv|\w*Embedding|\w*Norm|\w*(RNN|LSTM|GRU)"
-    r"|MultiheadAttention|Transformer|PReLU)"
-)
+HAS_PARAMETERS = frozenset(
+    f"torch.nn.{name}"
+    for name in (
+        "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "Conv1d", "Conv2d", "Conv3d",
+        "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Embedding", "EmbeddingBag",
+        "GRU", "GRUCell", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+        "LSTM", "LSTMCell", "LayerNorm", "LazyConv2d", "LazyLinear", "Linear",
+        "MultiheadAttention", "PReLU", "Parameter", "RMSNorm", "RNN", "RNNCell",
+        "SyncBatchNorm", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+        "TransformerEncoder", "TransformerEncoderLayer",
+    )
+)  # fmt: skip
 LISTS = frozenset({"torch.nn.ModuleDict", "torch.nn.ModuleList"})
 MAKES_ONE = frozenset({"torch.nn.Parameter", "torch.nn.parameter.Parameter"})
 
@@ -107,7 +114,7 @@ def has_both(facts: Facts, receiver: ast.expr) -> bool:
     """Whether `receiver` is a module with sharded parts, and parts that are not."""
     parts = _unsharded_with_parts(facts, facts.value(receiver))
     return any(isinstance(part, Wrapped) for part in parts) and any(
-        isinstance(part, Result) and HAS_PARAMETERS.match(part.symbol) for part in parts
+        isinstance(part, Result) and part.symbol in HAS_PARAMETERS for part in parts
     )
 
 
