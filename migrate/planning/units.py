@@ -66,7 +66,7 @@ class Units:
         used = tuple(sorted(units - idle))
         if place is not None:
             return Role((place, *sorted(idle)), used or tuple(self._meeting([module.name])))
-        if used or idle:
+        if idle or item.models & self._sites.keys():
             return Role(used or tuple(sorted(idle)))
         if item.tier is Tier.NATIVE and item.fix is not None and not any(item.fix.edits.values()):
             if not self._programs.is_imported(module.name):  # an import that nobody reads
@@ -74,7 +74,7 @@ class Units:
         users = tuple(sorted(self._unused.users(module, item.line)))
         name = f"{module.name} for {', '.join(users)}"
         self._loose[name] = users
-        return Role((name,))
+        return Role((name, *used))  # `used` are then a framework's models, which are made elsewhere
 
     def _unit(self, name: str) -> str:
         """The group of a model: that of the unused function which makes it, if one does."""
