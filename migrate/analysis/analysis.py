@@ -95,6 +95,10 @@ class Analysis:
         """Whether `atom` is an `nn.Module` of the project's own."""
         return self.hierarchy.is_module(atom)
 
+    def may_be_module(self, cls: Site) -> bool:
+        """Whether an object that is said to be a `cls` can be an `nn.Module`."""
+        return self.hierarchy.may_be_module(cls)
+
     # ------------------------------------------------------------------ what objects hold
     def parts(self, atom: Atom) -> Value:
         """What an object holds: an instance's attributes, a container's items."""

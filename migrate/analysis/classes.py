@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 
 from fsdp_migrate.analysis.heap import ANY, Heap
@@ -21,6 +22,8 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.syntax.span import Site
 
 MODULE_LIBRARIES = ("torch.", "transformers.", "lightning", "pytorch_lightning")
+# What of these is no module: data sets, optimizers, functions.
+OTHER_BASES = ("torch.amp.", "torch.autograd.", "torch.optim.", "torch.utils.")
 
 
 class Classes:
@@ -93,8 +96,14 @@ class Classes:
     def is_module(self, atom: Atom) -> bool:
         """Whether `atom` is an `nn.Module` of the project's own."""
         return isinstance(atom, Instance) and any(
-            name.startswith(MODULE_LIBRARIES) for name in self.library_bases(atom.cls)
+            name.startswith(MODULE_LIBRARIES) and not name.startswith(OTHER_BASES)
+            for name in self.library_bases(atom.cls)
         )
+
+    def may_be_module(self, cls: Site) -> bool:
+        """Whether an object that is said to be a `cls` can be an `nn.Module`."""
+        sites = {site for kind in self.kinds(cls) for site in self.lineage(kind)}
+        return any(_may_be_module(base) for site in sites for base in self.bases(site))
 
     def parts(self, atom: Atom) -> Value:
         """What an object holds: an instance's attributes, a container's items."""
@@ -107,3 +116,14 @@ class Classes:
         if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):
             return self._heap.read("item", atom.site, ANY)
         return NOTHING
+
+
+def _may_be_module(base: Atom) -> bool:
+    """Whether a base class can make modules of what derives from it, whatever its own bases do."""
+    if isinstance(base, Cls):
+        return False
+    if not isinstance(base, Symbol | Result):  # `Generic[T]` is a result
+        return True
+    name = base.name if isinstance(base, Symbol) else base.symbol
+    library = name.partition(".")[0]
+    return library not in sys.stdlib_module_names and not name.startswith(OTHER_BASES)

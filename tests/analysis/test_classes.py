@@ -76,3 +76,34 @@ def test_classes_that_derive_from_each_other() -> None:
     analysis = analyse("class A(B): ...\nclass B(A): ...\nprobe = A()\nprobe.x")
     at = named(analysis)
     assert at["A"] in analysis.solver.lineage(at["A"])
+
+
+BASES = """
+import abc
+import torch.utils.data
+from lib import Thing
+from typing import Generic, TypeVar
+T = TypeVar("T")
+class Plain: ...
+class Data(torch.utils.data.IterableDataset): ...
+class Step(torch.autograd.Function): ...
+class Sgd(torch.optim.Optimizer): ...
+class Listed(Generic[T], abc.ABC): ...
+class Wrong(ValueError): ...
+class Foreign(Thing): ...
+class Mixin: ...
+class Mixed(Mixin, nn.Module): ...
+"""
+
+
+def test_what_may_be_a_module() -> None:
+    analysis = analyse(BASES)
+    found = {name for name, site in named(analysis).items() if analysis.solver.may_be_module(site)}
+    assert found == {"Net", "Foreign", "Mixin", "Mixed"}
+
+
+def test_data_sets_and_optimizers_are_no_modules() -> None:
+    analysis = analyse(BASES)
+    at = named(analysis)
+    found = {name for name, site in at.items() if analysis.solver.is_module(Instance(site))}
+    assert found == {"Net", "Mixed"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
-from fsdp_migrate.analysis.values import Instance, Method, Unknown, Wrapped
+from fsdp_migrate.analysis.values import Atom, Instance, Method, Unknown, Wrapped
 from fsdp_migrate.findings.code import Kept, Name, Part, code
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.maybe_models import handed_models
@@ -142,13 +142,19 @@ def _whose(
     if handed_models(facts.analysis, value) or _is_walked(running, module, node):
         return Whose.MAYBE
     unknown = not value or any(isinstance(atom, Unknown | Method) for atom in value)
-    if not unknown and not sharded.instances(value):
+    can_be = frozenset(atom for atom in value if not _is_other_object(facts, atom))
+    if not unknown and not sharded.instances(can_be):
         return None
     if _is_part(facts, module, node):
         return Whose.WRAPPER if sharded.has_units else None
     if unknown:
         return Whose.UNKNOWN
     return None if _is_under_construction(module, node) else Whose.MAYBE
+
+
+def _is_other_object(facts: Facts, atom: Atom) -> bool:
+    """Whether `atom` is an object of the program's, and no module."""
+    return isinstance(atom, Instance) and not facts.analysis.may_be_module(atom.cls)
 
 
 def _may_be_inner(facts: Facts, module: Module, node: ast.expr, depth: int = 0) -> bool:
