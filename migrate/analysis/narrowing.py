@@ -7,7 +7,7 @@ import ast
 from fsdp_migrate.analysis.library.classes import class_name, has_method, is_instance
 from fsdp_migrate.analysis.library.containers import elements
 from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS
-from fsdp_migrate.analysis.library.modules import DDP
+from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS
 from fsdp_migrate.analysis.machine import Machine
 from fsdp_migrate.analysis.values import (
     NONE,
@@ -74,6 +74,8 @@ def narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: boo
             kept |= _unsure(machine.module.site(node), atom, known, truth)
         elif answer == truth:
             kept.add(atom)
+    if truth and not kept and known <= OTHER_WRAPPERS:  # nothing seen here makes one
+        kept |= _made(machine.module.site(node), known)
     machine.env[path] = frozenset(kept)
 
 
@@ -92,11 +94,16 @@ def _unsure(site: Site, atom: Atom, known: set[str | Site | None], truth: bool) 
     kept: set[Atom] = set()
     if truth and FSDP1 in known:
         kept.add(Wrapped(None))
-    if truth and known == {DDP} and isinstance(atom, Unknown):
-        kept.add(Result(DDP, site))
+    if truth and known <= OTHER_WRAPPERS and isinstance(atom, Unknown):
+        kept |= _made(site, known)
     elif not truth or known != {FSDP1}:
         kept.add(atom)
     return kept
+
+
+def _made(site: Site, classes: set[str | Site | None]) -> set[Atom]:
+    """Objects of libraries' classes."""
+    return {Result(name, site) for name in classes if isinstance(name, str)}
 
 
 def _narrow_attribute(machine: Machine, node: ast.expr, name: ast.expr, truth: bool) -> None:

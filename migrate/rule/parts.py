@@ -68,9 +68,12 @@ class Parts:
     def _models(self, place: Place, seen: frozenset[ast.expr]) -> Models:
         """The models that an expression is, or is a part of."""
         _, node = place
-        found = frozenset(a for a in self._analysis.value(node) if isinstance(a, Wrapped))
+        value = self._analysis.value(node)
+        found = frozenset(a for a in value if isinstance(a, Wrapped))
         if found or node in seen or len(seen) > DEPTH:
             return found
+        if value and all(isinstance(a, Result) and a.symbol in OTHER_WRAPPERS for a in value):
+            return NO_MODEL
         sources = self._sources(*place)
         every = [self._models(source, seen | {node}) for source in sources]
         if not all(every) and self._holds_each(node):

@@ -10,6 +10,8 @@ from fsdp_migrate.analysis.values import Atom, Cls, Const, Instance, Result, Sym
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.span import Site
 
+WRAPPERS = OTHER_WRAPPERS | {FSDP1}
+
 
 class Hierarchy(Protocol):
     """What has to be known of the program's classes."""
@@ -48,11 +50,11 @@ def is_instance(hierarchy: Hierarchy, atom: Atom, classes: Set[str | Site | None
         known = {*hierarchy.lineage(atom.cls), *hierarchy.library_bases(atom.cls)}
         if known & classes:
             return True
-        return False if classes == {FSDP1} else None
+        return None if classes - WRAPPERS else False
     if isinstance(atom, Result):
         if atom.symbol in classes:
             return True
-        if atom.symbol == DDP and not classes - {FSDP1}:
+        if atom.symbol.startswith("torch.nn.") and not classes - WRAPPERS:
             return False
         return False if atom.symbol.startswith("torch.nn.") and FSDP1 in classes else None
     return None
