@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.analysis.values import Result
 from fsdp_migrate.lowering.state_dict_modes import Setting
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.first_ranks import is_for_first_of_all, read_on_first_of_all
 from fsdp_migrate.rule.queries.optimizer_groups import may_have_more_entries
-from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -82,12 +82,16 @@ def find_save(use: Use, facts: Facts) -> Save | None:
     model, optim = arguments
     if not _is_model(model, facts) or not is_stateful(optim, facts):
         return None
-    if is_on_every_cpu(setting) and _read_on_first_rank(use, facts):
+    if is_on_every_cpu(setting) and read_on_first_of_all(facts, use.module, call):
         setting = replace(setting, optim_rank0=True)
     if setting.kind == "FULL" and setting.optim_offload != setting.optim_rank0:
         return None
+    wraps = facts.analysis.wrapped(facts.value(model))
+    if setting.kind == "FULL" and setting.optim_rank0:
+        if not is_for_first_of_all(facts, use.module, call, wraps):
+            return None  # DCP's first rank is that of all processes, not of a group
     before = _model_saved_before(use, model, facts)
-    plans = [facts.plan(wrapped) for wrapped in facts.analysis.wrapped(facts.value(model))]
+    plans = [facts.plan(wrapped) for wrapped in wraps]
     if not before and any(plan is None or plan.keeps_unsharded is not False for plan in plans):
         return None  # every unit may be unsharded, not only the root
     return Save(model, optim, setting, before)
@@ -96,23 +100,6 @@ def find_save(use: Use, facts: Facts) -> Save | None:
 def is_on_every_cpu(setting: Setting) -> bool:
     """Whether a full state is wanted on the CPU of every rank, which DCP has not."""
     return setting.kind == "FULL" and setting.optim_offload and not setting.optim_rank0
-
-
-def _read_on_first_rank(use: Use, facts: Facts) -> bool:
-    """Whether the state goes into a variable that the first rank alone reads."""
-    assert use.call is not None
-    statement = use.module.parents[use.call]
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-    if not isinstance(target, ast.Name):
-        return False
-    scope = use.module.function(use.call) or use.module.tree
-    named = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id]
-    reads = [node for node in named if isinstance(node.ctx, ast.Load)]
-    return (
-        len(named) == len(reads) + 1
-        and bool(reads)
-        and all(rank_test(facts, use.module, node) is not None for node in reads)
-    )
 
 
 def _save_arguments(call: ast.Call) -> tuple[ast.expr, ast.expr] | None:

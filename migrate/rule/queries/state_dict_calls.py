@@ -11,6 +11,7 @@ from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.first_ranks import is_for_first_of_all
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.queries.values import library_name
@@ -32,6 +33,9 @@ def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
     on_first_gpu = setting.kind == "FULL" and setting.rank0 and not setting.offload
     if on_first_gpu or (found.is_copied and found.binds_names):
         return None
+    if setting.kind == "FULL" and setting.rank0:
+        if not is_for_first_of_all(facts, use.module, use.call, use.wraps):
+            return None  # DCP's first rank is that of all processes, not of a group
     return None if values(use) or _casts_buffers(use, facts) else found
 
 

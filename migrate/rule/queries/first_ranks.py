@@ -1,0 +1,125 @@
+"""Which rank is the first: of all processes, or of those that shard a model together.
+
+`rank0_only` of FSDP1 means the first rank of each group that shards the model; `cpu_offload` of
+PyTorch's state-dict functions means the first of all processes.  These are one and the same where
+all processes shard the model together, and where the first of all is the only one that looks.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import bindings, scope_of
+from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Method, Result, Value, Wrapped
+from fsdp_migrate.lowering.wrap_plan import HYBRID, WrapPlan
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.rank_tests import RANK, rank_test
+from fsdp_migrate.syntax.fsdp1_names import short
+from fsdp_migrate.syntax.module import Module
+
+OF_ALL = frozenset({"rank", "global_rank"})
+ON_ITS_NODE = "LOCAL_RANK"  # the environment variable
+
+
+def is_for_first_of_all(
+    facts: Facts, module: Module, call: ast.Call, wraps: Iterable[Wrapped]
+) -> bool:
+    """Whether the first of all processes alone has a use for what `call` takes of models.
+
+    Models that are wrapped where nobody sees it count as wrapped as FSDP1 does by itself.
+    """
+    plans = [plan for plan in map(facts.plan, wraps) if plan is not None]
+    if all(shards_over_all(facts.analysis, plan) for plan in plans):
+        return True
+    return read_on_first_of_all(facts, module, call)
+
+
+def shards_over_all(analysis: Analysis, plan: WrapPlan) -> bool:
+    """Whether all processes shard the model together, for certain."""
+    arguments = plan.fact.arguments
+    if plan.fact.opaque or not plan.members or plan.members & HYBRID:
+        return False
+    if "process_group" in arguments and arguments["process_group"].value != NONE:
+        return False
+    meshes = arguments["device_mesh"].value - NONE if "device_mesh" in arguments else NOTHING
+    given = "device_mesh" in arguments and arguments["device_mesh"].value != NONE
+    return not given or (bool(meshes) and all(_is_line(analysis, mesh) for mesh in meshes))
+
+
+def _is_line(analysis: Analysis, mesh: object) -> bool:
+    """Whether it is `init_device_mesh(kind, (n,))`, which takes all processes."""
+    if not isinstance(mesh, Result) or short(mesh.symbol) != "init_device_mesh":
+        return False
+    args, kwargs = analysis.calls[mesh.site]
+    shape: Value = args[1] if len(args) > 1 else kwargs.get("mesh_shape", NOTHING)
+    return bool(shape) and all(
+        isinstance(s, Container) and len(analysis.item_keys(s.site)) == 1 for s in shape
+    )
+
+
+def read_on_first_of_all(facts: Facts, module: Module, call: ast.Call) -> bool:
+    """Whether the result goes into a variable that the first of all processes alone reads."""
+    statement = module.parents[call]
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    if not isinstance(target, ast.Name):
+        return False
+    scope = module.function(call) or module.tree
+    named = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id]
+    reads = [node for node in named if isinstance(node.ctx, ast.Load)]
+    deleted = [node for node in named if isinstance(node.ctx, ast.Del)]
+    return (
+        len(named) == len(reads) + len(deleted) + 1
+        and bool(reads)
+        and all(_runs_on_first_of_all(facts, module, node) for node in reads)
+    )
+
+
+def _runs_on_first_of_all(facts: Facts, module: Module, node: ast.AST) -> bool:
+    test = rank_test(facts, module, node)
+    return test is not None and all(
+        not _is_of_group(facts, module, part) for part in ast.walk(test)
+    )
+
+
+def _is_of_group(facts: Facts, module: Module, node: ast.AST) -> bool:
+    """Whether `node` may be a rank on its node, or in a group of processes."""
+    if not isinstance(node, ast.Name | ast.Attribute | ast.Call):
+        return False
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    if "rank" in name and name not in OF_ALL and not _asks(facts, node):
+        return True
+    if isinstance(node, ast.Call) and _asks(facts, node):
+        return bool(node.args or node.keywords)  # of a group
+    if isinstance(node, ast.Name) and any(map(_reads_number_on_node, _bound(module, node))):
+        return True
+    return any(
+        isinstance(atom, Result | Method)
+        and short(atom.symbol if isinstance(atom, Result) else atom.name).endswith("_rank")
+        and not (isinstance(atom, Result) and atom.symbol == RANK)
+        for atom in facts.value(node)
+    )
+
+
+def _asks(facts: Facts, node: ast.expr) -> bool:
+    """Whether `node` is `torch.distributed.get_rank`, or what a call of it gave."""
+    value = facts.value(node)
+    return bool(value) and all(
+        (atom.symbol if isinstance(atom, Result) else getattr(atom, "name", "")) == RANK
+        for atom in value
+    )
+
+
+def _bound(module: Module, name: ast.Name) -> list[ast.stmt]:
+    """The statements that bind a variable."""
+    scope = scope_of(module, name)
+    bound = bindings(scope, name.id) if scope is not None else []
+    return [module.statement(binding) for binding in bound if isinstance(binding, ast.Name)]
+
+
+def _reads_number_on_node(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+    return value is not None and any(
+        isinstance(part, ast.Constant) and part.value == ON_ITS_NODE for part in ast.walk(value)
+    )
