@@ -6,7 +6,17 @@ import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.analysis.values import (
+    Atom,
+    Bound,
+    Cls,
+    Const,
+    Container,
+    Func,
+    Instance,
+    Partial,
+    Wrapped,
+)
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.conditions import startable
 from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents
@@ -20,6 +30,7 @@ from fsdp_migrate.syntax.paths import binds, own_nodes
 
 LAZY = (ast.GeneratorExp, ast.Lambda)
 SELF = "self"
+NO_MODULE = (Bound, Cls, Const, Container, Func, Partial)  # what can be called, or None
 CONTEXTS = (ast.With, ast.AsyncWith)
 
 
@@ -208,10 +219,18 @@ class _Finder:
         """What the model is called at `node`, where it has a name."""
         for inner in ast.walk(node):
             if isinstance(inner, ast.expr) and _is_plain(inner):
-                found = models & self.walk.events.whole(self.facts.value(inner))
+                value = self.facts.value(inner)
+                found = models & self.walk.events.whole(value)
+                if any(map(self._is_no_module, value)):
+                    continue  # it has no `reshard` and no `modules`
                 if found and not (isinstance(inner, ast.Attribute) and inner.attr == "module"):
                     return Named(inner, found, bool(only_models(self.facts, inner)))
         return None
+
+    def _is_no_module(self, atom: Atom) -> bool:
+        """Whether it is a function, None, or an object of a class that is no module."""
+        plain = isinstance(atom, Instance) and not self.facts.analysis.is_module(atom)
+        return plain or isinstance(atom, NO_MODULE)
 
     # ------------------------------------------------------------------ the end of an evaluation
     def _places(
@@ -253,7 +272,9 @@ class _Finder:
         A loop that trains as well counts if there is none further in, so that nothing is put in
         between a forward pass and its backward pass; None if that can't be avoided.
         """
-        region, evaluates, trains = startable(module, module.statement(forward)), False, False
+        # Behind a forward pass that has a backward pass, that one would have to gather again.
+        trains = forward in self.walk.trained
+        region, evaluates = startable(module, module.statement(forward)), False
         names = {node.id for node in ast.walk(model) if isinstance(node, ast.Name)}
         for around in module.ancestors(forward):
             if isinstance(around, (*FUNCTIONS, ast.ClassDef, ast.Module)):

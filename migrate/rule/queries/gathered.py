@@ -11,7 +11,8 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from fsdp_migrate.analysis.values import NOTHING, Wrapped
+from fsdp_migrate.analysis.program import FunctionInfo
+from fsdp_migrate.analysis.values import NOTHING, Instance, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.events_in import (
     FunctionsWithEvents,
@@ -20,6 +21,7 @@ from fsdp_migrate.rule.queries.events_in import (
 )
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
+from fsdp_migrate.rule.queries.lazy_parameters import looked_at_later
 from fsdp_migrate.syntax.span import Site
 
 STATES = 12  # in which a function is followed, one by one
@@ -34,6 +36,7 @@ class Gathered:
     forward: ast.expr  # or the call around it that was made without gradients
     inner: ast.expr
     graded: bool  # a backward pass will put it away
+    is_earlier: bool = False  # it was run before the entry that is followed now
 
 
 State = frozenset[Gathered]
@@ -60,6 +63,7 @@ class Walk:
     read_after: dict[ast.expr, dict[ast.expr, None]] = field(default_factory=dict)
     left_by: dict[ast.expr, dict[Gathered, None]] = field(default_factory=dict)
     written_after: dict[ast.expr, ast.expr] = field(default_factory=dict)
+    trained: set[ast.expr] = field(default_factory=set)  # forward passes with a backward pass
     _results: dict[tuple[Site, State, bool], State] = field(default_factory=dict)
     _states: dict[tuple[Site, bool], set[State]] = field(default_factory=dict)
     _active: set[Site] = field(default_factory=set)
@@ -75,6 +79,8 @@ class Walk:
             return state
         info = self.facts.analysis.functions[site]
         grad = grad and not turns_gradients_off(self.facts, info.node)
+        aside = frozenset(item for item in state if item.model in self._apart(site, info))
+        state -= aside
         self._active.add(site)
         leaving = Leaving()
         if isinstance(info.node, ast.Lambda):
@@ -82,8 +88,18 @@ class Walk:
         else:
             after = self.block(info.node.body, state, grad, leaving) | leaving.returns
         self._active.remove(site)
-        self._results[key] = after
-        return after
+        self._results[key] = after | aside
+        return after | aside
+
+    def _apart(self, site: Site, info: FunctionInfo) -> frozenset[Wrapped]:
+        """The models whose parameters a function does not read where they were left gathered.
+
+        In its own `forward` a part computes with them, and a model that the function wraps itself
+        is a new one.
+        """
+        events = self.functions.sites.get(site, frozenset())
+        made = frozenset(filter(None, (self.events.wrapped_by(event.node) for event in events)))
+        return self.events.any_of(_of_forward(info)) | made
 
     def _together(self, site: Site, state: State, grad: bool) -> State:
         """The states that a function was called in, if those are too many to tell apart."""
@@ -177,16 +193,31 @@ class Walk:
             return body | self.expression(node.orelse, state, grad)
         if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             return self._comprehension(node, state, grad)
+        later = self._later(node)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.keyword | ast.Starred | ast.FormattedValue):
                 child = child.value
-            if isinstance(child, ast.expr):
+            if isinstance(child, ast.expr) and child not in later:
                 state = self.expression(child, state, grad)
         happens = self.events.of(node)
         for event in happens:
             state = self._after(event, state, grad)
-        runs = isinstance(node, ast.Call) and not any(e.kind is Kind.FORWARD for e in happens)
-        return self._called(node, state, grad) if runs else state
+        if not isinstance(node, ast.Call) or any(e.kind is Kind.FORWARD for e in happens):
+            return state
+        # What a constructor looks at are parameters that no forward pass has seen.
+        made = self.events.made_by(node)
+        aside = frozenset(item for item in state if item.model in made)
+        kept = frozenset(item for item in aside if not item.is_earlier)
+        after = self._called(node, state - aside, grad) | kept
+        for child in later:
+            after = self.expression(child, after, grad)
+        return after
+
+    def _later(self, node: ast.expr) -> frozenset[ast.expr]:
+        """The arguments that are looked at after a backward pass that `node` runs."""
+        if not isinstance(node, ast.Call):
+            return frozenset()
+        return looked_at_later(self.facts, self.functions, node)
 
     def _comprehension(
         self,
@@ -205,6 +236,7 @@ class Walk:
     def _after(self, event: Event, state: State, grad: bool) -> State:
         """The state after one event."""
         if event.kind is Kind.BACKWARD:
+            self.trained.update(item.inner for item in state if item.graded)
             return frozenset(item for item in state if not item.graded)
         if event.kind is Kind.RESHARD:
             return frozenset(item for item in state if item.model not in event.models)
@@ -255,12 +287,33 @@ def walk(facts: Facts) -> Walk:
         return found
     for module in facts.analysis.project.modules.values():
         found.block(module.tree.body, CLEAN, True, Leaving())
-    entries = [site for site in sorted(functions.sites) if not functions.is_called(site)]
+    entries = [site for site in sorted(functions.sites) if _is_entry(functions, site)]
     left: State = CLEAN
     for _ in range(2):  # what nothing of the program calls is called in any order
         for site in entries:
             after = found.function(site, left, True)
-            left |= {item for item in after if not item.graded}
+            left |= {replace(item, is_earlier=True) for item in after if not item.graded}
         if not left:
             break
     return found
+
+
+def _is_entry(functions: FunctionsWithEvents, site: Site) -> bool:
+    """Whether nothing of the program calls a function, so that it may run at any time.
+
+    The `forward` of what is sharded runs in forward passes, the functions that a constructor of
+    FSDP1 is given while it wraps.
+    """
+    if functions.is_called(site):
+        return False
+    info, facts = functions.facts.analysis.functions[site], functions.facts
+    if functions.events.any_of(_of_forward(info)):
+        return False
+    wraps = {fact.node for fact in facts.analysis.wraps.values()}
+    return not any(around in wraps for around in info.module.ancestors(info.node))
+
+
+def _of_forward(info: FunctionInfo) -> Value:
+    """The object whose `forward` a function is."""
+    is_forward = info.name == "forward" and info.cls is not None
+    return frozenset({Instance(info.cls)}) if is_forward and info.cls else NOTHING

@@ -76,6 +76,14 @@ OF_PARAMETERS = frozenset(
     }
 )  # fmt: skip
 WEIGHTS = frozenset({"_parameters", "bias", "weight"})
+# What shards, the DTensors around them and whole parameters have alike.
+ALIKE = frozenset(
+    {
+        "device", "dim", "dtype", "element_size", "is_cuda", "is_floating_point", "ndim", "numel",
+        "requires_grad", "shape", "size",
+    }
+)  # fmt: skip
+GOES_THROUGH = (ast.DictComp, ast.GeneratorExp, ast.ListComp, ast.SetComp)
 TENSORS = frozenset({"data", "detach"})
 
 
@@ -165,6 +173,20 @@ class Events:
             found |= self._part.get(atom, frozenset())
         return frozenset(found)
 
+    def made_by(self, node: ast.Call) -> frozenset[Wrapped]:
+        """The FSDP models whose modules `node` makes, which are not wrapped yet."""
+        found: set[Wrapped] = set()
+        for atom in self.facts.value(node.func):
+            if isinstance(atom, Cls):
+                found |= self._whole.get(Instance(atom.site), frozenset())
+        for site, fact in self.facts.analysis.wraps.items():
+            if any(isinstance(a, Result) and self._is_at(a, node) for a in fact.inner):
+                found.add(Wrapped(site))
+        return frozenset(found)
+
+    def _is_at(self, made: Result, node: ast.Call) -> bool:
+        return self.facts.analysis.call_nodes.get(made.site) is node
+
     def _may_be_module(self, atom: Atom) -> bool:
         """Whether what a module holds may be one, or a list of some."""
         if isinstance(atom, Result):
@@ -201,6 +223,10 @@ class Events:
         """The calls that wrap a model, whose parameters are sharded from there on."""
         return {fact.node: Wrapped(site) for site, fact in self.facts.analysis.wraps.items()}
 
+    def wrapped_by(self, node: ast.expr) -> Wrapped | None:
+        """The model that `node` wraps, if it does."""
+        return self._constructors.get(node) if isinstance(node, ast.Call) else None
+
     def _method(self, node: ast.Call, func: ast.Attribute, called: Value) -> Iterator[Event]:
         """A method of a model, or of a part of one."""
         owner = self.facts.value(func.value)
@@ -213,7 +239,8 @@ class Events:
         elif whole and func.attr in RESHARDING_METHODS:
             yield Event(Kind.RESHARD, models, node)
         elif func.attr in OF_PARAMETERS:
-            yield Event(Kind.READ, models, node)
+            if node not in self._asked_alike:
+                yield Event(Kind.READ, models, node)
         elif (
             whole
             and func.attr not in QUIET_METHODS
@@ -257,9 +284,31 @@ class Events:
 
     def is_followed(self, called: Value) -> bool:
         """Whether all that can be called is of the program, so that its own body tells."""
-        return bool(called) and all(isinstance(a, Func | Bound | Cls | Partial) for a in called)
+        return bool(called) and all(
+            isinstance(a, Func | Bound | Cls | Partial) or self._calls_own(a) for a in called
+        )
+
+    def _calls_own(self, atom: Atom) -> bool:
+        """Whether it is an object whose class has a `__call__` of the program's."""
+        analysis = self.facts.analysis
+        return (
+            isinstance(atom, Instance)
+            and not analysis.is_module(atom)
+            and analysis.method(atom.cls, "__call__") is not None
+        )
 
     # ------------------------------------------------------------------ attributes
+    @cached_property
+    def _asked_alike(self) -> frozenset[ast.AST]:
+        """What gives parameters of which only the device is asked for, or the dtype."""
+        every = self.facts.analysis.project.modules.values()
+        nodes = [node for module in every for node in module.parents]
+        asked = (n for n in nodes if isinstance(n, ast.Attribute) and n.attr in ALIKE)
+        counted = (
+            n.generators[0].iter for n in nodes if isinstance(n, GOES_THROUGH) and _counts(n)
+        )
+        return frozenset((*(_first_of(node.value) for node in asked), *counted))
+
     def _attribute(self, node: ast.Attribute) -> Iterator[Event]:
         value = self.facts.value(node)
         owner = self.facts.value(node.value)
@@ -271,7 +320,8 @@ class Events:
         is_weight = node.attr in WEIGHTS or any(
             isinstance(a, Result) and a.symbol == "torch.nn.Parameter" for a in value
         )
-        if is_weight and not any(isinstance(a, Params) for a in owner):
+        of_object = is_weight and not any(isinstance(a, Params) for a in owner)
+        if of_object and node not in self._asked_alike:
             models = self.any_of(owner)
             if models:
                 yield Event(Kind.READ, models, node)
@@ -281,3 +331,36 @@ def _runs_backward(func: ast.expr) -> bool:
     """Whether a call of `func`, in whatever library, runs a backward pass."""
     name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
     return name == "backward" or name.endswith("_backward")
+
+
+def _first_of(node: ast.expr) -> ast.expr:
+    """`x` of `next(x)`, `next(iter(x))`, `list(x)[0]`; else the node itself."""
+    while True:
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            if not isinstance(node.value, ast.Call):
+                return node
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            if node.func.id not in ("iter", "list", "next", "tuple"):
+                return node
+            node = node.args[0]
+        else:
+            return node
+
+
+def _counts(node: ast.DictComp | ast.GeneratorExp | ast.ListComp | ast.SetComp) -> bool:
+    """Whether it is `p.numel() for p in parameters`, or the like."""
+    target = node.generators[0].target
+    parameter = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
+    if len(node.generators) > 1 or not isinstance(parameter, ast.Name):
+        return False
+    asked = {
+        inner.value
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Attribute) and inner.attr in ALIKE
+    }
+    return all(
+        inner in asked
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Name) and inner.id == parameter.id and inner is not parameter
+    )

@@ -101,3 +101,17 @@ def places(text: str) -> list[str]:
 )
 def test_places(text: str, expected: list[str]) -> None:
     assert places(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def run(f):\n    f(x)\nrun(model)\nrun(lambda y: y)\nmodel.parameters()",
+        "class Step:\n    def __call__(self, y):\n        return y\ndef run(f):\n    f(x)\n"
+        "run(model)\nrun(Step())\nmodel.parameters()",
+        "def run(f=None):\n    f(x)\nrun(model)\nrun()\nmodel.parameters()",
+        "def run(m):\n    return m(x)\nrun(model).backward()\nrun(model)\nmodel.parameters()",
+    ],
+)
+def test_nothing_is_put_behind_what_may_be_no_module_or_trains(text: str) -> None:
+    assert places(text) == ["Before model.parameters()"]

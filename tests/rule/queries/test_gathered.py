@@ -160,3 +160,61 @@ def test_decorators(decorator: str) -> None:
     program = Program(HEAD + f"@{decorator}\ndef f():\n    pass\n")
     (function,) = [n for n in ast.walk(program.module().tree) if getattr(n, "name", "") == "f"]
     assert turns_gradients_off(program.facts, function)
+
+
+SCALER = """
+class Scaler:
+    def __call__(self, loss, parameters=None):
+        {first}
+        loss.backward()
+        {then}
+
+
+scaler = Scaler()
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model(x)\nprint(next(model.parameters()).device)",
+        "model(x)\nx.to(next(iter(model.parameters())).dtype)",
+        "model(x)\nx.to(list(model.parameters())[0].device)",
+        "model(x)\nx.to(model.head.weight.dtype)",
+        "model(x)\nprint(sum(p.numel() for p in model.parameters()))",
+        "model(x)\n[(n, p.shape) for n, p in model.named_parameters() if p.requires_grad]",
+        SCALER.format(first="pass", then="print(parameters)")
+        + "scaler(model(x), parameters=model.parameters())",
+        SCALER.format(first="pass", then="pass") + "scaler(model(x), model.parameters())",
+        "def sample(m):\n    m(x)\ndef main():\n    model = Net()\n    print(model.head.weight)\n"
+        "    sample(model)",
+        "def main():\n    net = Net()\n    print(list(net.parameters()))\n    model = FSDP(net)\n"
+        "    model(x)\ndef test():\n    main()\n    main()",
+        "class Late(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        print(self.weight)\nsecond = FSDP(Late())\nsecond(x)\nLate()",
+        "class Norm(nn.Module):\n    def forward(self, x):\n        return self.weight * x\n"
+        "class Big(nn.Module):\n    def __init__(self):\n        self.norm = Norm()\n"
+        "    def forward(self, x):\n        return self.norm(x)\nbig = FSDP(Big())\nbig(x)\n"
+        "big.norm(x)",
+    ],
+)
+def test_what_does_not_read(text: str) -> None:
+    assert not reads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model(x)\nprint(next(model.parameters()))",
+        "model(x)\nprint(sum(p.sum() for p in model.parameters()))",
+        "model(x)\nprint(model.head.weight.data)",
+        SCALER.format(first="print(parameters)", then="pass")
+        + "scaler(model(x), parameters=model.parameters())",
+        SCALER.format(first="pass", then="pass") + "scaler(model(x), list(model.parameters()))",
+        "def test(m):\n    m(x)\ndef train(m):\n    print(list(m.parameters()))\n"
+        "def main():\n    test(model)\n    train(model)",
+        "other = Net()\nmodel(x)\nother = Net()\nprint(list(model.parameters()))",
+    ],
+)
+def test_what_reads_all_the_same(text: str) -> None:
+    assert reads(text)
