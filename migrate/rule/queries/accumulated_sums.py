@@ -6,30 +6,47 @@ reduction: torch/distributed/fsdp/_fully_shard/_fsdp_param.py, `to_accumulated_g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.parameters import MIXED_PRECISION, dtypes
 from fsdp_migrate.rule.queries.values import from_elsewhere
 
-LOW = frozenset({"bfloat16", "float16", "half"})
+LOW = frozenset({"bfloat16", "float16"})
+ALIASES = {"double": "float64", "float": "float32", "half": "float16"}
 NO_PRECISION = Const.of(None)
 
 
 def changed_sums(facts: Facts, wraps: Iterable[Wrapped]) -> Iterator[str]:
-    """How the sums change, in words, for each pair of dtypes that the models are known to have."""
-    for param, reduce in {pair for wrapped in wraps for pair in dtypes(facts, wrapped)}:
-        if param in LOW and reduce not in {None, param}:
-            yield (
-                f"FSDP1 added microbatches up in {param}, FSDP2 adds them up in {reduce}: the "
-                "better sum, and not the same one (and twice the memory for the sums)"
-            )
-        elif reduce in LOW and param not in LOW:
-            yield (
-                f"FSDP1 added microbatches up in float32, FSDP2 adds them up in {reduce}: leave "
-                "reduce_dtype out, or reduce after each microbatch, to keep the precision"
-            )
+    """How the sums change, in words, for the pairs of dtypes that the models are known to have."""
+    pairs = {pair for wrapped in wraps for pair in dtypes(facts, wrapped)}
+    named = {(ALIASES.get(p or "", p), ALIASES.get(r or "", r)) for p, r in pairs}
+    better = {(p, r) for p, r in named if p in LOW and r is not None and r != p}
+    worse = {(p, r) for p, r in named if p not in LOW and r in LOW}
+    if better:
+        yield (
+            f"{_which(better)}FSDP1 added microbatches up in {_either(p for p, _ in better)}, "
+            f"FSDP2 adds them up in {_either(r for _, r in better)}: the better sum, and not the "
+            "same one (and twice the memory for the sums)"
+        )
+    if worse:
+        yield (
+            f"FSDP1 added microbatches up in float32, FSDP2 adds them up in "
+            f"{_either(r for _, r in worse)}: leave reduce_dtype out, or reduce after each "
+            "microbatch, to keep the precision"
+        )
+
+
+def _which(pairs: Collection[tuple[str | None, str | None]]) -> str:
+    """What to say first of dtypes that are chosen at run time: they may be the same."""
+    params, reduces = {p for p, _ in pairs}, {r for _, r in pairs}
+    return "where these differ, " if params & reduces else ""
+
+
+def _either(names: Iterable[str | None]) -> str:
+    *first, last = sorted({name for name in names if name is not None})
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def sums_are_kept(facts: Facts, use: Use) -> bool:
