@@ -22,14 +22,9 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.syntax.span import Site
 
 MODULE_LIBRARIES = ("torch.", "transformers.", "lightning", "pytorch_lightning")
-<<<<<<< HEAD
 # What of these is no module: data sets, optimizers, functions.
 OTHER_BASES = ("torch.amp.", "torch.autograd.", "torch.optim.", "torch.utils.")
-=======
-# Of these no class is a module.
-OTHERS_OF_TORCH = tuple(f"torch.{n}." for n in ("autograd", "distributions", "optim", "utils.data"))
-OTHERS_OF_TRANSFORMERS = ("Arguments", "Callback", "Config", "Output", "Tokenizer", "TokenizerFast")
->>>>>>> 45a201f (Exceptions, data sets and configurations are no modules; one note a sum)
+OTHER_ENDS = ("Arguments", "Callback", "Config", "Output", "Tokenizer", "TokenizerFast")
 
 
 class Classes:
@@ -102,12 +97,10 @@ class Classes:
     def is_module(self, atom: Atom) -> bool:
         """Whether `atom` is an `nn.Module` of the project's own."""
         return isinstance(atom, Instance) and any(
-<<<<<<< HEAD
-            name.startswith(MODULE_LIBRARIES) and not name.startswith(OTHER_BASES)
+            name.startswith(MODULE_LIBRARIES)
+            and not name.startswith(OTHER_BASES)
+            and not (name.startswith("transformers.") and name.endswith(OTHER_ENDS))
             for name in self.library_bases(atom.cls)
-=======
-            _may_be_module(name) for name in self.library_bases(atom.cls)
->>>>>>> 45a201f (Exceptions, data sets and configurations are no modules; one note a sum)
         )
 
     def may_be_module(self, cls: Site) -> bool:
@@ -128,7 +121,6 @@ class Classes:
         return NOTHING
 
 
-<<<<<<< HEAD
 def _may_be_module(base: Atom) -> bool:
     """Whether a base class can make modules of what derives from it, whatever its own bases do."""
     if isinstance(base, Cls):
@@ -138,10 +130,3 @@ def _may_be_module(base: Atom) -> bool:
     name = base.name if isinstance(base, Symbol) else base.symbol
     library = name.partition(".")[0]
     return library not in sys.stdlib_module_names and not name.startswith(OTHER_BASES)
-=======
-def _may_be_module(name: str) -> bool:
-    """Whether a library's class can be one of modules, by where it comes from."""
-    if not name.startswith(MODULE_LIBRARIES) or name.startswith(OTHERS_OF_TORCH):
-        return False
-    return not (name.startswith("transformers.") and name.endswith(OTHERS_OF_TRANSFORMERS))
->>>>>>> 45a201f (Exceptions, data sets and configurations are no modules; one note a sum)

@@ -143,12 +143,8 @@ def _whose(
     if handed_models(facts.analysis, value) or _is_walked(running, module, node):
         return Whose.MAYBE
     unknown = not value or any(isinstance(atom, Unknown | Method) for atom in value)
-<<<<<<< HEAD
     can_be = frozenset(atom for atom in value if not _is_other_object(facts, atom))
     if not unknown and not sharded.instances(can_be):
-=======
-    if not unknown and not sharded.instances(facts, value):
->>>>>>> 45a201f (Exceptions, data sets and configurations are no modules; one note a sum)
         return None
     if _is_part(facts, module, node):
         return Whose.WRAPPER if sharded.has_units else None
@@ -214,7 +210,8 @@ def _is_part(
         )
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Attribute) and node.func.attr in CHILDREN:
-            return node.func.attr not in OF_DICTS or _is_part(facts, module, node.func.value)
+            own = node.func.value
+            return node.func.attr not in OF_DICTS or _is_part(facts, module, own, seen)
         return library_name(facts.value(node.func)) in GIVE_ITEMS and any(
             _is_part(facts, module, argument, seen) for argument in node.args
         )

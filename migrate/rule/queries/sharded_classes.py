@@ -13,16 +13,6 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 PREFIX = "FSDP"
-# Where classes come from that no module derives from.
-PLAIN = (
-    "abc.",
-    "builtins.",
-    "collections.",
-    "dataclasses.",
-    "enum.",
-    "torch.utils.data.",
-    "typing.",
-)
 
 
 @dataclass(frozen=True)
@@ -50,13 +40,10 @@ class ShardedClasses:
             return ShardedClasses(own, libraries, False, self.models)
         return ShardedClasses(own & self.own, libraries & self.libraries, False, self.models)
 
-    def instances(self, facts: Facts, value: Value) -> bool:
+    def instances(self, value: Value) -> bool:
         """Whether an object in `value` is of one of them."""
         return any(
-            (
-                isinstance(atom, Instance)
-                and (atom.cls in self.own or (self.open and may_be_module(facts, atom.cls)))
-            )
+            (isinstance(atom, Instance) and (self.open or atom.cls in self.own))
             or (isinstance(atom, Result) and atom.symbol in self.libraries)
             for atom in value
         )
@@ -116,26 +103,3 @@ def _of_wrap(facts: Facts, fact: WrapFact) -> ShardedClasses:
             }
     models = frozenset({Wrapped(fact.site)})
     return ShardedClasses(frozenset(own), frozenset(libraries), not known, models, has_units)
-
-
-def may_be_module(facts: Facts, cls: Site) -> bool:
-    """Whether the objects of a class can be modules: not if all its bases are known not to be."""
-    analysis = facts.analysis
-    family = (cls, *analysis.descendants(cls))
-    return any(_has_open_base(facts, one) for one in family)
-
-
-def _has_open_base(facts: Facts, cls: Site) -> bool:
-    """Whether a base of a class is a module, or something that isn't known."""
-    analysis = facts.analysis
-    if any(not name.startswith(PLAIN) for name in analysis.library_bases(cls)):
-        return True
-    return any(
-        not _is_known(analysis.value(base))
-        for site in analysis.lineage(cls)
-        for base in analysis.classes[site].node.bases
-    )
-
-
-def _is_known(base: Value) -> bool:
-    return bool(base) and all(isinstance(atom, Cls | Symbol) for atom in base)
