@@ -57,6 +57,8 @@ AXES = frozenset({"axis", "dim", "keepdim"})
 BUILTINS = frozenset(f"builtins.{name}" for name in ("abs", "max", "min", "pow", "sum"))
 # Packages of functions whose results are tensors where their arguments are.
 PACKAGES = ("torch.", "torch.linalg.", "torch.special.", "torch.fft.", "torch.nn.functional.")
+FOREACH = "torch._foreach_"  # operations on all tensors of a list
+TOTAL_NORM = frozenset({"torch.nn.utils.clip_grad.get_total_norm", "torch.nn.utils.get_total_norm"})
 NO_TENSOR_FUNCTIONS = frozenset(
     f"torch.{name}"
     for name in (
@@ -117,7 +119,7 @@ def tensor_function(machine: Machine, name: str, passed: Passed) -> Value | None
     if passed.node is None or not _computes(name):
         return None
     found = _carried(machine, zip(passed.node.args, passed.args, strict=False))
-    if _reduces(short(name), passed, 1) and name not in BUILTINS:
+    if name in TOTAL_NORM or (_reduces(short(name), passed, 1) and name not in BUILTINS):
         found = _as_scalars(found)
     elif short(name) in JOINING:
         found = frozenset(replace(a, scalar=False) for a in found if isinstance(a, Tensor))
@@ -137,7 +139,7 @@ def _as_scalars(value: Value) -> Value:
 
 
 def _computes(name: str) -> bool:
-    if name in BUILTINS:
+    if name in BUILTINS | TOTAL_NORM or name.startswith(FOREACH):
         return True
     package, _, function = name.rpartition(".")
     return (

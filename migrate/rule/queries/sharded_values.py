@@ -18,7 +18,10 @@ def method_or_function(call: ast.Call) -> str:
 
 
 def sharded_models(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
-    """The models of which `node` is a parameter, a gradient or the like."""
+    """The models of which `node` is a parameter, a gradient, optimizer state or the like."""
+    if isinstance(node, ast.Subscript):
+        home = next((m for m in facts.analysis.project.modules.values() if node in m.parents), None)
+        return facts.sharded.models(home, node) if home is not None else frozenset()
     if not isinstance(node, ast.Name | ast.Attribute):
         return frozenset()
     found = {

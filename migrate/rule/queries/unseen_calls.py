@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS
 from fsdp_migrate.analysis.values import (
     Atom,
@@ -66,6 +67,8 @@ def unseen_calls(facts: Facts) -> Iterator[UnseenCall]:
             plan = facts.modes.plans[site]
             if call in known or call is plan.call or not _is_unseen(facts, call):
                 continue
+            if _has_state(facts, module, call):
+                continue
             given = _is_given(facts, call)
             if given or site not in used:
                 yield UnseenCall(module, call, plan, given)
@@ -110,12 +113,25 @@ def _is_foreign(atom: Atom) -> bool:
             return name not in MODULE_METHODS
         case Method(receiver=Result(symbol=name)):
             return name.partition(".")[0] not in SEEN
-        case Method(receiver=Instance() | Super(), name=name):
+        case Method(receiver=Super(), name=name):
+            return name in STATE_METHODS or name not in MODULE_METHODS
+        case Method(receiver=Instance(), name=name):
             return name not in MODULE_METHODS
         case Unknown():
             return True
         case _:
             return False
+
+
+def _has_state(facts: Facts, module: Module, call: ast.Call) -> bool:
+    """Whether a call is handed the state, `state_dict=...`, which a rule has seen being taken."""
+    taken = {use.call for use in facts.uses if use.name == "state_dict"}
+    for keyword in call.keywords:
+        if keyword.arg == "state_dict":
+            given = keyword.value
+            found = definition(module, given) if isinstance(given, ast.Name) else None
+            return any(node in taken for node in ast.walk(found.value if found else given))
+    return False
 
 
 def _is_given(facts: Facts, call: ast.Call) -> bool:
@@ -125,7 +141,10 @@ def _is_given(facts: Facts, call: ast.Call) -> bool:
     if any(_reaches(facts, facts.value(node)) for node in nodes):
         return True
     if isinstance(call.func, ast.Attribute):
-        if _is_model(facts.value(call.func.value)):
+        receiver = facts.value(call.func.value)
+        if _is_model(receiver) or any(
+            isinstance(a, Super) and _reaches(facts, frozenset({a.receiver})) for a in receiver
+        ):
             return True
         nodes.append(call.func.value)
     module, parts = facts.analysis.call_graph.module_of(call), Parts(facts.analysis)
