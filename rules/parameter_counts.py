@@ -28,6 +28,7 @@ from fsdp_migrate.syntax.module import Module
 COUNTS = frozenset({"numel", "nelement"})
 RANKS = frozenset({"dim", "ndim", "ndimension"})
 SHAPES = frozenset({"shape", "size"})
+PRODUCTS = frozenset({"math.prod", "numpy.prod"})
 SUMMING = frozenset({"all_reduce", "reduce"})
 
 
@@ -36,7 +37,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
     counts: dict[tuple[Module, ast.AST], list[ast.Attribute]] = {}
     for module, node in attributes(facts, COUNTS | RANKS | SHAPES):
         is_rank = node.attr in RANKS or _is_length_of_shape(facts, module, node)
-        if not (is_rank or node.attr in COUNTS) or not _models(facts, module, node):
+        is_count = node.attr in COUNTS or _is_product_of_shape(facts, module, node)
+        if not (is_rank or is_count) or not _models(facts, module, node):
             continue
         if is_rank:
             yield _by_rank(facts, module, node)
@@ -60,6 +62,18 @@ def _is_length_of_shape(facts: Facts, module: Module, node: ast.Attribute) -> bo
     if node.attr == "size":
         asked = module.parents[asked]
     return isinstance(asked, ast.Call) and called(facts, asked) == {"builtins.len"}
+
+
+def _is_product_of_shape(facts: Facts, module: Module, node: ast.Attribute) -> bool:
+    """Whether `node` is the shape in `math.prod(p.shape)`, or in `p.size().numel()`."""
+    if node.attr not in SHAPES:
+        return False
+    asked = module.parents[node]
+    if isinstance(asked, ast.Call) and asked.func is node and not asked.args:
+        asked = module.parents[asked]
+    if isinstance(asked, ast.Attribute):
+        return asked.attr == "numel"
+    return isinstance(asked, ast.Call) and bool(called(facts, asked) & PRODUCTS)
 
 
 def _by_rank(facts: Facts, module: Module, node: ast.Attribute) -> Finding:

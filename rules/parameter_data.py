@@ -89,12 +89,14 @@ def _swapped(
     facts: Facts, module: Module, node: ast.Assign, targets: ast.Tuple | ast.List
 ) -> Iterable[Finding]:
     """`p.data, q.data = q.data, p.data`."""
-    for target in targets.elts:
-        if isinstance(target, ast.Attribute) and target.attr == "data":
-            models = sharded_owners(facts, module, target.value)
-            if models and not is_summoned(facts, module, node):
-                yield _by_hand(facts.models(models), module, node)
-                return
+    models = [
+        model
+        for target in targets.elts
+        if isinstance(target, ast.Attribute) and target.attr == "data"
+        for model in sharded_owners(facts, module, target.value)
+    ]
+    if models and not is_summoned(facts, module, node):
+        yield _by_hand(facts.models(models), module, node)
 
 
 def _called(facts: Facts, module: Module, call: ast.Call) -> Iterable[Finding]:

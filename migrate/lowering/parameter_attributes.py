@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES
 from fsdp_migrate.analysis.library_results import KNOWN
 from fsdp_migrate.analysis.values import (
     NOTHING,
@@ -108,6 +109,14 @@ class ParameterAttributes:
                     parent = module.parents[node]
                     value = parent.value if isinstance(parent, ast.Assign | ast.AnnAssign) else None
                     yield node.value, node.attr, value
+            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+                owner = self._dictionary_of(node.value)
+                if owner is not None:
+                    yield owner, self._key(node.slice), None
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = self._dictionary_of(node.func.value)
+                if owner is not None and node.func.attr in {"setdefault", "update"}:
+                    yield owner, None, None
             elif isinstance(node, ast.Call) and len(node.args) == 3:
                 if symbols(self.analysis.value(node.func)) == {"builtins.setattr"}:
                     known = constants(self.analysis.value(node.args[1]))
@@ -115,6 +124,20 @@ class ParameterAttributes:
                         if name not in TENSORS_OWN:
                             said = name if isinstance(name, str) else None
                             yield node.args[0], said, node.args[2]
+
+    def _dictionary_of(self, node: ast.expr) -> ast.expr | None:
+        """The `x` of `x.__dict__` and `vars(x)`."""
+        if isinstance(node, ast.Attribute):
+            return node.value if node.attr == ATTRIBUTES else None
+        if isinstance(node, ast.Call) and len(node.args) == 1:
+            if symbols(self.analysis.value(node.func)) == {"builtins.vars"}:
+                return node.args[0]
+        return None
+
+    def _key(self, node: ast.expr) -> str | None:
+        known = constants(self.analysis.value(node))
+        name = known[0] if known is not None and len(known) == 1 else None
+        return name if isinstance(name, str) else None
 
     # ------------------------------------------------------------------ what they are set to
     def _holds_parameter(self, found: SetAttribute) -> bool:
@@ -215,7 +238,7 @@ class ParameterAttributes:
             value = self.analysis.value(node.value)
             if not value or not all(isinstance(atom, NO_PARAMETER) for atom in value):
                 yield node.attr
-            if node.attr == "__dict__" and self._is_parameter(module, node.value):
+            if node.attr == ATTRIBUTES and self._is_parameter(module, node.value):
                 yield "*"
         elif isinstance(node, ast.Call) and node.args:
             called = symbols(self.analysis.value(node.func))

@@ -17,6 +17,7 @@ from fsdp_migrate.analysis.values import (
     Symbol,
     Value,
     Wrapped,
+    symbols,
 )
 from fsdp_migrate.rule.facts import Use
 from fsdp_migrate.rule.maybe_models import (
@@ -28,9 +29,10 @@ from fsdp_migrate.rule.maybe_models import (
 )
 from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
-from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1, short
 from fsdp_migrate.syntax.module import Module
 
+PLUGIN = "FullyShardedDataParallelPlugin"  # of Accelerate
 # Methods of a plain module that reach the FSDP models inside it.
 HOLDER_METHODS = frozenset({"load_state_dict", "state_dict"})
 # Methods that are sometimes called through the class, with the model as the first argument.
@@ -143,12 +145,23 @@ def _method_use(
     if wraps:
         kept = others_with(analysis, others, node.attr)
         return Use(module, node, node.attr, call, node.value, wraps | possible, kept)
-    if analysis.wraps and node.attr in TELLING | SHARED:
+    if node.attr in (TELLING | SHARED if analysis.wraps else _told_by_plugin(analysis, node.attr)):
         if may_be_model(analysis, module, node, call):
             return Use(module, node, node.attr, call, node.value, possible, base)
     if node.attr in ATTRIBUTES and (handed := handed_models(analysis, base)):
         return Use(module, node, node.attr, call, node.value, handed, base)
     return None
+
+
+def _told_by_plugin(analysis: Analysis, name: str) -> frozenset[str]:
+    """The methods that show a model where nothing but Accelerate's plugin of FSDP makes any."""
+    if name not in TELLING or not any(
+        short(symbol) == PLUGIN
+        for call in analysis.call_nodes.values()
+        for symbol in symbols(analysis.value(call.func))
+    ):
+        return frozenset()
+    return TELLING
 
 
 def held(analysis: Analysis, value: Value) -> frozenset[Wrapped]:
