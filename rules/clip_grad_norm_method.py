@@ -12,17 +12,23 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, Name, Part, call, code, qualified
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.findings.spelling import local_names
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
+from fsdp_migrate.rule.queries.low_parameters import may_be_low
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.readers import is_read
-from fsdp_migrate.rule.queries.values import literals
+from fsdp_migrate.rule.queries.values import from_library, literals
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.paths import path_of
 
 CLIP = "torch.nn.utils.clip_grad_norm_"
+IN_LOW = (
+    "; where the parameters themselves are in low precision FSDP2 takes the norm in that dtype, "
+    "FSDP1 took it in float32"
+)
+FOREIGN = "; the object of a library may look for the method in the model that it was given"
 SHIM = Name(RUNTIME, "clip_grad_norm_")
 
 
@@ -42,11 +48,13 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     norm = call(_clip_function(use), model, *given(use))
     if is_read(facts, use.module, use.call):
         norm = code("{norm}.full_tensor()", norm=norm)
+    aside = _aside(use, facts)
     yield finding(
         RULE,
         use,
-        f"model.clip_grad_norm_ becomes {CLIP}",
+        f"model.clip_grad_norm_ becomes {CLIP}{aside}",
         tier=Tier.NATIVE,
+        safety=Safety.UNSAFE if aside else Safety.SAFE,
         edits=[ReplaceExpression(use.module.span(use.call), norm)],
         models=facts.models(use.wraps),
     )
@@ -58,8 +66,18 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 
 def _shim(use: Use, facts: Facts, message: str, edit: Edit) -> Finding:
-    units = facts.models(use.wraps)
-    return finding(RULE, use, message, tier=Tier.SHIM, edits=[edit], models=units)
+    units, aside = facts.models(use.wraps), _aside(use, facts)
+    safety = Safety.UNSAFE if aside else Safety.SAFE
+    return finding(
+        RULE, use, message + aside, tier=Tier.SHIM, edits=[edit], safety=safety, models=units
+    )
+
+
+def _aside(use: Use, facts: Facts) -> str:
+    """Why the norm may be another, if it may."""
+    if may_be_low(facts, use.wraps):
+        return IN_LOW
+    return FOREIGN if from_library(use.others) else ""
 
 
 def _not_native(use: Use, clipping: ast.Call, facts: Facts) -> str:
@@ -102,10 +120,13 @@ RULE = Rule(
     why="A module sharded in place has no such method, and DTensors need none.",
     fix_safety=(
         "Safe: the norm is the same up to the order of a sum (1e-7 relative), and exactly the "
-        "same for the maximum norm."
+        "same for the maximum norm.  Unsafe where the parameters themselves are cast to bf16 or "
+        "fp16, whose norm FSDP1 took in float32."
     ),
     needs=(
         "the receiver is an FSDP1 model",
+        "the receiver is no object of a library that holds the model",
+        "the parameters themselves are in float32",
         "the model is migrated",
     ),
     check=check,

@@ -28,6 +28,7 @@ from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.accumulated_sums import sums_are_kept
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.method_calls import as_function, given
+from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
 from fsdp_migrate.rule.queries.no_sync_contexts import (
     Choice,
     StackEntry,
@@ -43,6 +44,11 @@ SHIM = Name(RUNTIME, "no_sync")
 UNSAFE = (
     "; where mixed precision reduces in another dtype than it computes in, FSDP2 adds microbatches "
     "up in that of the reduction, FSDP1 did in that of the parameters"
+)
+
+DROPPED = (
+    "; what is added up is cleared inside a window, which FSDP1 did and FSDP2 does not before the "
+    "window ends"
 )
 
 
@@ -65,8 +71,8 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
         edits = list(_without(window, windows))
     elif entry is not None and not may_be_nested(use, facts):
         edits = [_on_stack(entry)]
-    kept = sums_are_kept(facts, use)
-    safety, aside = (Safety.SAFE, "") if kept else (Safety.UNSAFE, UNSAFE)
+    aside = _aside(use, facts)
+    safety = Safety.UNSAFE if aside else Safety.SAFE
     if edits:
         return finding(
             RULE,
@@ -89,6 +95,15 @@ def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
         safety=safety,
         models=facts.models(use.wraps),
     )
+
+
+def _aside(use: Use, facts: Facts) -> str:
+    """How the sums may differ, if they may."""
+    if not sums_are_kept(facts, use):
+        return UNSAFE
+    loop = loop_around(use.module, use.node)
+    dropped = loop is not None and any(True for _ in dropped_inside_window(facts, use, loop))
+    return DROPPED if dropped else ""
 
 
 def _without(window: Window, windows: Windows) -> Iterator[Edit]:
@@ -137,11 +152,17 @@ RULE = Rule(
     fix_safety=(
         "Safe in float32 and wherever gradients are reduced in the dtype of the parameters. "
         "With bf16 parameters and float32 reduction FSDP2 accumulates in float32 where FSDP1 "
-        "did in bf16 (losses 2e-4 apart after three steps), which is the better sum."
+        "did in bf16 (losses 2e-4 apart after three steps), which is the better sum.  Unsafe as "
+        "well where nobody knows what the model is wrapped with, and where gradients are cleared "
+        "inside a window: FSDP2's sums are out of reach until they are reduced."
     ),
     needs=(
         "the receiver is an FSDP1 model and nothing else",
         "gradients are accumulated in the dtype that they are reduced in",
+        "so are those of the units inside of the model",
+        "the dtype of the parameters is known where only that of the reduction is given",
+        "what the model is wrapped with is known",
+        "no gradients are cleared inside a window",
     ),
     check=no_uses,
     survey=survey,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from fsdp_migrate.analysis.values import Const, Result, Symbol, Value, Wrapped
+from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.low_parameters import may_be_low
 from fsdp_migrate.rule.queries.parameters import MIXED_PRECISION, dtypes
 from fsdp_migrate.rule.queries.values import from_elsewhere
 
@@ -20,7 +22,7 @@ NO_PRECISION = Const.of(None)
 
 def changed_sums(facts: Facts, wraps: Iterable[Wrapped]) -> Iterator[str]:
     """How the sums change, in words, for the pairs of dtypes that the models are known to have."""
-    pairs = {pair for wrapped in wraps for pair in dtypes(facts, wrapped)}
+    pairs = {pair for unit in _units(facts, wraps) for pair in dtypes(facts, unit)}
     named = {(ALIASES.get(p or "", p), ALIASES.get(r or "", r)) for p, r in pairs}
     better = {(p, r) for p, r in named if p in LOW and r is not None and r != p}
     worse = {(p, r) for p, r in named if p not in LOW and r in LOW}
@@ -57,9 +59,20 @@ def sums_are_kept(facts: Facts, use: Use) -> bool:
     return (
         bool(use.wraps)
         and not from_elsewhere(use.others)
-        and all(_is_known(facts, wrapped) for wrapped in use.wraps)
+        and all(_is_known(facts, unit) for unit in _units(facts, use.wraps))
         and not any(True for _ in changed_sums(facts, use.wraps))
     )
+
+
+def _units(facts: Facts, wraps: Iterable[Wrapped]) -> set[Wrapped]:
+    """The models, and those that other wraps make inside of them."""
+    nesting = Nesting(facts.analysis)
+    found = set(wraps)
+    for wrapped in wraps:
+        fact = facts.analysis.wraps.get(wrapped.site) if wrapped.site is not None else None
+        if fact is not None:
+            found |= {atom for atom in nesting.reach(fact) if isinstance(atom, Wrapped)}
+    return found
 
 
 def _is_known(facts: Facts, wrapped: Wrapped) -> bool:
@@ -68,7 +81,13 @@ def _is_known(facts: Facts, wrapped: Wrapped) -> bool:
     if fact is None or fact.opaque:
         return False
     argument = fact.arguments.get("mixed_precision")
-    return argument is None or all(_is_plain(facts, atom) for atom in argument.value)
+    if argument is None:
+        return True
+    if any(param is None and reduce is not None for param, reduce in dtypes(facts, wrapped)):
+        # The sums were in the dtype that the parameters have themselves.
+        if from_elsewhere(fact.inner) or may_be_low(facts, {wrapped}):
+            return False
+    return all(_is_plain(facts, atom) for atom in argument.value)
 
 
 def _is_plain(facts: Facts, atom: object) -> bool:

@@ -46,6 +46,8 @@ def _ends_a_window(use: Use, call: ast.Call, loop: ast.AST) -> bool:
     module = use.module
     node: ast.AST = module.statement(call)
     while node is not loop:
+        if isinstance(node, ast.With) and any(i.context_expr is use.call for i in node.items):
+            return False  # it stands in the window itself
         if isinstance(node, ast.stmt):
             for other in module.block(node):
                 if (
