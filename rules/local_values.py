@@ -145,6 +145,8 @@ RULE = Rule(
     needs=(
         "what is summed over the ranks was made of shards alone",
         "the numbers of the ranks add up to that of the whole",
+        "norms are squared before they are summed",
+        "the ranks put the numbers together as each rank did",
     ),
     check=no_uses,
     survey=survey,

@@ -17,17 +17,19 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import definition, scope_of
 from fsdp_migrate.analysis.library.tensors import GRADIENTS
 from fsdp_migrate.analysis.library_results import parts_given
-from fsdp_migrate.analysis.values import Params, Tensor, Wrapped, symbols
+from fsdp_migrate.analysis.values import Const, Params, Tensor, Wrapped, symbols
 from fsdp_migrate.findings.code import Kept, Name, code, loop_variable
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.lowering.sharded_tensors import ShardedTensors, is_direct, is_list
-from fsdp_migrate.lowering.tensor_sinks import Sink
+from fsdp_migrate.lowering.tensor_sinks import Sink, is_collective
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 DTENSOR = Name("torch.distributed.tensor", "DTensor")
+ONE = frozenset({Const.of(1), Const.of(1.0)})
 MOST = 40  # beginnings that are followed
 
 
@@ -37,6 +39,17 @@ class Local:
 
     edits: Mapping[Path, tuple[Edit, ...]]
     begins: frozenset[Site]  # where it begins
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that is done with a tensor, or with a number made of one."""
+
+    module: Module
+    node: ast.AST
+    name: str  # of a method or function, of the class of an operator, or as in `_named`
+    of_number: bool
+    begins: frozenset[Site]
 
 
 class LocalTensors:
@@ -80,10 +93,10 @@ class LocalTensors:
         lists = any(is_direct(atom) for atom in self.sharded.held(sink.operand))
         return lists or bool(self._large(sink.module, sink.operand))
 
-    def operations(self, begins: Iterable[Site]) -> frozenset[str]:
-        """The functions, methods and operators that work on what begins there."""
+    def operations(self, begins: Iterable[Site], before: Sink) -> list[Operation]:
+        """What is done with what begins there, as far as it can run above `before`."""
         wanted = set(begins)
-        return frozenset(name for name, sites in self._operations.items() if sites & wanted)
+        return [o for o in self._operations if o.begins & wanted and not _is_below(o, before)]
 
     def models(self, begins: Iterable[Site]) -> frozenset[Wrapped]:
         """The FSDP models whose tensors those are."""
@@ -134,18 +147,57 @@ class LocalTensors:
                 yield from (a for a in parts_given(node) if not isinstance(a, ast.Starred))
 
     @cached_property
-    def _operations(self) -> dict[str, set[Site]]:
-        found: dict[str, set[Site]] = {}
+    def _operations(self) -> list[Operation]:
+        found: list[Operation] = []
         for module, node, operands in self._operators:
-            name = type(node).__name__
-            if isinstance(node, ast.BinOp):
-                name = type(node.op).__name__
-            elif isinstance(node, ast.Call):
-                func = node.func
-                name = func.attr if isinstance(func, ast.Attribute) else path_of(func) or ""
-            for operand in operands:
-                found.setdefault(name, set()).update(self.begins(module, operand))
-        return found
+            called = symbols(self.analysis.value(node.func)) if isinstance(node, ast.Call) else ()
+            if any(map(is_collective, called)):
+                continue
+            met = [(operand, self.begins(module, operand)) for operand in operands]
+            name = self._named(node, [operand for operand, begins in met if begins])
+            for operand, begins in met:
+                small = not self._large(module, operand) or _is_joined(module, operand)
+                found.append(Operation(module, node, name, small, begins))
+        return [*found, *self._sums()]
+
+    def _sums(self) -> Iterator[Operation]:
+        """Numbers that Python's `sum` adds up."""
+        for node in self.analysis.call_nodes.values():
+            if "builtins.sum" in symbols(self.analysis.value(node.func)):
+                module = self.analysis.call_graph.module_of(node)
+                yield Operation(module, node, "sum", True, self.begins(module, node))
+
+    def _named(self, node: ast.AST, of: list[ast.expr]) -> str:
+        """What an operation is called: a product with a number that isn't computed of shards is
+        "Scale", a quotient by one that is "Quotient", a power other than the second "Power"."""
+        if isinstance(node, ast.BinOp | ast.AugAssign):
+            second = node.right if isinstance(node, ast.BinOp) else node.value
+            if isinstance(node.op, ast.Div):
+                return "Quotient" if second in of else "Scale"
+            if isinstance(node.op, ast.Mult) and len(of) == 1:
+                return "Scale"
+            if isinstance(node.op, ast.Pow) and isinstance(second, ast.Constant):
+                return "Pow" if second.value == 2 else "Power"
+            return type(node.op).__name__
+        if not isinstance(node, ast.Call):
+            return type(node).__name__
+        func = node.func
+        name = func.attr if isinstance(func, ast.Attribute) else path_of(func) or ""
+        if name == "norm":
+            given = [*node.args, *(k.value for k in node.keywords if k.arg == "p")]
+            if any(map(self._is_infinite, given)):
+                return "max"
+            orders = [g for g in given if self.analysis.value(g) & ONE]
+            return "sum" if orders else "norm"
+        return name
+
+    def _is_infinite(self, node: ast.expr) -> bool:
+        """Whether `node` is infinity, which makes a norm the largest of all."""
+        if isinstance(node, ast.Call) and node.args:
+            return "builtins.float" in symbols(self.analysis.value(node.func)) and (
+                Const.of("inf") in self.analysis.value(node.args[0])
+            )
+        return any(short(name) == "inf" for name in symbols(self.analysis.value(node)))
 
     @cached_property
     def _links(self) -> dict[Site, set[Site]]:
@@ -258,3 +310,26 @@ class LocalTensors:
         ]
         ignores = any(plan is not None and plan.has_ignored for plan in plans)
         return self.sharded.is_certain(module, node) and not ignores
+
+
+def _is_joined(module: Module, node: ast.expr | None) -> bool:
+    """Whether `node` is numbers that are put together in one tensor, or made of such."""
+    if isinstance(node, ast.Name):
+        found = definition(module, node)
+        return found is not None and _is_joined(module, found.value)
+    if not isinstance(node, ast.Call):
+        return False
+    func = node.func
+    if (func.attr if isinstance(func, ast.Attribute) else path_of(func)) in {"stack", "tensor"}:
+        return True
+    return isinstance(func, ast.Attribute) and _is_joined(module, func.value)
+
+
+def _is_below(operation: Operation, sink: Sink) -> bool:
+    """Whether it runs after `sink`, and never before it."""
+    module, node = operation.module, operation.node
+    if module is not sink.module or module.function(node) is not module.function(sink.node):
+        return False
+    loops = {a for a in module.ancestors(sink.node) if isinstance(a, ast.For | ast.While)}
+    below = getattr(node, "lineno", 0) > (sink.node.end_lineno or 0)
+    return below and loops.isdisjoint(module.ancestors(node))

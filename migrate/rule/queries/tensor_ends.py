@@ -10,20 +10,12 @@ from fsdp_migrate.analysis.values import Tensor, Wrapped
 from fsdp_migrate.findings.finding import Fix, Safety
 from fsdp_migrate.lowering.tensor_sinks import SinkKind, has_gradient
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.shard_numbers import is_of_the_whole
 from fsdp_migrate.rule.queries.values import from_elsewhere
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 KINDS = SinkKind
-# What is another number on a shard than on the whole, however the ranks' numbers are put together.
-NOT_ADDING_UP = frozenset(
-    {
-        "Mod", "clip", "clamp", "kthvalue", "mean", "median", "numel", "quantile", "std", "topk",
-        "var",
-    }
-)  # fmt: skip
-NORMS = frozenset({"norm", "vector_norm", "sqrt"})
-POWERS = frozenset({"Pow", "Mult", "mul", "pow", "square"})
 
 
 @dataclass(frozen=True)
@@ -45,16 +37,17 @@ class End:
 def ends(facts: Facts) -> Iterator[End]:
     """The places, in the order of the files."""
     tensors = facts.tensor_ends.tensors
-    communicated = frozenset[Site]().union(
-        *(
-            local.begins
-            for sink, local in facts.tensor_ends.ends
-            if local is not None and sink.kind is SinkKind.COLLECTIVE
-        )
-    )
+    communicated = [
+        (sink, local.begins)
+        for sink, local in facts.tensor_ends.ends
+        if local is not None and sink.kind is SinkKind.COLLECTIVE
+    ]
+    every = frozenset[Site]().union(*(begins for _, begins in communicated))
     for sink, local in facts.tensor_ends.ends:
         begins = tensors.begins(sink.module, sink.operand)
-        asked = tensors.operations(begins)
+        together = [(c, found) for c, found in communicated if found & begins]
+        if sink.kind is SinkKind.COLLECTIVE:
+            together = [(sink, begins)]
         yield End(
             sink.module,
             sink.node,
@@ -63,8 +56,8 @@ def ends(facts: Facts) -> Iterator[End]:
             sink.name,
             tensors.models(begins) or facts.sharded.models(sink.module, sink.operand, lists=True),
             Fix(local.edits, Safety.SAFE) if local is not None else None,
-            not asked & NOT_ADDING_UP and not (asked & NORMS and not asked & POWERS),
-            begins <= communicated,
+            all(is_of_the_whole(facts, c, tensors.operations(b, c)) for c, b in together),
+            begins <= every,
             _has_strangers(facts, local.begins if local is not None else begins),
         )
 
