@@ -11,7 +11,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import NOTHING
+from fsdp_migrate.analysis.values import NOTHING, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.arguments import LOWERINGS
 from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
@@ -87,6 +87,8 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
         raise NotNative("the constructor is reached through a partial or `wrap`")
     if fact.opaque:
         raise NotNative(THROUGH)
+    if fact.inner and all(isinstance(a, Wrapped) and a.site != fact.site for a in fact.inner):
+        raise NotNative("what it is given is sharded already, which FSDP2 does only once")
     written = written_arguments(site.analysis, fact)
     site = replace(site, arguments=written.arguments)
     if not is_empty_elsewhere(site) and site.program.makes_meta_modules:

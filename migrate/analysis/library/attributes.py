@@ -39,11 +39,13 @@ from fsdp_migrate.analysis.values import (
     ordered,
     unknown,
 )
-from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
+from fsdp_migrate.syntax.fsdp1_members import MODULE, UNWRAPPED
 from fsdp_migrate.syntax.fsdp1_names import canonical
 from fsdp_migrate.syntax.span import Site
 
 WEIGHTS = frozenset({"bias", "weight"})  # parameters of PyTorch's layers
+MODULE_DICT = "torch.nn.ModuleDict"  # its items are its attributes as well, but for these
+OF_DICTS = frozenset({*dir(dict), *MODULE})
 
 
 def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
@@ -190,4 +192,6 @@ def _of_result(machine: Machine, atom: Result, attr: str) -> Value:
         found = of_optimizer(machine, atom, attr)
     if attr in WEIGHTS and not found and is_torch_module(atom.symbol):
         return frozenset({Params(atom, "one")})
+    if atom.symbol == MODULE_DICT and not attr.startswith("_") and attr not in OF_DICTS:
+        found = join(found, machine.heap.read("item", atom.site, ANY))
     return found or frozenset({Method(atom, attr)})

@@ -11,7 +11,7 @@ from fsdp_migrate.analysis.values import (
     Symbol,
     Value,
 )
-from support.values import FULL, ZERO2, check_model, probed, reasons
+from support.values import FULL, ZERO2, analyse, check_model, probed, reasons, wraps
 
 # Programs in which `probe` is an FSDP model.
 MODELS = {
@@ -175,3 +175,9 @@ def test_super_on_the_second_of_two_bases() -> None:
         C().f()
         """
     assert Const.of(1) in probed(text)
+
+
+def test_items_of_a_module_dict_are_attributes() -> None:
+    made = "nets = nn.ModuleDict({})\nnets['one'] = FSDP(Net())\n"
+    assert wraps(analyse(f"{made}probe = nets.one\nprobe"))
+    assert not wraps(analyse(f"{made}probe = nets.train\nprobe"))
