@@ -88,7 +88,11 @@ RULE = Rule(
         "Safe: gradients are cast, reduced and cast back as before, bit for bit. "
         "Hooks of your own are left for a person."
     ),
-    needs=("the hook is one of PyTorch's compression hooks",),
+    needs=(
+        "the hook is one of PyTorch's compression hooks",
+        "the wrap says nothing of the dtype of the reduction itself",
+        "the hook is there from the first step on",
+    ),
     check=check,
     methods=("register_comm_hook",),
     surfaces=(

@@ -16,6 +16,7 @@ from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.guards import Guard
 from fsdp_migrate.rule.queries.hoisting import above_guard, guard_of_bare
 from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.queries.models import overrides
 from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.queries.shares import gave_share
 from fsdp_migrate.rule.queries.state_dict_calls import StateDictCall, without_mode, written
@@ -96,17 +97,21 @@ def _owner(use: Use) -> str:
 
 
 def _shares(use: Use, facts: Facts) -> str:
-    """What changes where FSDP1 gathered nothing, in words."""
-    if not gave_share(use, facts):
-        return ""
-    return (
-        ": whole tensors, also of what is in no unit of its own, of which FSDP1 gave and took "
-        "what this rank has of it"
-    )
+    """What changes, in words: where FSDP1 gathered nothing, or asked the model itself."""
+    if gave_share(use, facts):
+        return (
+            ": whole tensors, also of what is in no unit of its own, of which FSDP1 gave and took "
+            "what this rank has of it"
+        )
+    if not use.is_part and overrides(facts, use.wraps, use.name):
+        return (
+            f": the model's class has a {use.name} of its own, which FSDP1's wrapper stood before"
+        )
+    return ""
 
 
 def _safety(use: Use, facts: Facts) -> Safety:
-    return Safety.UNSAFE if gave_share(use, facts) else Safety.SAFE
+    return Safety.UNSAFE if _shares(use, facts) else Safety.SAFE
 
 
 def _behind(guard: Guard, use: Use, facts: Facts, made: Finding) -> Finding:
@@ -144,6 +149,7 @@ RULE = Rule(
         "the model is migrated",
         "the receiver is an FSDP1 model, not another object with such a method",
         "it is the wrapper or a unit, not what is inside of one: that gave this rank's share",
+        "the class of the model has no such method of its own",
     ),
     check=check,
     lowerable=lowerable,

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import NOTHING, Kept, code
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.class_tests import are_classes, asks_for_attribute
+from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.unwrapping import unwrapping
+
+COMPARED = "; it was another object than the model, and a comparison of the two holds now"
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -21,8 +24,27 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if _is_unwrapping(use, facts) or _asked_for(use, facts):
         return  # runs for real wrappers only, which FSDP2 is none of
     message, edit = _edit(use, use.receiver)
+    compared = _is_compared(use, facts)
     yield finding(
-        RULE, use, message, tier=Tier.NATIVE, edits=[edit], models=facts.models(use.wraps)
+        RULE,
+        use,
+        message + (COMPARED if compared else ""),
+        tier=Tier.NATIVE,
+        edits=[edit],
+        safety=Safety.UNSAFE if compared else Safety.SAFE,
+        models=facts.models(use.wraps),
+    )
+
+
+def _is_compared(use: Use, facts: Facts) -> bool:
+    """Whether the module inside is compared with what can be the wrapper."""
+    parent = use.module.parents[use.node]
+    if not isinstance(parent, ast.Compare):
+        return False
+    return any(
+        models(facts.value(side))
+        for side in (parent.left, *parent.comparators)
+        if side is not use.node
     )
 
 
@@ -87,8 +109,11 @@ RULE = Rule(
     name="module-attribute",
     summary="`model.module` becomes `model`",
     why="`fully_shard` works in place, so that the model is the module.",
-    fix_safety="Safe: it is the same object.",
-    needs=("the receiver is an FSDP1 model and nothing else",),
+    fix_safety="Safe: it is the same object.  Unsafe where it is compared with the wrapper.",
+    needs=(
+        "the receiver is an FSDP1 model and nothing else",
+        "it isn't compared with the wrapper",
+    ),
     check=check,
     methods=("module", "_fsdp_wrapped_module"),
     surfaces=(Surface("FullyShardedDataParallel.module", "the model"),),

@@ -222,7 +222,10 @@ RULE = Rule(
         "parameters of the model.  Unsafe without it, where FSDP1 lost part of what was assigned, "
         "and where the value may be a tensor that something else goes on changing."
     ),
-    needs=("FSDP1 kept the parameters that it was given (`use_orig_params=True`)",),
+    needs=(
+        "FSDP1 kept the parameters that it was given (`use_orig_params=True`)",
+        "the value is sharded like the parameter",
+    ),
     check=no_uses,
     survey=survey,
     references=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.analysis.values import Result, Wrapped
+from fsdp_migrate.analysis.values import Instance, Result, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import owners
 from fsdp_migrate.rule.queries.values import models
@@ -33,6 +33,17 @@ def only_models(facts: Facts, node: ast.AST) -> frozenset[Wrapped]:
     value = facts.value(node)
     found = models(value)
     return found if len(found) == len(value) else frozenset()
+
+
+def overrides(facts: Facts, wraps: frozenset[Wrapped], method: str) -> bool:
+    """Whether the class of what one of `wraps` wraps has a `method` of its own."""
+    facts_of = (facts.analysis.wraps.get(w.site) for w in wraps if w.site is not None)
+    return any(
+        isinstance(atom, Instance) and facts.analysis.method(atom.cls, method) is not None
+        for fact in facts_of
+        if fact is not None
+        for atom in fact.inner
+    )
 
 
 def models_given(facts: Facts, module: Module, call: ast.Call, parameter: str) -> set[Wrapped]:
