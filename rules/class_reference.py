@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Code, Hole, Kept, Name, Quoted, code
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.class_flow import is_read_as_given
 from fsdp_migrate.rule.queries.class_tests import (
@@ -24,6 +24,7 @@ from fsdp_migrate.rule.queries.class_tests import (
 from fsdp_migrate.rule.queries.parameters import rewritable
 from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
 from fsdp_migrate.rule.queries.unwrapped import without_class
+from fsdp_migrate.rule.queries.values import from_library, models
 from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
@@ -32,6 +33,7 @@ from fsdp_migrate.syntax.unwrapping import unwrapping
 MODULE = Name(ROOT, "FSDPModule")
 FULLY_SHARD = Name(ROOT, "fully_shard")
 FROM_FSDP1 = Name(RUNTIME, "fully_shard_from_fsdp1")
+FOREIGN = "; a library gives the object that is asked, and may give one of FSDP1's still"
 EQUAL = ast.Eq | ast.Is
 UNEQUAL = ast.NotEq | ast.IsNot
 # What is said where the class can't be one thing or the other.
@@ -79,14 +81,27 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         yield _exact_type(use, facts)
     elif place is Place.TEST:
         edit = ReplaceExpression(span, MODULE)
-        message = "FSDP as a class becomes FSDPModule"
-        yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit])
+        foreign = _is_foreign(use, facts)
+        message = "FSDP as a class becomes FSDPModule" + (FOREIGN if foreign else "")
+        safety = Safety.UNSAFE if foreign else Safety.SAFE
+        yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit], safety=safety)
     elif place in UNCLEAR:
         yield finding(RULE, use, UNCLEAR[place], tier=Tier.MANUAL)
     else:
         edit = ReplaceExpression(span, FROM_FSDP1)
         message = "FSDP as a function that shards becomes fully_shard_from_fsdp1"
         yield finding(RULE, use, message, tier=Tier.SHIM, edits=[edit])
+
+
+def _is_foreign(use: Use, facts: Facts) -> bool:
+    """Whether it is asked of what a library gives, and of none of the program's models."""
+    for around in use.module.ancestors(use.node):
+        if isinstance(around, ast.Call) and len(around.args) == 2:
+            value = facts.value(around.args[0])
+            return from_library(value) and not models(value)
+        if isinstance(around, ast.stmt):
+            break
+    return False
 
 
 def _exact_type(use: Use, facts: Facts) -> Finding:
@@ -171,8 +186,14 @@ RULE = Rule(
     name="class-reference",
     summary="`isinstance(x, FSDP)`, annotations, and the class as a value",
     why="`fully_shard` changes the class of the module in place; it has no wrapper class.",
-    fix_safety="Safe: exactly the modules that were wrapped are instances of FSDPModule.",
-    needs=("the models that it speaks of are migrated",),
+    fix_safety=(
+        "Safe: exactly the modules that were wrapped are instances of FSDPModule.  Unsafe where a "
+        "library gives the object, which may be one of FSDP1's still."
+    ),
+    needs=(
+        "the models that it speaks of are migrated",
+        "what is tested is no object of a library",
+    ),
     check=check,
     symbols=(FSDP1,),
     survey=survey,

@@ -13,13 +13,20 @@ from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.microbatches import reduced_each_time
+from fsdp_migrate.rule.queries.values import is_none
 from fsdp_migrate.rule.queries.wraps import WrapPlan, native_form, plan_of, types_inside
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 
 FROM_FSDP1 = Name(RUNTIME, "fully_shard_from_fsdp1")
+
+OFFLOADED_SUMS = (
+    "; with CPU offload FSDP1's sums of microbatches that are reduced one by one are documented to "
+    "be wrong, FSDP2's are right"
+)
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -45,9 +52,24 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     else:
         message, tier = f"fully_shard_from_fsdp1(...): {plan.reason}", Tier.SHIM
         edits = [shim, *types_inside(facts, plan)]
-    yield finding(RULE, use, f"FSDP(...) becomes {message}", tier=tier, edits=edits, models=unit)
+    sums = _offloads(plan, facts) and reduced_each_time(facts)
+    yield finding(
+        RULE,
+        use,
+        f"FSDP(...) becomes {message}{OFFLOADED_SUMS if sums else ''}",
+        tier=tier,
+        edits=edits,
+        safety=Safety.UNSAFE if sums else Safety.SAFE,
+        models=unit,
+    )
     for note in _notes(use, plan):
         yield finding(RULE, use, note, tier=Tier.NOTE, models=unit)
+
+
+def _offloads(plan: WrapPlan, facts: Facts) -> bool:
+    """Whether parameters may be kept on the CPU."""
+    given = plan.fact.arguments.get("cpu_offload")
+    return given is not None and not is_none(given.value)
 
 
 def _notes(use: Use, plan: WrapPlan) -> Iterator[str]:
@@ -96,12 +118,17 @@ RULE = Rule(
     why="FSDP2 shards a module in place; units are sharded before the module that holds them.",
     fix_safety=(
         "Safe: the same units communicate the same parameters in the same order, so losses, "
-        "gradients and parameters stay bit for bit the same on two ranks."
+        "gradients and parameters stay bit for bit the same on two ranks.  Unsafe with CPU offload "
+        "where microbatches are reduced one by one.  Two things no program says: that all "
+        "parameters of a unit take part in each step (FSDP1 gave the others gradients of zero, "
+        "FSDP2 gives none), and for HYBRID_SHARD that a node has more than one GPU (FSDP1 reduced "
+        "nothing over groups of one rank)."
     ),
     needs=(
         "no parameter is taken from the model before the wrap and used after it",
         "all that works on the model is migrated with it",
         "the wrapper is PyTorch's own class, not a subclass of it",
+        "gradients of offloaded parameters aren't reduced more than once a step",
     ),
     check=check,
     symbols=(FSDP1,),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
+from fsdp_migrate.rule.queries.parameters import calls
 from fsdp_migrate.rule.queries.running import LOOPS
 from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.syntax.module import Module
@@ -33,6 +34,28 @@ def dropped_inside_window(facts: Facts, use: Use, loop: Loop) -> Iterator[ast.Ca
             and not _ends_a_window(use, node, loop)
         ):
             yield node
+
+
+def reduced_each_time(facts: Facts) -> bool:
+    """Whether gradients of several microbatches are summed up after each was reduced: a backward
+    pass in a loop that takes a step only now and then, without `no_sync`."""
+    for module, call in calls(facts):
+        loop = loop_around(module, call) if _asks(call, "backward") else None
+        if loop is None or any(
+            isinstance(n, ast.Attribute) and n.attr == "no_sync" for n in ast.walk(loop)
+        ):
+            continue
+        for node in ast.walk(loop):
+            if isinstance(node, ast.If) and _has_remainder(node.test):
+                inside = {n for part in node.body for n in ast.walk(part)}
+                steps = any(isinstance(n, ast.Call) and _asks(n, "step") for n in inside)
+                if steps and call not in inside:
+                    return True
+    return False
+
+
+def _asks(call: ast.Call, method: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == method
 
 
 def _is_about(facts: Facts, use: Use, receiver: ast.expr) -> bool:
