@@ -37,15 +37,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace the class, in a call or as a type."""
     models = unscaled_together(facts, use.call) if use.call is not None else frozenset()
     if models:
-        yield finding(
-            RULE,
-            use,
-            "ShardedGradScaler becomes the shim's: an optimizer has plain parameters beside "
-            "sharded ones, whose gradients torch.amp.GradScaler can't unscale in one list",
-            tier=Tier.SHIM,
-            edits=[ReplaceExpression(use.module.span(use.node), SHIM)],
-            models=facts.models(models),
-        )
+        yield _for_both(use, facts.models(models))
         return
     edit: Edit = ReplaceExpression(use.module.span(use.node), SCALER)
     aside = DERIVED if _is_base(use) else ""
@@ -76,6 +68,19 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         tier=Tier.NATIVE,
         safety=Safety.UNSAFE if aside else Safety.SAFE,
         edits=[edit],
+    )
+
+
+def _for_both(use: Use, units: frozenset[str]) -> Finding:
+    """The shim's scaler, for plain and sharded parameters in one optimizer."""
+    return finding(
+        RULE,
+        use,
+        "ShardedGradScaler becomes the shim's: an optimizer has plain parameters beside "
+        "sharded ones, whose gradients torch.amp.GradScaler can't unscale in one list",
+        tier=Tier.SHIM,
+        edits=[ReplaceExpression(use.module.span(use.node), SHIM)],
+        models=units,
     )
 
 
