@@ -17,7 +17,7 @@ from fsdp_migrate.lowering.arguments import LOWERINGS
 from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
 from fsdp_migrate.lowering.arguments.comm_hook import lower_comm_hook
 from fsdp_migrate.lowering.arguments.device_and_mesh import device_type, with_default_mesh
-from fsdp_migrate.lowering.arguments.ignored import check_ignored
+from fsdp_migrate.lowering.arguments.ignored import check_ignored, may_ignore
 from fsdp_migrate.lowering.arguments.initial_weights import is_empty_elsewhere
 from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_arguments
 from fsdp_migrate.lowering.arguments.sharding_strategy import members
@@ -72,6 +72,7 @@ def plan_call(
         parts=parts,
         reasons=lowered.reasons,
         unknown=tuple(sorted(set(fact.arguments) - set(LOWERINGS))),
+        has_ignored=may_ignore(analysis, fact),
         casts_buffers=bool(lowered.reasons) and casts_buffers(site),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal
 
 from fsdp_migrate.analysis.definitions import Definition
-from fsdp_migrate.analysis.values import NONE, Wrapped, constants
+from fsdp_migrate.analysis.values import Wrapped, constants
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Code, Kept, Part, Variable, parts_of, variable
 from fsdp_migrate.lowering.condition import Condition
@@ -155,6 +155,7 @@ class WrapPlan:
     parts: Parts
     reasons: tuple[Reason, ...]
     unknown: tuple[str, ...]  # arguments that FSDP1 doesn't have
+    has_ignored: bool  # parameters may be left out of the sharding
     casts_buffers: bool  # FSDP1 may keep buffers in another dtype than it saves them in
 
     @property
@@ -196,13 +197,6 @@ class WrapPlan:
         """Whether FSDP1 may have run with `use_orig_params=False`."""
         argument = self.fact.arguments.get("use_orig_params")
         return argument is None or constants(argument.value) != [True]
-
-    @property
-    def has_ignored(self) -> bool:
-        """Whether parameters may be left out of the sharding."""
-        names = ("ignored_modules", "ignored_states")
-        given = [self.fact.arguments[n] for n in names if n in self.fact.arguments]
-        return self.fact.opaque or any(a.value != NONE for a in given)
 
     @property
     def kept(self) -> frozenset[Span]:

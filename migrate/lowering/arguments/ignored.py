@@ -5,18 +5,34 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from fsdp_migrate.analysis.values import NONE
-from fsdp_migrate.analysis.wraps import Argument
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.values import NONE, Container, Value
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Element, Part, Starred, code, loop_variable
 from fsdp_migrate.lowering.wrap_plan import Ignored, Parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
+
+
+def may_ignore(analysis: Analysis, fact: WrapFact) -> bool:
+    """Whether parameters may be left out of the sharding."""
+    names = ("ignored_modules", "ignored_states")
+    given = [fact.arguments[name].value for name in names if name in fact.arguments]
+    return fact.opaque or not all(_is_empty(analysis, value) for value in given)
+
+
+def _is_empty(analysis: Analysis, value: Value) -> bool:
+    """Whether it is None, or a list that nothing is ever put into."""
+    return bool(value) and all(
+        atom in NONE or (isinstance(atom, Container) and not analysis.item_keys(atom.site))
+        for atom in value
+    )
 
 
 def lower_ignored_modules(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """Modules that are written out become the set of their parameters."""
     if argument.node is None:
         raise NotNative("the ignored modules are known only at run time")
-    if argument.value == NONE:
+    if _is_empty(site.analysis, argument.value):
         return parts
     node = argument.node
     if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
