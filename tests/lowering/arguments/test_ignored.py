@@ -22,9 +22,17 @@ def test_modules_that_are_written_out(modules: str, parameters: str) -> None:
     assert plan.has_ignored
 
 
-@pytest.mark.parametrize("argument", ["ignored_modules=flag", "ignored_modules=[]"])
-def test_modules_that_only_the_run_knows(argument: str) -> None:
-    assert wrapped(argument).reason == "the ignored modules are known only at run time"
+def test_modules_that_only_the_run_knows() -> None:
+    plan = wrapped("ignored_modules=flag")
+    assert plan.reason == "the ignored modules are known only at run time"
+    assert plan.has_ignored
+
+
+@pytest.mark.parametrize("nothing", ["None", "[]", "()", "[] if flag else None"])
+def test_a_list_that_stays_empty(nothing: str) -> None:
+    plan = wrapped(f"ignored_modules={nothing}")
+    assert plan.native
+    assert not plan.has_ignored
 
 
 def test_states_have_no_native_form() -> None:
