@@ -316,3 +316,17 @@ def test_any_file(drawn: tuple[dict[str, object], str]) -> None:
     expected = {**kept, "reshard_after_forward": True, "version": 2}
     assert json.loads(new) == {**data, "fsdp": True, "fsdp_config": expected}
     assert list(json.loads(new)) == list(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_theirs"),
+    [
+        ('{"fsdp": true, "fsdp_config": {"wrap": "block"}}', False),
+        ('{"fsdp": true, "fsdp_config": {"min_num_params": 100}}', True),
+        ('{"fsdp": "full_shard", "fsdp_config": "fsdp.json"}', True),
+        ('{"fsdp": true}', False),
+    ],
+)
+def test_a_table_of_the_projects_own_is_left_alone(text: str, is_theirs: bool) -> None:
+    _, findings = convert_json(text, PATH, trusted=False)
+    assert bool(findings) is is_theirs

@@ -83,7 +83,12 @@ def are_arguments(top: Mapping[str, object]) -> bool:
         return True
     words = frameworks.words_of(top.get("fsdp"))
     wraps = words is not None and "auto_wrap" in words
-    return bool(words) and ("fsdp_config" in top or wraps)
+    return bool(words) and (_names_config(top.get("fsdp_config")) or wraps)
+
+
+def _names_config(given: object) -> bool:
+    """Whether a value is a file of FSDP's settings, or nothing but such settings."""
+    return isinstance(given, str) or (isinstance(given, Mapping) and is_config(given))
 
 
 def decide(decision: Decision, words: Collection[str] | None) -> bool:

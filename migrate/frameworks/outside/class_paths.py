@@ -62,7 +62,7 @@ def listed(lines: Sequence[str], path: Path) -> Iterator[Finding]:
             for name in _names(match):
                 if name == "FullyShardedDataParallelPlugin" and new:
                     continue
-                message = f"{name} is FSDP1: {_advice(name, match[1] or '')}"
+                message = f"{name} is FSDP1: {advice(name, match[1] or '')}"
                 yield Finding(path, number, match.start() + 1, CODE, message, Tier.MANUAL)
 
 
@@ -85,7 +85,8 @@ def _names(match: re.Match[str]) -> list[str]:
     return [last]
 
 
-def _advice(name: str, path: str) -> str:
+def advice(name: str, path: str = "") -> str:
+    """What to write instead of a name of FSDP1."""
     if ".wrap" in path or name.endswith(("Policy", "_policy")):
         return _POLICY
     if name.endswith("StateDictConfig"):
