@@ -32,6 +32,7 @@ CODE = "FSDP406"
 ATTRIBUTES_OF_MODELS = tuple(
     name for name, account in {**ATTRIBUTES, **PRIVATE}.items() if account.rule == CODE
 )
+OF_HANDLES = frozenset({"flat_param", "needs_unshard", "reshard", "unshard"})
 OF_PARAMETERS = frozenset(
     {"_fqns", "_param_infos", "_shapes", "_numels", "_local_shard", "_full_param_padded"}
 )
@@ -40,6 +41,7 @@ OF_PARAMETERS = frozenset(
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Drop or replace the few that have a plain form, and name the way for the others."""
     if use.receiver is not None and use.others and not use.wraps:
+        yield from _of_unknown(use)
         return
     if use.node in facts.removed.get(use.module.name, ()):
         return  # it goes with what it was for
@@ -74,6 +76,15 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         )
     else:
         yield finding(RULE, use, _message(name), tier=Tier.MANUAL, models=units)
+
+
+def _of_unknown(use: Use) -> Iterator[Finding]:
+    """Handles and flat parameters of an object that may be a model: said, and nothing waits."""
+    above = use.module.parents[use.node]
+    is_handle = isinstance(above, ast.Attribute) and above.attr in OF_HANDLES
+    if short(use.name) == "_handles" or is_handle:
+        message = _message(short(use.name))
+        yield finding(RULE, use, message, tier=Tier.MANUAL, blocking=False)
 
 
 def _reshards(use: Use, facts: Facts, found: Reshard) -> Iterator[Finding]:

@@ -25,9 +25,9 @@ from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 # Methods that FSDP1 models have and few other things do: worth a look on any unknown object.
-TELLING = frozenset({"_fsdp_wrapped_module", "check_is_root", "clip_grad_norm_", "no_sync"}) | {
-    "summon_full_params"
-}
+TELLING = frozenset(
+    {"_fsdp_wrapped_module", "_handle", "_handles", "check_is_root", "clip_grad_norm_", "no_sync"}
+) | {"summon_full_params"}
 # Of these other things have their own: they count where a model may have come from.
 SHARED = frozenset({"module"})
 # What objects are asked for that train models, and what optimizers are.
