@@ -36,6 +36,7 @@ class Analysis:
     heap: Heap
     hierarchy: Classes
     call_graph: CallGraph
+    has_models: bool = False  # made here, or elsewhere, as annotations and FSDP1's functions show
 
     @classmethod
     def of(cls, solver: Solver) -> Analysis:
@@ -55,6 +56,9 @@ class Analysis:
             hierarchy=hierarchy,
             call_graph=CallGraph.of(
                 solver.project, record.call_nodes, record.value, hierarchy.method
+            ),
+            has_models=any(
+                isinstance(atom, Wrapped) for value in record.values.values() for atom in value
             ),
         )
 

@@ -30,8 +30,8 @@ def rewritable(facts: Facts) -> Iterator[Module]:
 
 
 def modules(facts: Facts) -> Iterator[Module]:
-    """The files that may be rewritten, if the program has FSDP1 models."""
-    return rewritable(facts) if facts.analysis.wraps else iter(())
+    """The files that may be rewritten, if the program has FSDP1 models, made here or elsewhere."""
+    return rewritable(facts) if facts.analysis.has_models else iter(())
 
 
 def attributes(facts: Facts, names: Collection[str]) -> Iterator[tuple[Module, ast.Attribute]]:
