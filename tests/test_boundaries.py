@@ -34,6 +34,7 @@ ALLOWED: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
             "rules",
             "syntax findings rule frameworks.settings frameworks.conversion"
             " frameworks.accelerate_plugin frameworks.composer frameworks.lightning"
+            " frameworks.outside.class_paths"
             " frameworks.training_arguments",
             "",
         ),
