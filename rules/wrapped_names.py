@@ -14,6 +14,7 @@ from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatemen
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import has_models, models_at
+from fsdp_migrate.rule.queries.module_walks import takes_inner
 from fsdp_migrate.rule.queries.names_read import MARK, NamesRead, children_asked, names_read
 from fsdp_migrate.rule.queries.parameters import called, is_parameters, rewritable
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding_at, no_uses
@@ -43,6 +44,8 @@ def survey(facts: Facts) -> Iterable[Finding]:
         how = "how they begin is looked at here" if found.tests else "they are printed here"
         yield _said(facts, found, f"FSDP1's names had `{MARK}.` in front, FSDP2's don't: {how}")
     for found in children_asked(facts):
+        if takes_inner(facts, found.module, found.call):
+            continue  # the model is read instead
         yield _said(
             facts,
             found,
