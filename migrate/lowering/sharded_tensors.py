@@ -60,9 +60,7 @@ class ShardedTensors:
         if isinstance(owner, Wrapped):
             return frozenset({owner})
         around = self._inner.get(owner, ()) if owner is not None else ()
-        return frozenset(
-            Wrapped(fact.site) for fact in around if self._is_below(module, node, fact)
-        )
+        return frozenset(Wrapped(fact.site) for fact in around if self.is_below(module, node, fact))
 
     def is_certain(self, module: Module, node: ast.AST) -> bool:
         """Whether `node` is a sharded tensor (or None) and nothing else."""
@@ -110,7 +108,8 @@ class ShardedTensors:
         return found
 
     # ------------------------------------------------------------------ below the wrap
-    def _is_below(self, module: Module, node: ast.AST, fact: WrapFact) -> bool:
+    def is_below(self, module: Module, node: ast.AST, fact: WrapFact) -> bool:
+        """Whether `node` may run after a wrap is done."""
         return self._runs_below(module, node, self._places(fact), fact.site, DEPTH)
 
     def _runs_below(

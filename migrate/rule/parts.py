@@ -24,7 +24,10 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
     symbols,
 )
+from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
+from fsdp_migrate.syntax.paths import path_of
 
 Models = frozenset[Wrapped]
 NO_MODEL: Models = frozenset()
@@ -38,6 +41,7 @@ PASS_ON = frozenset(
     )
 )  # fmt: skip
 DEPTH = 8
+MOST = 60  # expressions that one is followed back to
 Place = tuple[Module, ast.expr]
 
 
@@ -46,6 +50,8 @@ class Parts:
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
+        self._sharded = ShardedTensors(analysis)
+        self._makers: dict[ast.AST, frozenset[ast.expr]] = {}
 
     def owners(self, module: Module, node: ast.expr) -> Models:
         """The models that `node` is a part of; none if it is one itself, or no module at all."""
@@ -54,7 +60,58 @@ class Parts:
             return NO_MODEL
         if not all(map(self._may_be_module, value - NONE)):
             return NO_MODEL
-        return self._models((module, node), frozenset())
+        found = self._models((module, node), frozenset())
+        return found or self._of_wrapped((module, node))
+
+    def _of_wrapped(self, place: Place) -> Models:
+        """The models that have what `place` is, or is a part of, inside of them.
+
+        That is `net.encoder`, or a name for it, below `model = FSDP(net)`; and `net` itself.
+        """
+        origins = [place, *self._origins(place)]
+        return frozenset(
+            Wrapped(fact.site)
+            for fact in self._analysis.wraps.values()
+            if any(self._is_inside_of(fact, origin) for origin in origins)
+            and self._sharded.is_below(*place, fact)
+        )
+
+    def _is_inside_of(self, fact: WrapFact, place: Place) -> bool:
+        """Whether an expression is the module that a wrap was given."""
+        module, node = place
+        given = fact.arguments.get("module")
+        if given is None or given.node is None:
+            return False
+        if node is given.node or (isinstance(node, ast.Call) and node in self._made(fact)):
+            return True
+        return (
+            path_of(node) is not None
+            and path_of(node) == path_of(given.node)
+            and module.function(node) is fact.module.function(fact.node)
+        )
+
+    def _made(self, fact: WrapFact) -> frozenset[ast.expr]:
+        """The calls that make the module that a wrap was given."""
+        known = self._makers.get(fact.node)
+        if known is None:
+            given = fact.arguments["module"].node
+            assert given is not None
+            known = self._makers[fact.node] = frozenset(
+                node
+                for _, node in [(fact.module, given), *self._origins((fact.module, given))]
+                if isinstance(node, ast.Call) and fact.inner & self._analysis.value(node)
+            )
+        return known
+
+    def _origins(self, place: Place) -> Iterator[Place]:
+        """All that an expression is taken of, however far."""
+        found, todo = {place[1]}, [place]
+        while todo and len(found) < MOST:
+            for source in self._sources(*todo.pop()):
+                if source[1] not in found:
+                    found.add(source[1])
+                    todo.append(source)
+                    yield source
 
     def _may_be_module(self, atom: Atom) -> bool:
         if isinstance(atom, Instance):
@@ -136,11 +193,10 @@ class Parts:
             for site in self._analysis.lineage(atom.cls):
                 info = self._analysis.classes[site]
                 for node in ast.walk(info.node):
-                    if isinstance(node, ast.Assign) and any(
-                        isinstance(target, ast.Attribute) and target.attr == attr
-                        for target in node.targets
-                    ):
-                        yield info.module, node.value
+                    if isinstance(node, ast.Assign):
+                        for target in node.targets:
+                            for value in _assigned(target, node.value, attr, as_attribute=True):
+                                yield info.module, value
 
     # ------------------------------------------------------------------ variables
     def _variable(self, module: Module, name: ast.Name) -> Iterator[Place]:
@@ -198,11 +254,17 @@ def _taken_from(scope: Scope, name: str) -> Iterator[ast.expr]:
                 yield node.iter
 
 
-def _assigned(target: ast.expr, value: ast.expr, name: str) -> Iterator[ast.expr]:
+def _assigned(
+    target: ast.expr, value: ast.expr, name: str, as_attribute: bool = False
+) -> Iterator[ast.expr]:
+    """The part of `value` that a statement binds to a variable, or sets as an attribute."""
     pair = (ast.Tuple, ast.List)
     if isinstance(target, pair) and isinstance(value, pair) and len(target.elts) == len(value.elts):
         for inner, part in zip(target.elts, value.elts, strict=True):
-            yield from _assigned(inner, part, name)
+            yield from _assigned(inner, part, name, as_attribute)
+    elif as_attribute:
+        if isinstance(target, ast.Attribute) and target.attr == name:
+            yield value
     elif _binds(target, name):
         yield value
 

@@ -64,8 +64,52 @@ PARTS = {
         model = FSDP(Big())
         model.own()
         """,
+    "named before the wrap": "net = Net()\nprobe = net.encoder\nmodel = FSDP(net)\nprobe",
+    "of the module inside": "net = Net()\nmodel = FSDP(net)\nnet.blocks[0]\nprobe = net.a\nprobe",
+    "the module inside": "probe = Net()\nmodel = FSDP(probe)\nprobe",
+    "listed before the wrap": """
+        def main(net):
+            every = list(net.children())
+            model = FSDP(net)
+            for probe in every:
+                probe
+        """,
+    "named by a function": """
+        def build():
+            return Net()
+        net = build()
+        first = getattr(net, "first")
+        model = FSDP(net)
+        probe = first
+        probe
+        """,
+    "kept before the wrap": """
+        class A:
+            def __init__(self):
+                self.net, self.other = Net(), 1
+                self.encoder = self.net.encoder
+                self.model = FSDP(self.net)
+            def save(self):
+                probe = self.encoder
+                probe
+        a = A()
+        a.save()
+        """,
 }
 NONE = {
+    "used before the wrap": "net = Net()\nprobe = net.encoder\nprobe\nmodel = FSDP(net)",
+    "another of the class": """
+        net, teacher = Net(), Net()
+        model = FSDP(net)
+        probe = teacher.encoder
+        probe
+        """,
+    "another that is passed": """
+        def main(net, teacher):
+            model = FSDP(net)
+            probe = teacher.encoder
+            probe
+        """,
     "the model": "probe = FSDP(Net())\nprobe",
     "before it is wrapped": "probe = Net()\nprobe\nprobe = FSDP(probe)",
     "of another model": "model = FSDP(Net())\nteacher = Net()\nprobe = teacher.encoder\nprobe",
