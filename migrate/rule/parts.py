@@ -76,6 +76,12 @@ class Parts:
             and self._sharded.is_below(*place, fact)
         )
 
+    def _is_other_wrapper(self, node: ast.expr) -> bool:
+        value = self._analysis.value(node) - NONE
+        return bool(value) and all(
+            isinstance(atom, Result) and atom.symbol in OTHER_WRAPPERS for atom in value
+        )
+
     def _is_inside_of(self, fact: WrapFact, place: Place) -> bool:
         """Whether an expression is the module that a wrap was given."""
         module, node = place
@@ -108,7 +114,7 @@ class Parts:
         found, todo = {place[1]}, [place]
         while todo and len(found) < MOST:
             for source in self._sources(*todo.pop()):
-                if source[1] not in found:
+                if source[1] not in found and not self._is_other_wrapper(source[1]):
                     found.add(source[1])
                     todo.append(source)
                     yield source

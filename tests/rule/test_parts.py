@@ -104,6 +104,16 @@ NONE = {
         probe = teacher.encoder
         probe
         """,
+    "inside of DDP": """
+        from torch.nn.parallel import DistributedDataParallel
+        def save(model):
+            if isinstance(model, DistributedDataParallel):
+                probe = model.module
+                probe
+        model = Net()
+        model = FSDP(model) if input() else DistributedDataParallel(model)
+        save(model)
+        """,
     "another that is passed": """
         def main(net, teacher):
             model = FSDP(net)
