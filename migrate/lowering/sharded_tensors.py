@@ -110,7 +110,7 @@ class ShardedTensors:
     # ------------------------------------------------------------------ below the wrap
     def is_below(self, module: Module, node: ast.AST, fact: WrapFact) -> bool:
         """Whether `node` may run after a wrap is done."""
-        return self._runs_below(module, node, self._places(fact), fact.site, DEPTH)
+        return self._runs_below(module, node, self.places(fact), fact.site, DEPTH)
 
     def _runs_below(
         self, module: Module, node: ast.AST, places: list[Place], site: Site, depth: int
@@ -133,7 +133,7 @@ class ShardedTensors:
                 return True
         return False
 
-    def _places(self, fact: WrapFact) -> list[Place]:
+    def places(self, fact: WrapFact) -> list[Place]:
         """The wrap, and the calls of the functions that make it."""
         graph = self.analysis.call_graph
         found: list[Place] = [(fact.module, fact.node)]

@@ -72,9 +72,40 @@ class Parts:
         return frozenset(
             Wrapped(fact.site)
             for fact in self._analysis.wraps.values()
-            if any(self._is_inside_of(fact, origin) for origin in origins)
-            and self._sharded.is_below(*place, fact)
+            if any(
+                self._is_inside_of(fact, origin) and self._is_below(place, origin, fact)
+                for origin in origins
+            )
         )
+
+    def _is_below(self, place: Place, origin: Place, fact: WrapFact) -> bool:
+        """Whether a place runs after the wrap of what comes from `origin`.
+
+        Where both are steps of one function their order is known; the wrap may have others to do.
+        """
+        home, node = origin
+        function = home.function(node)
+        wraps = [
+            wrap.lineno
+            for module, wrap in self._sharded.places(fact)
+            if module is home and module.function(wrap) is function and isinstance(wrap, ast.expr)
+        ]
+        steps = list(self._steps_in(function, *place, DEPTH)) if wraps else []
+        if steps:
+            return max(steps) > min(wraps)
+        return self._sharded.is_below(*place, fact)
+
+    def _steps_in(
+        self, home: Scope | None, module: Module, node: ast.expr, depth: int
+    ) -> Iterator[int]:
+        """The lines of the function `home` where `node` is run from."""
+        function = module.function(node)
+        if function is home:
+            yield node.lineno
+        elif function is not None and depth:
+            graph = self._analysis.call_graph
+            for call in graph.callers_of(module.site(function)):
+                yield from self._steps_in(home, graph.module_of(call), call, depth - 1)
 
     def _is_other_wrapper(self, node: ast.expr) -> bool:
         value = self._analysis.value(node) - NONE

@@ -10,7 +10,6 @@ from fsdp_migrate.rule.queries.model_attributes import is_of_inner
 from fsdp_migrate.syntax.module import Module
 
 _LISTS = frozenset({"list", "tuple"})
-_ENDS = frozenset({0, -1})
 
 
 def takes_inner(facts: Facts, module: Module, call: ast.Call) -> bool:
@@ -53,8 +52,11 @@ def taken_first(module: Module, call: ast.Call) -> ast.expr | None:
     if _called(around) == "iter" and isinstance(item, ast.Call) and _called(item) == "next":
         return item
     if _called(around) in _LISTS and isinstance(item, ast.Subscript) and item.value is around:
-        index = ast.unparse(item.slice)
-        return item if index in map(str, _ENDS) else None
+        index = item.slice
+        if isinstance(index, ast.UnaryOp) and isinstance(index.op, ast.USub):
+            index = index.operand
+            return item if isinstance(index, ast.Constant) and index.value == 1 else None
+        return item if isinstance(index, ast.Constant) and index.value == 0 else None
     return None
 
 
