@@ -55,7 +55,11 @@ def survey(facts: Facts) -> Iterable[Finding]:
             ending.anchor,
             f"a forward pass leaves parameters gathered until a backward pass, as plain tensors, "
             f"and {where} reads them: "
-            + ("they are resharded first" if fixed else "call `model.reshard()` in between")
+            + (
+                "they are resharded first, and the next forward gathers them again"
+                if fixed
+                else "call `model.reshard()` in between"
+            )
             + more,
             tier=Tier.NATIVE if fixed else Tier.MANUAL,
             safety=Safety.UNSAFE if more else Safety.SAFE,

@@ -93,6 +93,9 @@ def call(machine: Machine, callee: Atom, passed: Passed) -> Value:
                 if isinstance(inner, Instance):
                     call_instance(machine, inner, passed)
             return unknown("the output of a model")
+        case Result() if callee.symbol == namespaces.NAMED_TUPLE:
+            made = namespaces.make_named_tuple(machine, callee, passed)
+            return made or unfollowed(machine, RESULT, given(passed))
         case Unknown():
             return unfollowed(machine, callee.reason, [frozenset({callee}), *given(passed)])
         case _:

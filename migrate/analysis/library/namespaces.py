@@ -34,3 +34,28 @@ def make_namespace(machine: Machine, node: ast.Call, passed: Passed) -> Value | 
         if held:
             machine.heap.write(held, "result", site, word)
     return None
+
+
+NAMED_TUPLE = "collections.namedtuple"
+
+
+def make_named_tuple(machine: Machine, cls: Result, passed: Passed) -> Value | None:
+    """An object of `namedtuple("Pair", ["model", "optimizer"])`; None if its fields are unknown."""
+    making = machine.record.call_nodes.get(cls.site)
+    names = _fields(making) if making is not None else []
+    if passed.node is None or not names:
+        return None
+    site = machine.module.site(passed.node)
+    for name, value in [*zip(names, passed.args, strict=False), *passed.kwargs.items()]:
+        machine.heap.write(value, "result", site, name)
+        machine.heap.write(value, "item", site, ANY)
+    return frozenset({Result(NAMED_TUPLE, site)})
+
+
+def _fields(making: ast.Call) -> list[str]:
+    """The names of the fields, in their order."""
+    named = {keyword.arg: keyword.value for keyword in making.keywords}
+    given = making.args[1] if len(making.args) > 1 else named.get("field_names")
+    if isinstance(given, ast.List | ast.Tuple):
+        return [str(e.value) for e in given.elts if isinstance(e, ast.Constant)]
+    return str(given.value).replace(",", " ").split() if isinstance(given, ast.Constant) else []

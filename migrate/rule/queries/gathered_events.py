@@ -37,7 +37,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.uses import held
-from fsdp_migrate.syntax.fsdp1_names import is_fsdp1
+from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
 
 DSD = "torch.distributed.checkpoint.state_dict"
 # Functions that put the weights away before they look at them; FSDP1's own go through the shim,
@@ -271,7 +271,7 @@ class Events:
         """A function that isn't followed, and is given models."""
         names = {atom.name for atom in called if isinstance(atom, Symbol)}
         known = bool(names) and len(names) == len(called)
-        if known and (names <= QUIET_FUNCTIONS or all(map(is_torch_module, names))):
+        if known and all(map(_is_quiet, names)):
             return
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         values = [self.facts.value(a.value if isinstance(a, ast.Starred) else a) for a in arguments]
@@ -325,6 +325,13 @@ class Events:
             models = self.any_of(owner)
             if models:
                 yield Event(Kind.READ, models, node)
+
+
+def _is_quiet(name: str) -> bool:
+    """Whether a library's function looks at no parameter of what it is given, nor moves any."""
+    if name in QUIET_FUNCTIONS or is_torch_module(name):
+        return True
+    return is_fsdp1(name) and short(name) in QUIET_METHODS
 
 
 def _runs_backward(func: ast.expr) -> bool:

@@ -9,17 +9,19 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.bare_modules import may_be_bare
-from fsdp_migrate.rule.queries.models import models_at
+from fsdp_migrate.rule.maybe_models import possible_models
 from fsdp_migrate.rule.queries.parameters import (
     attributes,
     called,
     is_summoned,
     use_orig_params,
 )
+from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.uses import split
+from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
 from fsdp_migrate.syntax.module import Module
 
 MARK = "_fsdp_wrapped_module"
@@ -45,7 +47,8 @@ def names_read(facts: Facts) -> Iterator[NamesRead]:
     """The calls whose names are printed, or compared as a whole or by their beginnings."""
     for module, node in attributes(facts, NAMING):
         call = module.parents[node]
-        wraps = models_at(facts, node.value)
+        value = facts.value(node.value)
+        wraps = models(value) | possible_models(facts.analysis, value)
         if not wraps or not isinstance(call, ast.Call) or call.func is not node:
             continue
         if is_summoned(facts, module, node) or _is_cleaned(module, call):
@@ -64,16 +67,27 @@ def children_asked(facts: Facts) -> Iterator[NamesRead]:
         wraps, others = split(facts.analysis, facts.value(node.value))
         if not wraps or others or not isinstance(call, ast.Call) or call.func is not node:
             continue  # a function that goes through children of children comes to all of them
-        if not may_be_bare(facts, module, node.value):
+        if not _is_inner(module, node.value):
             yield NamesRead(module, call, wraps, tests=True)
 
 
 def _had_wrappers(facts: Facts, module: Module, model: ast.expr, wraps: frozenset[Wrapped]) -> bool:
     """Whether names had the wrapper's in them: of the module inside, those of units only."""
-    if not may_be_bare(facts, module, model):
+    if not _is_inner(module, model):
         return True
     plans = [facts.plan(wrapped) for wrapped in wraps]
     return any(plan is None or plan.parts.units is not None for plan in plans)
+
+
+def _is_inner(module: Module, node: ast.expr) -> bool:
+    """Whether this is the module inside of a wrapper, by its name or by a variable for it."""
+    if isinstance(node, ast.Name):
+        scope = scope_of(module, node)
+        bound = list(bindings(scope, node.id)) if scope is not None else []
+        statement = module.statement(bound[0]) if len(bound) == 1 else None
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        return isinstance(value, ast.Attribute) and _is_inner(module, value)
+    return isinstance(node, ast.Attribute) and node.attr in UNWRAPPED
 
 
 def _is_flat(facts: Facts, node: ast.Attribute, wraps: frozenset[Wrapped]) -> bool:

@@ -65,3 +65,10 @@ def test_what_getattr_gives(body: str) -> None:
         probe
         """
     )
+
+
+@pytest.mark.parametrize("fields", ['["net", "other"]', '"net other"', '("net", "other")'])
+def test_named_tuples(fields: str) -> None:
+    made = f"import collections\nPair = collections.namedtuple('Pair', {fields})\n"
+    check_model(f"{made}probe = Pair(FSDP(Net()), 1).net\nprobe")
+    check_model(f"{made}probe = Pair(other=1, net=FSDP(Net())).net\nprobe")

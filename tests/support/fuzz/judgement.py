@@ -56,10 +56,10 @@ ABOUT: Mapping[str, frozenset[str]] = {
         "checkpoint: no context": "302",
         "checkpoint: of the module": "301 302 304 402",
         "checkpoint: part": "301 302 304 402",
-        "checkpoint: parts in a loop": "301 302 304",
+        "checkpoint: parts in a loop": "301 302 304 405",
         "checkpoint: set type": "301 302 304",
         "checkpoint: there and back": "301 302 304",
-        "checkpoint: with optimizer": "301 302 303 304",
+        "checkpoint: with optimizer": "301 302 303 304 533",
     }.items()
 }
 # Which parts of a program can be why an aspect of its run comes out otherwise.
@@ -68,6 +68,8 @@ PARTS: Mapping[Aspect, tuple[str, ...]] = {
     Aspect.FILES: ("checkpoint",),
     Aspect.COLLECTIVES: ("crossing", "loop", "use", "checkpoint"),
 }
+# Fixes whose message names what they cost, so that they speak of it though they are safe.
+COSTS: Mapping[Aspect, frozenset[str]] = {Aspect.COLLECTIVES: frozenset({"FSDP510"})}
 OF_TRAINING = ("crossing", "loop", "use", "checkpoint")
 _LINE = re.compile(r"\b(\w+\.py)(?::|\", line )(\d+)")
 
@@ -79,7 +81,9 @@ def unsaid(drawn: Mapping[str, str], run: Run, verdict: Verdict) -> str:
     for aspect in _independent(difference.aspect for difference in verdict.differences):
         pieces = [f"{part}: {drawn[part]}" for part in PARTS.get(aspect, OF_TRAINING)]
         codes = frozenset[str]().union(*(ABOUT.get(piece, frozenset()) for piece in pieces))
-        if not any(item.code in codes for item in run.findings if warns(item)):
+        told = {item.code for item in run.findings if warns(item)}
+        told |= {item.code for item in run.findings} & COSTS.get(aspect, frozenset())
+        if not told & codes:
             return aspect.value
     return ""
 
