@@ -11,6 +11,7 @@ from fsdp_migrate.analysis.library.containers import elements
 from fsdp_migrate.analysis.library.contexts import enter, inside
 from fsdp_migrate.analysis.machine import COMPUTED, Env, Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow, narrow_class
+from fsdp_migrate.analysis.patterns import bind_pattern
 from fsdp_migrate.analysis.scopes import join_env, merge
 
 LOOPS = 3  # runs of a loop body; its values only have to be seen once more than they change
@@ -101,12 +102,12 @@ def _with(machine: Machine, node: ast.With | ast.AsyncWith) -> None:
 
 
 def _match(machine: Machine, node: ast.Match) -> None:
-    machine.evaluate(node.subject)
+    subject = machine.evaluate(node.subject)
     before = dict(machine.env)
     ends: list[Env] = []
     for case in node.cases:
         machine.env, machine.live = dict(before), True
-        _bind_pattern(machine, case.pattern)
+        bind_pattern(machine, case.pattern, subject)
         if isinstance(case.pattern, ast.MatchClass):
             narrow_class(machine, node.subject, case.pattern.cls, True)
         if case.guard is not None:
@@ -123,16 +124,6 @@ def _match(machine: Machine, node: ast.Match) -> None:
     machine.env, machine.live = (ends[0], True) if ends else (before, False)
     for env in ends[1:]:
         machine.env = join_env(machine.env, env)
-
-
-def _bind_pattern(machine: Machine, pattern: ast.pattern) -> None:
-    for part in ast.walk(pattern):
-        if isinstance(part, ast.MatchAs | ast.MatchStar) and part.name:
-            machine.env[part.name] = COMPUTED
-        elif isinstance(part, ast.MatchValue):
-            machine.evaluate(part.value)
-        elif isinstance(part, ast.MatchClass):
-            machine.evaluate(part.cls)
 
 
 def _takes_class(case: ast.match_case) -> bool:

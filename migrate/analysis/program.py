@@ -67,6 +67,11 @@ class FunctionInfo:
         return "staticmethod" in self.decorators
 
 
+# What makes an object of the fields that its class declares: decorators, and bases.
+DATACLASSES = frozenset({"dataclass", "define", "frozen", "mutable"})
+OF_FIELDS = frozenset({"BaseModel", "NamedTuple"})
+
+
 @dataclass(frozen=True, eq=False)
 class ClassInfo:
     """A class of the project."""
@@ -85,7 +90,8 @@ class ClassInfo:
             for item in scope_nodes(node)
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
         }
-        is_dataclass = any(_last_name(item) == "dataclass" for item in node.decorator_list)
+        is_dataclass = any(_last_name(item) in DATACLASSES for item in node.decorator_list)
+        is_dataclass |= any(_last_name(base) in OF_FIELDS for base in node.bases)
         order = tuple(
             item.target.id
             for item in node.body

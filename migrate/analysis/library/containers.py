@@ -81,6 +81,10 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
         method = machine.classes.method(atom.cls, "__getitem__")
         if method is not None:
             return machine.call(Bound(Func(method), atom), Passed([COMPUTED]))
+        if "typing.NamedTuple" in machine.classes.library_bases(atom.cls):
+            order = machine.program.classes[atom.cls].field_order
+            names = order if not isinstance(key, int) else order[key : key + 1]
+            return join(*(machine.heap.read("field", atom.cls, name) for name in names))
     if isinstance(atom, Wrapped) and atom.site in machine.record.wraps:
         return join(*(item(machine, a, key) for a in ordered(inner_of(machine, atom))))
     return COMPUTED

@@ -7,7 +7,7 @@ import ast
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.models import Models
 from fsdp_migrate.analysis.machine import Machine, Passed
-from fsdp_migrate.analysis.values import Atom, Const, Result, Value, join
+from fsdp_migrate.analysis.values import NOTHING, Atom, Const, Result, Symbol, Value, join
 
 NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
 
@@ -34,6 +34,19 @@ def make_namespace(machine: Machine, node: ast.Call, passed: Passed) -> Value | 
         if held:
             machine.heap.write(held, "result", site, word)
     return None
+
+
+@models("collections.defaultdict")
+def make_default_dict(machine: Machine, node: ast.Call, passed: Passed) -> Value:
+    """`defaultdict(list)`: what is under a new key is a list that can be filled."""
+    made = machine.container(node, "dict")
+    for factory in passed.args[0] if passed.args else NOTHING:
+        name = factory.name.removeprefix("builtins.") if isinstance(factory, Symbol) else ""
+        fresh: Value = frozenset({machine.container(node.func, name)})
+        known = name in {"dict", "list", "set"}
+        value = fresh if known else machine.call(factory, Passed(node=node))
+        machine.heap.write(value, "item", made.site, ANY)
+    return frozenset({made})
 
 
 NAMED_TUPLE = "collections.namedtuple"

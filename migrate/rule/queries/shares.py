@@ -12,6 +12,7 @@ from fsdp_migrate.analysis.values import Atom, Container, Instance, Result, Wrap
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.bare_modules import may_be_bare
+from fsdp_migrate.rule.queries.parameters import use_orig_params
 from fsdp_migrate.syntax.span import Site
 
 HOLDERS = frozenset({"ModuleDict", "ModuleList", "Sequential"})  # with no parameters of their own
@@ -26,7 +27,8 @@ def gave_share(use: Use, facts: Facts) -> bool:
         return False
     plans = [plan for plan in map(facts.plan, use.wraps) if plan is not None]
     if plans and all(plan.members == {"NO_SHARD"} for plan in plans):
-        return False
+        # Nothing was cut, and it had its own names unless it was in flat parameters.
+        return {use_orig_params(facts, wrapped) for wrapped in use.wraps} != {True}
     value = facts.value(use.receiver)
     are_units = bool(value) and all(_is_unit(atom, facts, plans) for atom in value)
     return not (use.is_part and are_units)

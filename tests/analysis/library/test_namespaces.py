@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fsdp_migrate.analysis.values import Unknown, Wrapped
 from support.values import check_model, probed, reasons
 
 MADE = "import types\nspace = types.SimpleNamespace(net=FSDP(Net()), name='x')\n"
@@ -72,3 +73,20 @@ def test_named_tuples(fields: str) -> None:
     made = f"import collections\nPair = collections.namedtuple('Pair', {fields})\n"
     check_model(f"{made}probe = Pair(FSDP(Net()), 1).net\nprobe")
     check_model(f"{made}probe = Pair(other=1, net=FSDP(Net())).net\nprobe")
+
+
+@pytest.mark.parametrize("read", ["pair.net", "pair[0]", "[*pair][0]", "pair.other"])
+def test_classes_of_fields(read: str) -> None:
+    made = "FSDP(Net())" if read != "pair.other" else "1"
+    value = probed(
+        "from typing import NamedTuple\nclass Pair(NamedTuple):\n    net: nn.Module\n"
+        "    other: int\n"
+        f"pair = Pair({made}, 1)\nprobe = {read}\nprobe"
+    )
+    assert any(isinstance(a, Wrapped | Unknown) for a in value) == (read != "pair.other")
+
+
+def test_default_dicts() -> None:
+    head = "import collections\nheld = collections.defaultdict(list)\n"
+    check_model(f"{head}held['a'].append(FSDP(Net()))\nprobe = held['a'][0]\nprobe")
+    check_model(f"{head}held['a'] += [FSDP(Net())]\n[probe] = held['a']\nprobe")

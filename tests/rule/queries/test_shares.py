@@ -26,7 +26,8 @@ class Net(nn.Module):
 model = FSDP(Net(), {})
 """
 PLAIN, UNITS = "use_orig_params=True", "auto_wrap_policy=ModuleWrapPolicy({Block})"
-WHOLE = "sharding_strategy=ShardingStrategy.NO_SHARD"
+FLAT = "sharding_strategy=ShardingStrategy.NO_SHARD"
+WHOLE = f"{FLAT}, use_orig_params=True"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ WHOLE = "sharding_strategy=ShardingStrategy.NO_SHARD"
         (PLAIN, "model.module", True),
         (UNITS, "model.module", True),
         (WHOLE, "model.module", False),
+        (FLAT, "model.module", True),
         (PLAIN, "model.head", True),
         (UNITS, "model.head", True),
         (UNITS, "model.module.first", False),

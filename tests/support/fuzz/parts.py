@@ -6,26 +6,7 @@ called `net`; from `after` on the wrapped one is called `model`, and `optimizer`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Lines for the places of a program.
-
-    `top` stands among the functions, `before` in `main` ahead of the wrap, `after` behind it, and
-    `body` is what this piece is about.  `files` are further modules.  A piece that is `flat` also
-    works where FSDP1 makes flat parameters (`use_orig_params=False`).
-    """
-
-    body: str = ""
-    top: str = ""
-    before: str = ""
-    after: str = ""
-    flat: bool = True
-    files: Mapping[str, str] = field(default_factory=dict)
-
+from support.fuzz.piece import Piece
 
 MODEL = """
 class Block(nn.Module):
@@ -63,6 +44,12 @@ POLICIES = {
     "transformer": (
         "auto_wrap_policy=functools.partial("
         "transformer_auto_wrap_policy, transformer_layer_cls={Block})"
+    ),
+}
+PRECISIONS = {
+    "full": "",
+    "bf16": (
+        "mixed_precision=MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16)"
     ),
 }
 STRATEGIES = {
@@ -194,6 +181,34 @@ CROSSINGS = {
         ),
         flat=False,
     ),
+    "frozen": Piece(
+        before="for p in net.stem.parameters():\n    p.requires_grad_(False)",
+        after=(
+            "optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], "
+            "lr=1e-2)"
+        ),
+        flat=False,
+    ),
+    "both in a helper": Piece(
+        top=(
+            "def tools_of(module):\n"
+            "    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)\n"
+            "    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.9**step)\n"
+            "    return optimizer, scheduler"
+        ),
+        before="optimizer, scheduler = tools_of(net)",
+        flat=False,
+    ),
+    "second model": Piece(
+        before="teacher = Net().cuda().requires_grad_(False)",
+        after=(
+            "teacher = WRAP(teacher)\n"
+            "with torch.no_grad():\n"
+            "    print(round(teacher(torch.ones(2, 6, device='cuda')).sum().item(), 2))\n"
+            "optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)"
+        ),
+        flat=False,
+    ),
     "evaluated first": Piece(
         after=(
             "with torch.no_grad():\n    model(torch.ones(2, 6, device='cuda'))\n"
@@ -209,113 +224,6 @@ CROSSINGS = {
             "print(round(evaluate(model), 4))\n"
             "optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)"
         ),
-    ),
-}
-
-# How the model comes to `train(model, optimizer)`.
-DELIVERIES = {
-    "direct": Piece("train(model, optimizer)"),
-    "keyword": Piece('train(**{"model": model, "optimizer": optimizer})'),
-    "star": Piece("both = (model, optimizer)\ntrain(*both)"),
-    "dict": Piece('state = {"model": model}\ntrain(state["model"], optimizer)'),
-    "namespace": Piece("state = types.SimpleNamespace(model=model)\ntrain(state.model, optimizer)"),
-    "dataclass": Piece(
-        "job = Holder(model)\ntrain(job.model, optimizer)",
-        top="@dataclasses.dataclass\nclass Holder:\n    model: nn.Module",
-    ),
-    "named tuple": Piece(
-        "pair = Pair(model, optimizer)\ntrain(pair.model, pair.optimizer)",
-        top='Pair = collections.namedtuple("Pair", ["model", "optimizer"])',
-    ),
-    "next": Piece("train(next(iter([model])), optimizer)"),
-    "map": Piece("[same] = map(lambda m: m, [model])\ntrain(same, optimizer)"),
-    "max": Piece("train(max([model], key=id), optimizer)"),
-    "reduce": Piece("train(functools.reduce(lambda a, b: a, [model]), optimizer)"),
-    "generator": Piece(
-        "for one in models_of(model):\n    train(one, optimizer)",
-        top="def models_of(model):\n    yield model",
-    ),
-    "context manager": Piece(
-        "with using(model) as one:\n    train(one, optimizer)",
-        top="@contextlib.contextmanager\ndef using(model):\n    yield model",
-    ),
-    "registry": Piece(
-        'RUNNERS["run"](model, optimizer)',
-        top=(
-            "RUNNERS = {}\n\n\ndef register(function):\n"
-            '    RUNNERS["run"] = function\n    return function\n\n\n'
-            "@register\ndef run(model, optimizer):\n    train(model, optimizer)"
-        ),
-    ),
-    "decorator": Piece(
-        "run(model, optimizer)",
-        top=(
-            "def logged(function):\n    @functools.wraps(function)\n"
-            "    def inner(*args, **kwargs):\n        return function(*args, **kwargs)\n\n"
-            "    return inner\n\n\n"
-            "@logged\ndef run(model, optimizer):\n    train(model, optimizer)"
-        ),
-    ),
-    "getattr": Piece(
-        'state = types.SimpleNamespace()\nsetattr(state, "net", model)\n'
-        'train(getattr(state, "net"), optimizer)'
-    ),
-    "vars": Piece('state = types.SimpleNamespace(net=model)\ntrain(vars(state)["net"], optimizer)'),
-    "global": Piece(
-        "global CURRENT\nCURRENT = model\nrun(optimizer)",
-        top="CURRENT = None\n\n\ndef run(optimizer):\n    train(CURRENT, optimizer)",
-    ),
-    "nonlocal": Piece(
-        "held = None\n\ndef put():\n    nonlocal held\n    held = model\n\nput()\n"
-        "train(held, optimizer)"
-    ),
-    "closure": Piece("def run():\n    train(model, optimizer)\n\nrun()"),
-    "walrus": Piece("if (one := model) is not None:\n    train(one, optimizer)"),
-    "thread": Piece(
-        "with concurrent.futures.ThreadPoolExecutor(1) as pool:\n"
-        "    pool.submit(train, model, optimizer).result()"
-    ),
-    "queue": Piece("waiting = queue.Queue()\nwaiting.put(model)\ntrain(waiting.get(), optimizer)"),
-    "asyncio": Piece(
-        "asyncio.run(run(model, optimizer))",
-        top="async def run(model, optimizer):\n    train(model, optimizer)",
-    ),
-    "partial": Piece("functools.partial(train, model)(optimizer)"),
-    "property": Piece(
-        "train(Owner(model).net, optimizer)",
-        top=(
-            "class Owner:\n    def __init__(self, net):\n        self._net = net\n\n"
-            "    @property\n    def net(self):\n        return self._net"
-        ),
-    ),
-    "delegate": Piece(
-        "train(Owner(model).model, optimizer)",
-        top=(
-            "class Owner:\n    def __init__(self, model):\n"
-            '        self.parts = {"model": model}\n\n'
-            "    def __getattr__(self, name):\n"
-            '        return self.__dict__["parts"][name]'
-        ),
-    ),
-    "weak reference": Piece("train(weakref.ref(model)(), optimizer)"),
-    "item getter": Piece("train(operator.itemgetter(0)([model]), optimizer)"),
-    "chain": Piece("for one in itertools.chain([model]):\n    train(one, optimizer)"),
-    "starred": Piece("first, *rest = [model, optimizer]\ntrain(first, *rest)"),
-    "sorted": Piece("train(sorted([model], key=id)[0], optimizer)"),
-    "default": Piece(
-        "def run(optimizer, model=model):\n    train(model, optimizer)\n\nrun(optimizer)"
-    ),
-    "other file": Piece(
-        "train(current(), optimizer)",
-        before="",
-        top="from shelf import current, keep",
-        after="keep(model)",
-        files={
-            "shelf.py": (
-                "_shelf = []\n\n\ndef keep(model):\n    _shelf.append(model)\n\n\n"
-                "def current():\n    return _shelf[-1]\n"
-            )
-        },
     ),
 }
 
@@ -345,6 +253,13 @@ USES = {
     "nothing": Piece(),
     "again nothing": Piece(),
     "evaluate": Piece("with torch.no_grad():\n    print(round(model(x).sum().item(), 4))"),
+    "evaluate in eval mode": Piece(
+        "model.eval()\nwith torch.no_grad():\n    print(round(model(x).sum().item(), 2))\n"
+        "model.train()"
+    ),
+    "evaluate in inference mode": Piece(
+        "with torch.inference_mode():\n    print(round(model(x).sum().item(), 2))"
+    ),
     "isinstance": Piece("print(isinstance(model, FSDP))"),
     "class name": Piece("print(type(model).__name__)"),
     "names": Piece("print([n for n, _ in model.named_parameters()][:2])"),
@@ -387,6 +302,11 @@ USES = {
         "with torch.no_grad():\n"
         "    for e, p in zip(average, model.parameters()):\n        e.lerp_(p, 0.1)",
         after="average = [p.detach().clone() for p in model.parameters()]",
+    ),
+    "mean by name": Piece(
+        "with torch.no_grad():\n    for n, p in model.named_parameters():\n"
+        "        average[n].mul_(0.9).add_(p, alpha=0.1)",
+        after="average = {n: p.detach().clone() for n, p in model.named_parameters()}",
     ),
 }
 
@@ -447,5 +367,23 @@ CHECKPOINTS = {
         "with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT):\n"
         "    state = model.module.state_dict()\n"
         "if dist.get_rank() == 0:\n    torch.save(state, f'{out}/model.pt')"
+    ),
+    "sharded there and back": Piece(
+        "with FSDP.state_dict_type(model, StateDictType.SHARDED_STATE_DICT):\n"
+        "    dcp.save({'model': model.state_dict()}, checkpoint_id=f'{out}.dcp')\n"
+        "train(model, optimizer)\n"
+        "with FSDP.state_dict_type(model, StateDictType.SHARDED_STATE_DICT):\n"
+        "    state = {'model': model.state_dict()}\n"
+        "    dcp.load(state, checkpoint_id=f'{out}.dcp')\n"
+        "    model.load_state_dict(state['model'])\n"
+        "train(model, optimizer)"
+    ),
+    "optimizer there and back": Piece(
+        "with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT):\n"
+        "    saved = copy.deepcopy(FSDP.optim_state_dict(model, optimizer))\n"
+        "train(model, optimizer)\n"
+        "with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT):\n"
+        "    optimizer.load_state_dict(FSDP.optim_state_dict_to_load(model, optimizer, saved))\n"
+        "train(model, optimizer)"
     ),
 }

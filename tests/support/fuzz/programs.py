@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from support.fuzz import parts
-from support.fuzz.parts import Piece
+from support.fuzz import deliveries, parts
+from support.fuzz.piece import Piece
 
 ROOT = "torch.distributed.fsdp"
-NAMES = ("FullStateDictConfig", "ShardingStrategy", "StateDictType")
+NAMES = ("FullStateDictConfig", "MixedPrecision", "ShardingStrategy", "StateDictType")
 POLICIES = ("ModuleWrapPolicy", "transformer_auto_wrap_policy")
 FORMS = ("alias", "plain", "module", "in functions", "try", "star", "compat")
 LIBRARIES = (
-    "asyncio", "collections", "concurrent.futures", "contextlib", "dataclasses", "functools",
-    "itertools", "operator", "queue", "types", "weakref",
+    "asyncio", "collections", "concurrent.futures", "contextlib", "contextvars", "copy",
+    "dataclasses", "functools", "itertools", "operator", "queue", "types", "typing", "weakref",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def trained_programs(draw: st.DrawFn, given: Mapping[str, str] | None = None) ->
     tables: dict[str, Mapping[str, Piece]] = {
         "place": parts.PLACES,
         "crossing": parts.CROSSINGS,
-        "delivery": parts.DELIVERIES,
+        "delivery": deliveries.DELIVERIES,
         "loop": parts.LOOPS,
         "use": parts.USES,
         "checkpoint": parts.CHECKPOINTS,
@@ -56,6 +56,8 @@ def trained_programs(draw: st.DrawFn, given: Mapping[str, str] | None = None) ->
         for part, names in choices.items()
     }
     pieces = {part: tables[part][drawn[part]] for part in tables}
+    low = draw(st.integers(0, 3)) == 0
+    drawn["precision"] = known.get("precision", "bf16" if low else "full")
     flat = all(piece.flat for piece in pieces.values()) and draw(st.integers(0, 3)) == 0
     drawn["parameters"] = known.get("parameters", "flat" if flat else "original")
     if drawn["place"] == "blocks by hand":
@@ -71,6 +73,7 @@ def _files(drawn: Mapping[str, str], pieces: Mapping[str, Piece]) -> dict[str, s
     arguments = [
         parts.POLICIES[drawn["policy"]],
         parts.STRATEGIES[drawn["strategy"]],
+        parts.PRECISIONS[drawn["precision"]],
         f"use_orig_params={drawn['parameters'] == 'original'}",
         "device_id=torch.cuda.current_device()",
     ]
@@ -82,7 +85,8 @@ def _files(drawn: Mapping[str, str], pieces: Mapping[str, Piece]) -> dict[str, s
 
 def _head() -> str:
     """The imports of all that isn't FSDP's, and a place for those of FSDP's names."""
-    own = ["import torch", "import torch.distributed as dist", "from torch import nn"]
+    own = ["import torch", "import torch.distributed as dist"]
+    own += ["import torch.distributed.checkpoint as dcp", "from torch import nn"]
     return "\n".join(["import sys", *(f"import {name}" for name in LIBRARIES), "", *own, "IMPORTS"])
 
 
