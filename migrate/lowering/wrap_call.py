@@ -11,7 +11,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import NOTHING, Wrapped
+from fsdp_migrate.analysis.values import NOTHING, Result, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.arguments import LOWERINGS
 from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
@@ -29,6 +29,10 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names, path_of
 
 CALL = ""  # the reason is the call itself, none of its arguments
+
+
+# Modules without a `forward`: FSDP1 only warned of them.
+CONTAINERS = frozenset({"torch.nn.ModuleDict", "torch.nn.ModuleList"})
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
         raise NotNative(THROUGH)
     if fact.inner and all(isinstance(a, Wrapped) and a.site != fact.site for a in fact.inner):
         raise NotNative("what it is given is sharded already, which FSDP2 does only once")
+    if any(isinstance(a, Result) and a.symbol in CONTAINERS for a in fact.inner):
+        raise NotNative("it may be a bare list or dict of modules, which fully_shard refuses")
     written = written_arguments(site.analysis, fact)
     site = replace(site, arguments=written.arguments)
     if not is_empty_elsewhere(site) and site.program.makes_meta_modules:
