@@ -63,7 +63,7 @@ QUIET_FUNCTIONS = frozenset(
 )  # fmt: skip
 RESHARDING_METHODS = frozenset(
     {
-        "full_optim_state_dict", "optim_state_dict", "optim_state_dict_to_load", "reshard",
+        "full_optim_state_dict", "optim_state_dict", "reshard",
         "scatter_full_optim_state_dict", "sharded_optim_state_dict", "state_dict",
         "summon_full_params",
     }
@@ -276,7 +276,10 @@ class Events:
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         values = [self.facts.value(a.value if isinstance(a, ast.Starred) else a) for a in arguments]
         models = frozenset().union(*map(self.whole, values))
-        if known and models and (names & RESHARDING or all(map(is_fsdp1, names))):
+        loads = any(name.endswith(".optim_state_dict_to_load") for name in names)
+        if known and models and loads:  # DCP's function looks for sharded parameters
+            yield Event(Kind.READ, models, node)
+        elif known and models and (names & RESHARDING or all(map(is_fsdp1, names))):
             yield Event(Kind.RESHARD, models, node)
         elif models:
             yield Event(Kind.READ, models, node)
