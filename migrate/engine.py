@@ -12,7 +12,13 @@ from fsdp_migrate.findings.finding import Finding
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.lowering.state_dict_modes import find_modes, settled
 from fsdp_migrate.lowering.wraps import plan_wraps
-from fsdp_migrate.planning.ask import ask, calls_in_modes, every_use, outermost_uses
+from fsdp_migrate.planning.ask import (
+    ask,
+    calls_in_modes,
+    every_use,
+    outermost_uses,
+    places_that_go,
+)
 from fsdp_migrate.planning.hold_back import hold_back
 from fsdp_migrate.planning.suppressions import ignores_file
 from fsdp_migrate.rewriting.rewrite import rewrite
@@ -79,7 +85,8 @@ def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     facts = Facts(analysis, options, plan_wraps(analysis), find_modes(analysis))
     facts = replace(facts, uses=every_use(facts, registry))
     facts = replace(facts, modes=settled(facts.modes, calls_in_modes(facts, registry)))
-    facts = replace(facts, uses=outermost_uses(facts, registry))
+    gone = places_that_go(facts, registry)
+    facts = replace(facts, uses=outermost_uses(facts, registry), gone=gone)
     return replace(facts, removed=removed_nodes(facts))
 
 

@@ -38,7 +38,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for module, node in attributes(facts, COUNTS | RANKS | SHAPES):
         is_rank = node.attr in RANKS or _is_length_of_shape(facts, module, node)
         is_count = node.attr in COUNTS or _is_product_of_shape(facts, module, node)
-        if not (is_rank or is_count) or not _models(facts, module, node):
+        if not (is_rank or is_count) or not facts.sharded.models(module, node.value):
             continue
         if is_rank:
             yield _by_rank(facts, module, node)

@@ -30,7 +30,7 @@ class TensorEnds:
         """The places of a program."""
         tensors = LocalTensors(analysis, sharded, plans)
         found: list[tuple[Sink, Local | None]] = []
-        for sink in TensorSinks(analysis, sharded).all() if analysis.wraps else ():
+        for sink in TensorSinks(analysis, sharded).all() if analysis.has_models else ():
             whole = sink.kind is SinkKind.COLLECTIVE and tensors.is_large(sink)
             local = tensors.of(sink) if sink.kind in MADE_LOCAL and not whole else None
             found.append((sink, local))

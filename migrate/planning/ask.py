@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.lowering.state_dict_modes import OpenModes, modes_around
-from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.facts import Facts, Position, Use
 from fsdp_migrate.rule.queries.unseen_calls import unseen_calls
 from fsdp_migrate.rule.registry import Registry
 from fsdp_migrate.rule.rule import Rule
@@ -26,8 +26,32 @@ def ask(facts: Facts, registry: Registry) -> list[Finding]:
         findings.extend(_ask_owners(use, facts, registry))
     for rule in registry:
         if rule.survey is not None:
-            findings.extend(rule.survey(facts))
+            found = rule.survey(facts)
+            findings.extend(
+                f for f in found if facts.gone.get(_position(f), rule.code) == rule.code
+            )
     return _unique(findings)
+
+
+def _position(item: Finding) -> Position:
+    return item.path, item.line, item.col
+
+
+def places_that_go(facts: Facts, registry: Registry) -> dict[Position, str]:
+    """What stands in statements that a rule takes out, and the rule's code.
+
+    Nothing else is to be said of these places.  `facts` has every use, those inside too.
+    """
+    found: dict[Position, str] = {}
+    for use in facts.uses:
+        for rule in _owners(use, registry) if use.receiver is None else ():
+            nodes = list(rule.replaces(use, facts)) if rule.replaces is not None else []
+            if any(isinstance(node, ast.stmt) for node in nodes):
+                for node in nodes:
+                    if isinstance(node, ast.stmt | ast.expr):
+                        span = use.module.span(node)
+                        found[(use.module.path, span.line, span.col + 1)] = rule.code
+    return found
 
 
 def every_use(facts: Facts, registry: Registry) -> tuple[Use, ...]:

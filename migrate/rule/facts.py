@@ -22,6 +22,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
 RUNTIME = "fsdp_migrate.runtime"
+Position = tuple[Path, int, int]  # a file, line and column, as findings count them
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,8 @@ class Use:
 class Facts:
     """Everything that is known when the rules run.
 
-    `removed` are, by module, the nodes that go with what is migrated natively.
+    `removed` are, by module, the nodes that go with what is migrated natively, and `gone` the
+    places in statements that a rule, given by its code, takes out.
     """
 
     analysis: Analysis
@@ -80,6 +82,7 @@ class Facts:
     modes: Modes
     uses: tuple[Use, ...] = ()
     removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
+    gone: Mapping[Position, str] = field(default_factory=dict)
 
     def value(self, node: ast.AST | None) -> Value:
         """What an expression can be."""

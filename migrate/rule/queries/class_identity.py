@@ -149,7 +149,7 @@ def _whose(
     if _is_part(facts, module, node):
         return Whose.WRAPPER if sharded.has_units else None
     if unknown:
-        return Whose.UNKNOWN
+        return Whose.UNKNOWN if sharded.models else None
     return None if _is_under_construction(module, node) else Whose.MAYBE
 
 

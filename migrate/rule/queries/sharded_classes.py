@@ -57,9 +57,15 @@ class ShardedClasses:
 
 
 def sharded_classes(facts: Facts, module: Module) -> ShardedClasses:
-    """The classes that the program around `module` shards."""
+    """The classes that the program around `module` shards.
+
+    Where it makes no model itself and is given some, as annotations and FSDP1's functions show,
+    their classes are not known.
+    """
     program = facts.analysis.project.program_of(module.name)
     found = [fact for fact in facts.analysis.wraps.values() if fact.module.name in program]
+    if not found and facts.analysis.has_models:
+        return ShardedClasses(open=True, has_units=True)
     return _joined(_of_wrap(facts, fact) for fact in found)
 
 
