@@ -65,12 +65,16 @@ class Running:
         }
 
     def may_be_sharded(self, module: Module, node: ast.AST) -> bool:
-        """Whether a model of the program may be sharded when `node` runs."""
-        program = self.facts.analysis.project.program_of(module.name)
-        return any(
-            fact.module.name in program and not self._is_before(module, node, site)
-            for site, fact in self.facts.analysis.wraps.items()
-        )
+        """Whether a model of the program may be sharded when `node` runs.
+
+        One that the program doesn't make, and is given, is sharded from the beginning.
+        """
+        analysis = self.facts.analysis
+        program = analysis.project.program_of(module.name)
+        made = [site for site, fact in analysis.wraps.items() if fact.module.name in program]
+        if not made:
+            return analysis.has_models
+        return not all(self._is_before(module, node, site) for site in made)
 
     def given(self, module: Module, function: ast.AST) -> list[tuple[Module, ast.expr]]:
         """The places that hand on a function as a value."""
