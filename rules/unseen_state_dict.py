@@ -46,7 +46,8 @@ def _message(found: UnseenCall) -> str:
     if setting is not None and setting.kind == "FULL":
         flags = ["full_state_dict=True", *(["cpu_offload=True"] if setting.rank0 else [])]
         options = f", options=StateDictOptions({', '.join(flags)})"
-    context = f"inside of state_dict_type (line {found.plan.call.lineno})"
+    name = "behind set_state_dict_type" if found.plan.is_for_good else "inside of state_dict_type"
+    context = f"{name} (line {found.plan.call.lineno})"
     if found.is_given:
         what = f"{context} this is given the model, and may save or load it"
     else:

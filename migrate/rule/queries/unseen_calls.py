@@ -57,10 +57,18 @@ class UnseenCall:
 
 
 def unseen_calls(facts: Facts) -> Iterator[UnseenCall]:
-    """The calls that can take the state of a model in a way that no rule can rewrite."""
-    contexts = {site for site, plan in facts.modes.plans.items() if _counts(facts, plan)}
+    """The calls that can take the state of a model in a way that no rule can rewrite.
+
+    A mode that is set for good is about all that follows: of that only calls which are given the
+    model count, and only where nothing that can be seen takes the state in this mode.
+    """
     known = {use.call for use in facts.uses}
     used = {site for use in facts.uses for site in _modes_of(facts, use)}
+    contexts = {
+        site
+        for site, plan in facts.modes.plans.items()
+        if _counts(facts, plan) and not (plan.is_for_good and site in used)
+    }
     for call, open_modes in facts.analysis.open_modes.items():
         module = facts.analysis.call_graph.module_of(call)
         for site in sorted(contexts & set(open_modes), key=_order):
@@ -70,15 +78,15 @@ def unseen_calls(facts: Facts) -> Iterator[UnseenCall]:
             if _has_state(facts, module, call):
                 continue
             given = _is_given(facts, call)
-            if given or site not in used:
+            if given or not (plan.is_for_good or site in used):
                 yield UnseenCall(module, call, plan, given)
                 break
 
 
 def _counts(facts: Facts, plan: ModePlan) -> bool:
-    """Whether the mode ends with a block; one of local state dicts is refused anyway."""
+    """Whether the mode is of interest; one of local state dicts is refused anyway."""
     kind = (given_to_mode(plan.call) or {}).get("state_dict_type")
-    return not plan.is_for_good and LOCAL_STATE_DICT not in symbols(facts.value(kind))
+    return LOCAL_STATE_DICT not in symbols(facts.value(kind))
 
 
 def _order(site: Site | None) -> tuple[object, ...]:

@@ -62,6 +62,13 @@ def test_it_takes_no_state(shape: str) -> None:
     assert not list(unseen_calls(program(SEEN[shape]).facts))
 
 
-def test_outside_of_contexts_nothing_is_asked() -> None:
+def test_a_mode_for_good_is_about_the_library_if_nobody_else_takes_the_state() -> None:
     text = "def f(model):\n    FSDP.set_state_dict_type(model, FULL)\n    peft.save(model)"
+    assert len(list(unseen_calls(Program(START + text).facts))) == 1
+    taken = f"{text}\n    return model.state_dict()"
+    assert not list(unseen_calls(Program(START + taken).facts))
+
+
+def test_outside_of_contexts_nothing_is_asked() -> None:
+    text = "def f(model: FSDP):\n    peft.save(model)"
     assert not list(unseen_calls(Program(START + text).facts))
