@@ -182,8 +182,12 @@ def _opens_with_brace(node: cst.FormattedStringExpression) -> bool:
 
 
 def _is_sole_generator(parent: cst.CSTNode, child: cst.BaseExpression) -> bool:
-    """A generator that is given between the parentheses of a call; `Call` looks at the others."""
-    return isinstance(child, cst.GeneratorExp) and isinstance(parent, cst.Arg)
+    """A generator that is given between the parentheses of a call; `Call` looks at the others.
+
+    Behind a star it needs its own: `f(*a for a in x)` is no Python.
+    """
+    bare = isinstance(parent, cst.Arg) and not parent.star
+    return bare and isinstance(child, cst.GeneratorExp)
 
 
 def generators_apart(call: cst.Call) -> cst.Call:

@@ -538,3 +538,9 @@ def test_texts_of_the_user_are_no_templates(words: list[str]) -> None:
     made = value_of(edited(module, edit))
     assert isinstance(made, ast.Call)
     assert [ast.literal_eval(argument) for argument in made.args] == words
+
+
+def test_a_generator_behind_a_star_gets_parentheses() -> None:
+    generator = Kept(Span(line=66, col=9, end_line=66, end_col=23))
+    made = code("{f}({arguments})", f=Literal("text"), arguments=(Starred(generator, double=True),))
+    assert dumped(alone(made)) == dumped(meant(made))

@@ -185,7 +185,8 @@ def test_no_method_is_owned_that_torch_has_not() -> None:
 def public_names() -> Iterator[str]:
     """The FSDP1 names of the public modules, as the tool spells them."""
     for name in dir(fsdp):
-        if not name.startswith("_") and name not in names.FSDP2:
+        loaded = inspect.ismodule(getattr(fsdp, name)) and name not in NOT_OWNED_NAMES
+        if not name.startswith("_") and name not in names.FSDP2 and not loaded:
             yield f"{ROOT}.{name}"
     from torch.distributed.fsdp import api, fully_sharded_data_parallel
 
