@@ -18,6 +18,7 @@ from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.lowering.state_dict_modes import Modes
 from fsdp_migrate.lowering.tensor_ends import TensorEnds
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
@@ -102,6 +103,11 @@ class Facts:
     def sharded(self) -> ShardedTensors:
         """Which tensors are sharded."""
         return ShardedTensors(self.analysis)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Which modules are parts of a model."""
+        return Parts(self.analysis)
 
     @cached_property
     def tensor_ends(self) -> TensorEnds:

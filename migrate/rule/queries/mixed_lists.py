@@ -8,7 +8,6 @@ from collections.abc import Iterator, Set
 from fsdp_migrate.analysis.library.modules import is_torch_module
 from fsdp_migrate.analysis.values import Atom, Container, Params, Result, Unknown, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.rule.queries.parameter_lists import elements, groups_in, is_of_loop, receivers
 from fsdp_migrate.syntax.module import Module
 
@@ -129,7 +128,7 @@ def _unsharded_with_parts(facts: Facts, value: Value) -> list[Atom]:
 def _adds_plain(facts: Facts, module: Module, receiver: ast.expr) -> bool:
     """Whether plain parameters come from `receiver`, which something else may shard in parts."""
     value = facts.value(receiver)
-    if Parts(facts.analysis).owners(module, receiver):  # named before the wrap, and below it now
+    if facts.parts.owners(module, receiver):  # named before the wrap, and below it now
         return False
     if any(isinstance(part, Wrapped) for part in _unsharded_with_parts(facts, value)):
         return has_both(facts, receiver)

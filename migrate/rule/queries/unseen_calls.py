@@ -29,7 +29,6 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.lowering.state_dict_modes import ModePlan, given_to_mode
 from fsdp_migrate.rule.facts import Facts, Use
-from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 from fsdp_migrate.syntax.module import Module
@@ -155,7 +154,7 @@ def _is_given(facts: Facts, call: ast.Call) -> bool:
         ):
             return True
         nodes.append(call.func.value)
-    module, parts = facts.analysis.call_graph.module_of(call), Parts(facts.analysis)
+    module, parts = facts.analysis.call_graph.module_of(call), facts.parts
     return any(parts.owners(module, node) for node in nodes)
 
 
