@@ -96,6 +96,14 @@ class DefaultCommand(click.Command):
     help="How a model's state dicts are written: by the functions of torch.distributed.checkpoint, "
     "or by full_tensor() and distribute_tensor().",
 )
+@click.option(
+    "--style",
+    type=click.Choice(["native", "shim"]),
+    default="native",
+    show_default=True,
+    help="What becomes of a constructor call with values that are known only at run time: plain "
+    "FSDP2 but for these values, or FSDP1's call as it is, carried out by fsdp_migrate.runtime.",
+)
 @click.option("--mark", is_flag=True, help="Put a TODO comment above what is left to you.")
 @click.option(
     "--allow-incomplete",

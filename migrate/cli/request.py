@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fsdp_migrate.discovery.discover import Discovered
 from fsdp_migrate.findings.finding import Finding
-from fsdp_migrate.findings.options import Options, RuntimeMode, StateDicts
+from fsdp_migrate.findings.options import Options, RuntimeMode, StateDicts, Style
 from fsdp_migrate.reporting import summary as report
 from fsdp_migrate.syntax.source import Source, SourceError, read
 
@@ -23,6 +23,7 @@ class Request:
     check: bool = False
     runtime: RuntimeMode = "import"
     state_dict: StateDicts = "dcp"
+    style: Style = "native"
     mark: bool = False
     allow_incomplete: bool = False
     exclude: tuple[str, ...] = ()
@@ -44,7 +45,13 @@ class Request:
     @property
     def options(self) -> Options:
         """The choices that the engine has to know."""
-        return Options(self.runtime, self.state_dict, self.mark, self.allow_incomplete)
+        return Options(
+            runtime=self.runtime,
+            state_dict=self.state_dict,
+            mark=self.mark,
+            allow_incomplete=self.allow_incomplete,
+            style=self.style,
+        )
 
 
 @dataclass

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NOTHING, Result, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.arguments import LOWERINGS
 from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
 from fsdp_migrate.lowering.arguments.comm_hook import lower_comm_hook
@@ -44,7 +45,11 @@ class Lowered:
 
 
 def plan_call(
-    analysis: Analysis, program: ProgramFacts, nesting: Nesting, fact: WrapFact
+    analysis: Analysis,
+    program: ProgramFacts,
+    nesting: Nesting,
+    fact: WrapFact,
+    style: Style = "native",
 ) -> WrapPlan:
     """What becomes of one call."""
     device = fact.arguments["device_id"].value if "device_id" in fact.arguments else NOTHING
@@ -56,6 +61,7 @@ def plan_call(
         arguments=fact.arguments,
         members=members(fact),
         device_type=device_type(analysis, device),
+        style=style,
     )
     shape = _shape(fact)
     try:
@@ -151,9 +157,7 @@ def _takes_statements(parts: Parts) -> bool:
     """Whether what the call becomes is more than an expression."""
     casts = parts.precision is not None and parts.precision.casts_buffers
     return (
-        casts
-        or bool(parts.attributes)
-        or any(p is not None for p in (parts.units, parts.initial, parts.offload))
+        casts or bool(parts.attributes) or any(p is not None for p in (parts.units, parts.initial))
     )
 
 

@@ -11,14 +11,14 @@ from fsdp_migrate.findings.code import (
     Literal,
     Name,
     Part,
+    Starred,
     call,
     code,
     qualified,
     variable,
 )
-from fsdp_migrate.lowering.arguments.cpu_offload import policy as offload_policy
 from fsdp_migrate.lowering.arguments.precision_fields import POLICY
-from fsdp_migrate.lowering.wrap_plan import MESH, Mesh, Precision, WrapPlan
+from fsdp_migrate.lowering.wrap_plan import MESH, Precision, WrapPlan
 from fsdp_migrate.syntax.paths import path_of
 
 SET_DEVICE = qualified("torch.cuda.set_device")
@@ -34,7 +34,7 @@ class Keywords:
     """The keywords of all units, and the statements above that they take."""
 
     above: tuple[Code, ...]
-    shared: tuple[Keyword, ...]  # by all units
+    shared: tuple[Keyword | Starred, ...]  # by all units
     root: tuple[Keyword, ...] = ()
     child: tuple[Keyword, ...] = ()
     policy: Part = NO_POLICY  # of the precision, under the name that it has below
@@ -44,7 +44,9 @@ def keywords(plan: WrapPlan, named: bool) -> Keywords:
     """The keywords of the calls; what is long gets a name where there are statements for it."""
     parts = plan.parts
     above: list[Code] = []
-    shared: list[Keyword] = []
+    shared: list[Keyword | Starred] = []
+    if parts.sharding is not None:
+        shared.append(Starred(parts.sharding, double=True))
     if parts.mesh is not None:
         shared.append(Keyword("mesh", parts.mesh.name if named else parts.mesh.code))
         if named and parts.mesh.is_made:
@@ -52,7 +54,7 @@ def keywords(plan: WrapPlan, named: bool) -> Keywords:
     if parts.reshard is not None:
         shared.append(Keyword("reshard_after_forward", parts.reshard.after_forward))
     if parts.offload is not None:
-        shared.append(Keyword("offload_policy", offload_policy(parts.offload, _mesh(parts.mesh))))
+        shared.append(Keyword("offload_policy", parts.offload.policy))
     if parts.ignored is not None:
         shared.append(Keyword("ignored_params", IGNORED if named else parts.ignored.parameters))
         if named:
@@ -77,11 +79,6 @@ def _with_precision(
     if root == child:
         return replace(found, above=above, shared=(*found.shared, root), policy=policy)
     return replace(found, above=above, root=(root,), child=(child,), policy=policy)
-
-
-def _mesh(mesh: Mesh | None) -> Part:
-    assert mesh is not None, "a model that is offloaded has a mesh"
-    return mesh.name
 
 
 def _policy(precision: Precision) -> Part:

@@ -53,22 +53,10 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Offloading or not, as a test says."""
-
-    test: Part
-    yes: Offloading
-    no: Offloading
-
-
-Offloading = bool | Choice
-
-
-@dataclass(frozen=True)
 class Offload:
-    """Whether parameters live on the CPU."""
+    """Where parameters live between their uses."""
 
-    choice: Offloading
+    policy: Part  # `CPUOffloadPolicy()`, or an expression that chooses
 
 
 @dataclass(frozen=True)
@@ -110,16 +98,18 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class Units:
-    """Which submodules are units of their own."""
+    """Which submodules are units of their own: those that meet a condition, or that are listed."""
 
-    condition: Condition
-    root_matches: bool  # it may hold for the root, which no policy makes a unit
+    condition: Condition | None = None
+    root_matches: bool = False  # it may hold for the root, which no policy makes a unit
+    listed: Part | None = None  # the units in the order of their sharding, without the root
 
 
 @dataclass(frozen=True)
 class Parts:
     """What the arguments of a call become, each in its own terms."""
 
+    sharding: Part | None = None  # keyword arguments: the mesh, and when weights are given back
     reshard: Reshard | None = None
     mesh: Mesh | None = None
     device: Device | None = None
@@ -133,6 +123,16 @@ class Parts:
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
     absorbed: tuple[Definition, ...] = ()  # what may go with the call
     replaced: tuple[tuple[ast.expr, Part], ...] = ()  # what becomes of expressions elsewhere
+    residues: tuple[Residue, ...] = ()
+
+
+@dataclass(frozen=True)
+class Residue:
+    """An argument that only the run knows, made FSDP2's by a function of the runtime."""
+
+    parameter: str
+    function: str
+    words: str  # why it is known only then
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,10 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
     above += [*current_device(plan), *found.above]
     shared: tuple[Element, ...] = found.shared
     long = len(shared) > 0 and _width(module, shared) > (LONG if len(shared) > 1 else LONG_ALONE)
-    if parts.units is not None and long:
-        items = (Item(Literal(k.name), k.value) for k in found.shared)
+    if parts.units is not None and (long or parts.sharding is not None):
+        items = (
+            k if isinstance(k, Starred) else Item(Literal(k.name), k.value) for k in found.shared
+        )
         above.append(code("{name} = {items}", name=KEYWORDS, items=dictionary(*items)))
         shared = (Starred(KEYWORDS, double=True),)
     below: list[Code] = []
@@ -164,9 +166,14 @@ def _width(module: Module, elements: tuple[Element, ...]) -> int:
 
 def _units(units: Units, model: Part, given: tuple[Element, ...]) -> Code:
     """The loop that shards the units."""
-    condition = units.condition
-    test = condition.without(model) if units.root_matches else condition.test
     sharded = call(FULLY_SHARD, UNIT, *given)
+    if units.listed is not None:
+        return code(
+            "for {unit} in {units}:\n    {sharded}", unit=UNIT, units=units.listed, sharded=sharded
+        )
+    condition = units.condition
+    assert condition is not None
+    test = condition.without(model) if units.root_matches else condition.test
     if condition.nested:
         return code(
             "# children before their parents\n"

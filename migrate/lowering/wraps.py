@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NOTHING, Result
+from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
@@ -16,7 +17,7 @@ from fsdp_migrate.syntax.span import Site
 SHARED = Reason("mixed_precision", "its MixedPrecision also reaches a wrap that only the run knows")
 
 
-def plan_wraps(analysis: Analysis) -> Mapping[Site, WrapPlan]:
+def plan_wraps(analysis: Analysis, style: Style = "native") -> Mapping[Site, WrapPlan]:
     """A plan for every wrap site."""
     nesting = Nesting(analysis)
     programs: dict[frozenset[str], ProgramFacts] = {}
@@ -25,7 +26,7 @@ def plan_wraps(analysis: Analysis) -> Mapping[Site, WrapPlan]:
         names = analysis.project.program_of(fact.module.name)
         if names not in programs:
             programs[names] = ProgramFacts.of(analysis, fact.module)
-        plans[site] = plan_call(analysis, programs[names], nesting, fact)
+        plans[site] = plan_call(analysis, programs[names], nesting, fact, style)
     return _agreeing(plans)
 
 

@@ -116,7 +116,8 @@ _SPECIAL: dict[Any, _Special] = {
     torch.Tensor.is_cuda.__get__: _is_cuda,  # type: ignore[attr-defined]
     torch.Tensor.type: _type,
     torch.Tensor.pin_memory: lambda func, args, kwargs: args[0],
-    torch.Tensor.is_pinned: lambda func, args, kwargs: False,
+    # What is on the CPU counts as pinned: `fully_shard` would train on a copy of it otherwise.
+    torch.Tensor.is_pinned: lambda func, args, kwargs: True,
 }
 
 

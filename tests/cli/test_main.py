@@ -137,11 +137,12 @@ def test_what_the_engine_is_told(engine: Engine) -> None:
     put("pkg/train.py", OLD + "import helper\n")
     put("pkg/helper.py", PLAIN)
     put("pkg/alone.py", PLAIN)
-    command("--runtime", "never", "--mark")
+    command("--runtime", "never", "--mark", "--style", "shim")
     assert sorted(engine.sources) == ["pkg/helper.py", "pkg/train.py"]
     assert engine.options is not None
     assert engine.options.runtime == "never"
     assert engine.options.mark
+    assert engine.options.style == "shim"
     command("pkg/train.py")
     assert engine.sources == ["pkg/train.py"]
     assert engine.context == ["pkg/helper.py"]

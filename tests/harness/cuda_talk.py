@@ -206,7 +206,7 @@ def loading():
     ):
         for batch in loader:
             batch.cuda(non_blocking=True)
-    assert torch.zeros(2).pin_memory().is_pinned() is False
+    assert torch.zeros(2).pin_memory().is_pinned() is True
     torch.empty(2, pin_memory=True)
     path = f"{OUT}/{RANK}.pt"
     torch.save({"weight": torch.ones(2, device="cuda")}, path)

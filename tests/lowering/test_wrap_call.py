@@ -16,7 +16,7 @@ from support.wraps import plan, wrapped
         ("def f():\n    return FSDP(Block())\n", "return"),
         ("models = [FSDP(Block())]\n", "expression"),
         ("a = b = FSDP(Block())\n", "expression"),
-        ("models = [FSDP(Block(), cpu_offload=CPUOffload(True))]\n", "hoisted"),
+        ("models = [FSDP(Block(), sync_module_states=True)]\n", "hoisted"),
         ("model: nn.Module = FSDP(Block(), sync_module_states=True)\n", "hoisted"),
     ],
 )
@@ -27,9 +27,9 @@ def test_where_a_call_stands(text: str, shape: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "models = [first(), FSDP(Block(), cpu_offload=CPUOffload(True))]\n",
-        "model = 1 if FSDP(Block(), cpu_offload=CPUOffload(True)) else 2\n",
-        "if FSDP(Block(), cpu_offload=CPUOffload(True)):\n    pass\n",
+        "models = [first(), FSDP(Block(), sync_module_states=True)]\n",
+        "model = 1 if FSDP(Block(), sync_module_states=True) else 2\n",
+        "if FSDP(Block(), sync_module_states=True):\n    pass\n",
     ],
 )
 def test_statements_have_no_place_in_some_expressions(text: str) -> None:

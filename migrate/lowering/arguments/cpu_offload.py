@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.values import Const
 from fsdp_migrate.analysis.wraps import Argument
-from fsdp_migrate.findings.code import Code, Name, Part, call, code
-from fsdp_migrate.lowering.wrap_plan import Choice, Offload, Offloading, Parts
+from fsdp_migrate.findings.code import Name, Part, call, code
+from fsdp_migrate.lowering.wrap_plan import Offload, Parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none, resolve
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 
@@ -18,13 +18,25 @@ NOWHERE = Name(ROOT, "OffloadPolicy")
 OFF = frozenset({Const.of(None), Const.of(False)})
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Offloading or not, as a test says."""
+
+    test: Part
+    yes: Offloading
+    no: Offloading
+
+
+Offloading = bool | Choice
+
+
 def lower_cpu_offload(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """`CPUOffload(...)`, or a choice between it and None, as an offload policy."""
     if argument.value <= OFF:
         return parts
     written, through = resolve(site, argument.node)
     choice = _choice(site, written)
-    offload = Offload(choice) if choice is not False else None
+    offload = Offload(_policy(choice)) if choice is not False else None
     return replace(parts, offload=offload, absorbed=(*parts.absorbed, *through))
 
 
@@ -52,14 +64,8 @@ def _flag(site: WrapSite, made: ast.Call) -> Offloading:
     return Choice(site.kept(flags[0]), yes=True, no=False)
 
 
-def policy(offload: Offload, mesh: Part) -> Code:
-    """The offload policy; memory of the CPU is pinned where `mesh` has another kind of device."""
-    pinned = code('{mesh}.device_type != "cpu"', mesh=mesh)
-    return _policy(offload.choice, call(ON_CPU, pin_memory=pinned))
-
-
-def _policy(choice: Offloading, on_cpu: Code) -> Code:
+def _policy(choice: Offloading) -> Part:
     if isinstance(choice, bool):
-        return on_cpu if choice else call(NOWHERE)
-    yes, no = _policy(choice.yes, on_cpu), _policy(choice.no, on_cpu)
+        return call(ON_CPU if choice else NOWHERE)
+    yes, no = _policy(choice.yes), _policy(choice.no)
     return code("{yes} if {test} else {no}", yes=yes, test=choice.test, no=no)

@@ -126,6 +126,6 @@ def _default_mesh(site: WrapSite, parts: Parts) -> Code | None:
     if site.members and site.members <= HYBRID:
         shape = code("({world}() // {node}(), {node}())", world=WORLD_SIZE, node=DEVICE_COUNT)
         return call(INIT_DEVICE_MESH, device, shape, names)
-    if site.device_type == "cpu" or parts.offload is not None:
+    if site.device_type == "cpu":
         return call(INIT_DEVICE_MESH, device, code("({world}(),)", world=WORLD_SIZE))
     return None

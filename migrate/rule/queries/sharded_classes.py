@@ -96,16 +96,17 @@ def _of_wrap(facts: Facts, fact: WrapFact) -> ShardedClasses:
     has_units = fact.opaque or (policy is not None and policy.value != NONE)
     if policy is not None and policy.value != NONE:
         units = plan.parts.units if plan is not None else None
-        if units is None or units.condition.open or not units.condition.is_class_test:
+        condition = units.condition if units is not None else None
+        if condition is None or condition.open or not condition.is_class_test:
             known = False
         else:
-            for site in units.condition.classes:
+            for site in condition.classes:
                 own |= {site, *facts.analysis.descendants(site)}
-            libraries |= units.condition.libraries
+            libraries |= condition.libraries
             own |= {
                 site
                 for site in facts.analysis.classes
-                if facts.analysis.library_bases(site) & units.condition.libraries
+                if facts.analysis.library_bases(site) & condition.libraries
             }
     models = frozenset({Wrapped(fact.site)})
     return ShardedClasses(frozenset(own), frozenset(libraries), not known, models, has_units)

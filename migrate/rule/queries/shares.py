@@ -49,7 +49,7 @@ def _is_unit(atom: Atom, facts: Facts, plans: Sequence[WrapPlan], depth: int = D
 
 def _makes_units_of(plan: WrapPlan, lineage: set[Site]) -> bool:
     units = plan.parts.units
-    if units is None or not units.condition.is_class_test:
+    if units is None or units.condition is None or not units.condition.is_class_test:
         return False
     return bool(lineage & units.condition.classes)
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.findings.code import Variable
-from fsdp_migrate.lowering.arguments.cpu_offload import policy
-from fsdp_migrate.lowering.wrap_plan import Choice, Offload
 from support.wraps import migrated, shown, wrapped
 
-ON = 'CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu")'
+ON = "CPUOffloadPolicy()"
 OFF = "OffloadPolicy()"
 
 
@@ -31,8 +28,7 @@ def test_what_is_offloaded(argument: str, expected: str) -> None:
     plan = wrapped(f"cpu_offload={argument}")
     assert plan.native
     assert plan.parts.offload is not None
-    made = policy(plan.parts.offload, Variable(("mesh",)))
-    assert shown(plan.fact.module, made).startswith(expected)
+    assert shown(plan.fact.module, plan.parts.offload.policy).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +38,6 @@ def test_off_is_nothing_at_all(argument: str) -> None:
     plan = wrapped(f"cpu_offload={argument}")
     assert plan.native
     assert plan.parts.offload is None
-    assert plan.parts.mesh is None
 
 
 @pytest.mark.parametrize("argument", ["flag", "CPUOffload(**flag)", "CPUOffload(*flag)"])
@@ -54,12 +49,9 @@ def test_choices_nest() -> None:
     plan = wrapped(
         "cpu_offload=(CPUOffload(True) if flag is not None else None) if other else None"
     )
-    assert isinstance(plan.parts.offload, Offload)
-    choice = plan.parts.offload.choice
-    assert isinstance(choice, Choice)
-    assert choice.no is False
-    assert isinstance(choice.yes, Choice)
-    assert (choice.yes.yes, choice.yes.no) == (True, False)
+    assert plan.parts.offload is not None
+    made = shown(plan.fact.module, plan.parts.offload.policy)
+    assert made == f"{ON} if flag is not None else {OFF} if other else {OFF}"
 
 
 def test_what_the_author_wrote_is_not_searched_for_words_of_ours() -> None:

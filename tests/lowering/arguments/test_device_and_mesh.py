@@ -29,7 +29,7 @@ def mesh(found: WrapPlan) -> str:
             "sharding_strategy=ShardingStrategy.HYBRID_SHARD",
             f'init_device_mesh("cuda", ({WORLD} // device_count(), device_count()), {NAMES})',
         ),
-        ("cpu_offload=CPUOffload(True)", f'init_device_mesh("cuda", ({WORLD},))'),
+        ("cpu_offload=CPUOffload(True)", ""),
         ("device_id=torch.device('cpu')", f'init_device_mesh("cpu", ({WORLD},))'),
         ("process_group=dist.new_group()", 'DeviceMesh.from_group(dist.new_group(), "cuda")'),
         ("device_mesh=other", "other"),
