@@ -306,7 +306,9 @@ def _parsed(template: str) -> Parsed:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise ValueError(f"{template!r} is not Python: {error.msg}") from error
-    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(holes.values())
+    inner = _bound_inside(tree)
+    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(holes.values()) - inner
+    own |= {f.name for f in ast.walk(tree) if isinstance(f, _NAMED)} - set(holes.values())
     stored = {
         n.id
         for n in ast.walk(tree)
@@ -315,3 +317,25 @@ def _parsed(template: str) -> Parsed:
     return Parsed(
         text, holes, frozenset((own & BUILTINS) - stored), frozenset(own - BUILTINS | stored)
     )
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_NAMED = (*_FUNCTIONS, ast.ClassDef)
+
+
+def _bound_inside(tree: ast.Module) -> set[str]:
+    """The parameters and variables of the functions that a template defines: nobody else's."""
+    return {
+        bound
+        for function in tree.body
+        if isinstance(function, _FUNCTIONS)
+        for node in ast.walk(function)
+        for bound in _binds(node)
+    }
+
+
+def _binds(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id

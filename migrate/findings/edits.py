@@ -83,6 +83,17 @@ class InsertStatements:
 
 
 @dataclass(frozen=True)
+class Define:
+    """Define the function of `code` in the file, once, for the statement at `span` to call.
+
+    The definition stands at the top level, above the first of the statements that ask for it.
+    """
+
+    span: Span
+    code: Code
+
+
+@dataclass(frozen=True)
 class LeaveContext:
     """Take the item whose context is the expression at `span` out of its `with` statement.
 
@@ -115,6 +126,7 @@ Edit = (
     | RewriteArguments
     | ReplaceStatement
     | InsertStatements
+    | Define
     | LeaveContext
     | MoveStatement
 )

@@ -198,7 +198,7 @@ class Blocks:
             if gap:
                 above = [*[cst.EmptyLine(indent=False)] * gap, *lines[len(blank) :]]
                 pieces[index] = led(pieces[index], above)
-                lines = blank[:1]
+                lines = [*blank[:1], *cast(Statement, pieces[0]).leading_lines]
         return [led(pieces[0], lines), *pieces[1:]]
 
 

@@ -59,8 +59,10 @@ class EditsByPlace:
             elif isinstance(edit, MoveStatement):
                 _put(self.moves, start, edit)
                 self.landings.add(start_of(edit.below))
-            else:
+            elif isinstance(edit, InsertStatements):
                 self.inserts[start].append(edit)
+            else:
+                raise EditError(f"{edit} has not been given a place in the file")
 
 
 def start_of(span: Span) -> Start:

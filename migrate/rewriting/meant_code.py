@@ -16,9 +16,11 @@ from fsdp_migrate.findings.code import (
     KeptBody,
     Keyword,
     Literal,
+    Name,
     Part,
     Quoted,
     Starred,
+    Variable,
 )
 from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.syntax.span import Span
@@ -106,6 +108,23 @@ class _Filled(ast.NodeTransformer):
         if node.id in self.builtins:
             return ast.parse(self.meant.spelling.builtin(node.id), mode="eval").body
         return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """A function of the template, whose name may be a hole."""
+        node.name = self._name(node.name)
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        """A parameter, which may be a hole."""
+        node.arg = self._name(node.arg)
+        return self.generic_visit(node)
+
+    def _name(self, name: str) -> str:
+        hole = self.holes.get(name)
+        if hole is None:
+            return name
+        assert isinstance(hole, Name | Variable)
+        return self.meant.spelling.of(hole)
 
     # ------------------------------------------------------------------ lists
     def visit_Call(self, node: ast.Call) -> ast.expr:

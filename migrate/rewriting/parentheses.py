@@ -191,8 +191,8 @@ def _is_sole_generator(parent: cst.CSTNode, child: cst.BaseExpression) -> bool:
 
 
 def generators_apart(call: cst.Call) -> cst.Call:
-    """`call` with parentheses around generators that are not its only argument."""
-    if len(call.args) < 2:
+    """`call` with parentheses around generators that are not its only argument, or have a name."""
+    if len(call.args) < 2 and not any(arg.keyword for arg in call.args):
         return call
     args = [
         arg.with_changes(value=parenthesized(arg.value))

@@ -17,6 +17,7 @@ from fsdp_migrate.findings.edits import (
 )
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rewriting.check import problem
+from fsdp_migrate.rewriting.definitions import defined_once
 from fsdp_migrate.rewriting.exports import unlisted
 from fsdp_migrate.rewriting.import_plan import ImportPlan, plan_imports, wanted_elsewhere
 from fsdp_migrate.rewriting.imports import import_edits
@@ -92,7 +93,7 @@ def _edits_by_module(
 
 
 def _draft(module: Module, edits: list[Edit]) -> _Draft:
-    unique = tuple(_outermost(dict.fromkeys(edits)))
+    unique = defined_once(module, _outermost(dict.fromkeys(edits)))
     spelling = spell(module, unique)
     return _Draft(module, unique, spelling, meant(module, unique, spelling))
 
