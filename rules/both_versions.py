@@ -28,6 +28,7 @@ from fsdp_migrate.rule.queries.values import from_library
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -85,7 +86,7 @@ def replaces(use: Use, facts: Facts) -> Iterable[ast.AST]:
     for branch in branches(facts, use.module):
         yield from branch.gone
     for both in doubled(facts, use.module):
-        yield from ast.walk(both.gone)
+        yield from nodes_in(both.gone)
 
 
 def _single(module: Module, both: Doubled) -> Edit:

@@ -21,6 +21,7 @@ from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.readers import is_read
 from fsdp_migrate.rule.queries.values import from_library, literals
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 CLIP = "torch.nn.utils.clip_grad_norm_"
@@ -106,7 +107,7 @@ def _clip_function(use: Use) -> Part:
     module = use.module
     if local_names(module, "torch.nn.utils", "clip_grad_norm_"):
         return Name("torch.nn.utils", "clip_grad_norm_")
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         if isinstance(node, ast.Attribute) and path_of(node) == CLIP:
             if "torch" in module.global_names:
                 return Kept(module.span(node))

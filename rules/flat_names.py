@@ -15,6 +15,7 @@ from fsdp_migrate.rule.queries.parameters import (
 )
 from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 def survey(facts: Facts) -> Iterator[Finding]:
@@ -52,7 +53,7 @@ def _are_names_read(module: Module, call: ast.Call) -> bool:
         return True
     return any(
         isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Load)
-        for node in ast.walk(module.scope(call))
+        for node in nodes_in(module.scope(call))
     )
 
 

@@ -12,13 +12,14 @@ from fsdp_migrate.rule.queries.values import is_one_of
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every name that an import of FSDP1 binds."""
     for module in rewritable(facts):
         imported = dict(_imported(module, facts))
-        for node in ast.walk(module.tree) if imported else ():
+        for node in nodes_in(module.tree) if imported else ():
             if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load):
                 continue
             symbol = imported.get(node.id)
@@ -35,7 +36,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 def _imported(module: Module, facts: Facts) -> Iterator[tuple[str, str]]:
     """The names that imports of FSDP1 bind in a file, and what each is."""
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 symbol = symbol_of(facts.value(alias))

@@ -19,6 +19,7 @@ from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.framework_settings import SettingValues
 from fsdp_migrate.rule.rule import Rule, finding
 from fsdp_migrate.syntax.fsdp1_names import short
+from fsdp_migrate.syntax.nodes import nodes_in
 
 _TRAINER = ("lightning.pytorch", "pytorch_lightning")
 _FABRIC = ("lightning.fabric", "lightning_fabric")
@@ -68,7 +69,7 @@ def absorbs(use: Use, facts: Facts) -> Iterable[ast.AST]:
     """What is written in the arguments: the finding about the strategy speaks of it."""
     if use.call is not None and use.name in STRATEGIES:
         for argument in [*use.call.args, *(k.value for k in use.call.keywords)]:
-            yield from ast.walk(argument)
+            yield from nodes_in(argument)
 
 
 def _named(use: Use, facts: Facts) -> Iterable[Finding]:

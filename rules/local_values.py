@@ -25,7 +25,7 @@ from fsdp_migrate.rule.queries.sharded_values import (
 from fsdp_migrate.rule.queries.tensor_ends import KINDS, End, ends, is_made_local
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import own_nodes
 
 REDUCING = frozenset(
     {

@@ -25,6 +25,7 @@ from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 REFUSED = {
     "torch.optim.Rprop": "Rprop",
@@ -154,7 +155,7 @@ def _own(module: Module, call: ast.Call, step: ast.AST, units: frozenset[str]) -
     """An optimizer of the program's own that takes norms of parameters in its `step`."""
     asked = {
         node.func.attr
-        for node in ast.walk(step)
+        for node in nodes_in(step)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     if not asked & WHOLE:

@@ -24,6 +24,7 @@ from fsdp_migrate.rule.queries.parameters import (
 )
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 COUNTS = frozenset({"numel", "nelement"})
 RANKS = frozenset({"dim", "ndim", "ndimension"})
@@ -99,7 +100,7 @@ def _count(
     units = _models(facts, module, nodes[0])
     summed = [
         call
-        for call in ast.walk(scope)
+        for call in nodes_in(scope)
         if isinstance(call, ast.Call)
         and collective(facts, call) in SUMMING
         and call.args

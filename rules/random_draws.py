@@ -15,6 +15,7 @@ from fsdp_migrate.rule.queries.held_data import of_submodule
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 METHODS = frozenset(
     {
@@ -85,7 +86,7 @@ def _by_shape(facts: Facts, module: Module, call: ast.Call) -> Iterator[Finding]
     """`torch.randn(p.shape)`: a plain tensor of the shape of the whole."""
     models = {
         m
-        for node in ast.walk(call)
+        for node in nodes_in(call)
         if isinstance(node, ast.Attribute) and node.attr in SHAPES
         for m in facts.sharded.models(module, node.value)
     }

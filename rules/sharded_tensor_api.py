@@ -22,6 +22,7 @@ from fsdp_migrate.rule.queries.sharded_tensor_api import (
 from fsdp_migrate.rule.queries.values import library_name, literals
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 CLASS = "torch.distributed._shard.sharded_tensor"
 UNPROVEN = "; a value from elsewhere, of a file say, may be a ShardedTensor still"
@@ -54,7 +55,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for module, call in calls(facts):
         names = called(facts, call)
         if names == {"builtins.isinstance"} and len(call.args) == 2:
-            for node in ast.walk(call.args[1]):
+            for node in nodes_in(call.args[1]):
                 if not isinstance(node, ast.expr):
                     continue
                 name = library_name(facts.value(node))

@@ -14,6 +14,7 @@ from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import STARS, is_fsdp1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.used_names import exported_names
 
 OFFERED = "; `__all__` offers {names} to other projects, which lose the name"
@@ -29,11 +30,11 @@ def survey(facts: Facts) -> Iterable[Finding]:
 def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
     read = {
         node.id
-        for node in ast.walk(module.tree)
+        for node in nodes_in(module.tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
     offered = exported_names(module.tree)
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         idle: list[str] = []
         if isinstance(node, ast.ImportFrom):
             idle = [a.name for a in node.names if _is_idle(node, a, read, facts)]
@@ -56,7 +57,7 @@ def _idle(module: Module, facts: Facts) -> Iterable[Finding]:
 
 def _deleted(module: Module, facts: Facts) -> Iterable[Finding]:
     """`del FSDP`: the name goes with its import, and there is nothing left to delete."""
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         if not isinstance(node, ast.Delete):
             continue
         gone = {t for t in node.targets if symbol_of(facts.value(t)) is not None}

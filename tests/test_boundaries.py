@@ -150,3 +150,15 @@ def test_no_module_has_two_names() -> None:
         for path in files(folder):
             for name in imports(path):
                 assert name.split(".")[0] not in {"migrate", "rules", "runtime"}, path
+
+
+def test_trees_are_walked_by_what_remembers_it() -> None:
+    """`ast.walk` and its like look at every field of every node anew, and take most of a run."""
+    slow = {"iter_child_nodes", "walk"}
+    made_anew = ("findings.code", "rewriting.meant_code", "runtime", "syntax.nodes")
+    for name, file in FILES.items():
+        for node in ast.walk(file.tree) if not below(name, made_anew) else ():
+            if isinstance(node, ast.Attribute) and node.attr in slow:
+                assert ast.unparse(node.value) != "ast", (
+                    f"{file.path}:{node.lineno}: use `nodes_in` and `children` of syntax/nodes.py"
+                )

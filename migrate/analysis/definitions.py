@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.syntax.module import Module, Scope, scope_nodes
+from fsdp_migrate.syntax.nodes import nodes_in
 
 Definition = ast.Assign | ast.FunctionDef  # of a variable or function that a fix may remove
 
@@ -23,7 +24,7 @@ def scope_of(module: Module, node: ast.Name) -> Scope | None:
 def bindings(scope: Scope, name: str) -> Iterator[ast.AST]:
     """The nodes that bind the variable `name` in `scope` itself."""
     if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        yield from (a for a in ast.walk(scope.args) if isinstance(a, ast.arg) and a.arg == name)
+        yield from (a for a in nodes_in(scope.args) if isinstance(a, ast.arg) and a.arg == name)
     for node in scope_nodes(scope):
         if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
             yield node
@@ -59,7 +60,7 @@ def removable(
         (target,) = statement.targets
         assert isinstance(target, ast.Name)
         name, scope = target.id, scope_of(module, target) or module.tree
-    for node in ast.walk(scope):
+    for node in nodes_in(scope):
         if isinstance(node, ast.Name) and node.id == name:
             if node is not target and node not in absorbed:
                 return False
@@ -76,5 +77,5 @@ def is_imported(analysis: Analysis, module: Module, name: str) -> bool:
         and analysis.project.resolve(other, node.module or "", node.level) == module.name
         for other in analysis.project.modules.values()
         if other is not module
-        for node in ast.walk(other.tree)
+        for node in nodes_in(other.tree)
     )

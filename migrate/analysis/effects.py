@@ -23,7 +23,8 @@ from fsdp_migrate.analysis.values import (
     Unknown,
     symbols,
 )
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 # Library functions that do nothing but compute what they return.
@@ -61,7 +62,7 @@ class Effects:
         """The attributes that the program stores somewhere; "*" for computed names."""
         found: set[str] = set()
         for module in self.analysis.project.modules.values():
-            for node in ast.walk(module.tree):
+            for node in nodes_in(module.tree):
                 if isinstance(node, ast.Attribute):
                     if not isinstance(node.ctx, ast.Load):
                         found.add(node.attr)
@@ -85,14 +86,14 @@ class Effects:
 
     def prints(self, node: ast.AST) -> bool:
         """Whether running `node` may print something, as far as its own calls go."""
-        return any(self._may_print(item, 0) for item in ast.walk(node))
+        return any(self._may_print(item, 0) for item in nodes_in(node))
 
     def mentions(self, node: ast.AST, words: frozenset[str] | set[str]) -> bool:
         """Whether `node`, or a function of the program that it calls, names one of `words`."""
         return self._mentions(node, frozenset(words), frozenset())
 
     def _mentions(self, node: ast.AST, words: frozenset[str], seen: frozenset[Site]) -> bool:
-        for item in ast.walk(node):
+        for item in nodes_in(node):
             name = getattr(item, "attr", None) or getattr(item, "id", None)
             if name in words:
                 return True
@@ -115,7 +116,7 @@ class Effects:
             site = self._function(atom)
             if site is not None:
                 body = self.analysis.functions[site].node
-                if depth > 3 or any(self._may_print(n, depth + 1) for n in ast.walk(body)):
+                if depth > 3 or any(self._may_print(n, depth + 1) for n in nodes_in(body)):
                     return True
         return isinstance(item.func, ast.Attribute) and item.func.attr in OUTPUT_METHODS
 

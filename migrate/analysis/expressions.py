@@ -41,6 +41,7 @@ from fsdp_migrate.analysis.values import (
     ordered,
     unknown,
 )
+from fsdp_migrate.syntax.nodes import children
 from fsdp_migrate.syntax.paths import path_of
 
 FALSE = Const.of(False)
@@ -57,7 +58,7 @@ def evaluate(machine: Machine, node: ast.expr) -> Value:
 
 def _computed(machine: Machine, node: ast.expr) -> Value:
     """An expression whose value nothing follows; what is in it is looked at all the same."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if isinstance(child, ast.expr):
             machine.evaluate(child)
     return COMPUTED

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
+from fsdp_migrate.syntax.nodes import children, nodes_in
 from fsdp_migrate.syntax.project import Project
 from fsdp_migrate.syntax.span import Site
 
@@ -42,7 +43,7 @@ class FunctionInfo:
         """Its variables that functions nested in it bind anew."""
         found = {
             name
-            for node in ast.walk(self.node)
+            for node in nodes_in(self.node)
             if isinstance(node, ast.Nonlocal) and self.module.function(node) is not self.node
             for name in node.names
         }
@@ -51,7 +52,7 @@ class FunctionInfo:
     @cached_property
     def mentions(self) -> frozenset[str]:
         """The names of variables and attributes in it, its own apart."""
-        nodes = ast.walk(self.node)
+        nodes = nodes_in(self.node)
         names = {getattr(n, "attr", None) or getattr(n, "id", None) for n in nodes}
         return frozenset(name for name in names if name and name != self.name)
 
@@ -118,7 +119,7 @@ class Program:
             program.captured[module.name] = _inner_names(module.tree)
             program.rebound[module.name] = frozenset(
                 name
-                for node in ast.walk(module.tree)
+                for node in nodes_in(module.tree)
                 if isinstance(node, ast.Global)
                 for name in node.names
             )
@@ -128,7 +129,7 @@ class Program:
         self, module: Module, node: ast.AST, outer: tuple[Site, ...], owner: Site | None
     ) -> None:
         """Note what is defined below `node`, in the functions `outer` and the class `owner`."""
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
                 site = module.site(child)
                 self.functions[site] = FunctionInfo(
@@ -175,5 +176,5 @@ def _inner_names(scope: Scope) -> frozenset[str]:
     names: set[str] = set()
     for node in scope_nodes(scope):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            names |= {n.id for n in nodes_in(node) if isinstance(n, ast.Name)}
     return frozenset(names)

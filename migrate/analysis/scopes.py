@@ -17,6 +17,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.syntax.fsdp1_names import starred
 from fsdp_migrate.syntax.module import BUILTINS, Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 
@@ -130,7 +131,7 @@ def forget(env: Env, path: str) -> None:
 
 def with_walruses(machine: Machine, before: Env, node: ast.expr) -> Env:
     """The state `before` an expression, with what walruses in it have bound since."""
-    for inner in ast.walk(node):
+    for inner in nodes_in(node):
         if isinstance(inner, ast.NamedExpr):
             name = inner.target.id
             before[name] = join(before.get(name, NOTHING), machine.record.value(inner))

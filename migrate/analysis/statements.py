@@ -24,11 +24,12 @@ from fsdp_migrate.analysis.values import (
     unknown,
 )
 from fsdp_migrate.syntax.fsdp1_names import canonical
+from fsdp_migrate.syntax.nodes import children, nodes_in
 
 
 def look(machine: Machine, node: ast.stmt) -> None:
     """Look at the expressions in a statement that does nothing else."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if isinstance(child, ast.expr):
             machine.evaluate(child)
 
@@ -101,7 +102,7 @@ def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) ->
         if expression is not None:
             machine.evaluate(expression)
     _type_parameters(machine, node)
-    annotations = [a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg)]
+    annotations = [a.annotation for a in nodes_in(node.args) if isinstance(a, ast.arg)]
     for annotation in [*annotations, node.returns]:
         if annotation is not None:
             machine.evaluate(annotation)

@@ -13,6 +13,7 @@ from fsdp_migrate.findings.code import NOTHING, Kept, Part
 from fsdp_migrate.findings.edits import Edit, ReplaceStatement
 from fsdp_migrate.findings.finding import Safety
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 class ByHand(Exception):
@@ -114,7 +115,7 @@ class Conversion:
     def _forget(self, name: str) -> None:
         node = self.arguments.value(name)
         if node is not None:
-            self.replaced |= set(ast.walk(node))
+            self.replaced |= set(nodes_in(node))
 
     def note(self, text: str) -> None:
         """Say something in the message, once."""
@@ -134,7 +135,7 @@ class Conversion:
     def remove_unread(self) -> None:
         """Take out the definitions that nothing reads without what is replaced."""
         self.removed = self.values.unread(self.followed, self.replaced)
-        self.replaced |= {node for statement in self.removed for node in ast.walk(statement)}
+        self.replaced |= {node for statement in self.removed for node in nodes_in(statement)}
 
     def edits(self) -> list[Edit]:
         """The edits that make it so."""

@@ -21,6 +21,7 @@ from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
 from fsdp_migrate.syntax.blocks import blocks_run_once, common_block
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads
 
 LEAVES = (ast.Return, ast.Raise)
@@ -116,7 +117,7 @@ class BeforeWrap:
         if path is not None:
             return frozenset({path})
         found = set()
-        for node in ast.walk(given):
+        for node in nodes_in(given):
             own = path_of(node)
             if own is not None and self.analysis.value(node) & fact.inner:
                 found.add(own)
@@ -173,7 +174,7 @@ class BeforeWrap:
         """Whether `path` is the bare model at `before`, and still that model at `below`."""
         if "." not in path and any(
             path_of(node) == path and wrapped in self.analysis.value(node)
-            for node in ast.walk(before)
+            for node in nodes_in(before)
         ):
             return False
         block = module.block(before)
@@ -211,7 +212,7 @@ def _gives_back(analysis: Analysis, call: ast.Call, path: str) -> bool:
 
 def bound_anew(statement: ast.stmt) -> frozenset[str]:
     """What a statement binds, without that into which it only puts an item: `net[0] = block`."""
-    stores = [n for n in ast.walk(statement) if isinstance(getattr(n, "ctx", None), ast.Store)]
+    stores = [n for n in nodes_in(statement) if isinstance(getattr(n, "ctx", None), ast.Store)]
     filled = {path_of(node.value) for node in stores if isinstance(node, ast.Subscript)}
     return binds(statement) - (filled - {path_of(node) for node in stores})
 

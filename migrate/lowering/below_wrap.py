@@ -19,7 +19,8 @@ from fsdp_migrate.lowering.optimizer_switch import Switch, above_units, find_swi
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.remapping import find_remap
 from fsdp_migrate.lowering.running_order import only_wraps
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds, path_of, reads, touches
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _leaves_behind(
 ) -> str | None:
     """A variable with old parameters that moved statements read and that would not move."""
     bound = {path for statement in moved for path in binds(statement)}
-    for node in (n for statement in moved for n in ast.walk(statement)):
+    for node in (n for statement in moved for n in nodes_in(statement)):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
         path = path_of(node)

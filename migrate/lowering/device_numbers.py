@@ -21,6 +21,7 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.nodes import nodes_in
 
 DEVICE = "torch.device"
 # Functions of libraries that give whole numbers.
@@ -161,7 +162,7 @@ class _Numbers:
 
     def _counts_in(self, scope: Scope, name: str) -> bool:
         """Whether the variable is compared to a whole number, or is the rank of the process."""
-        for node in ast.walk(scope):
+        for node in nodes_in(scope):
             if isinstance(node, ast.Compare):
                 sides = [node.left, *node.comparators]
                 named = any(isinstance(side, ast.Name) and side.id == name for side in sides)

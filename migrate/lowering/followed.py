@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.definitions import bindings, definition, scope_of
 from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds_names
 
 
@@ -24,7 +25,7 @@ def followed(module: Module, node: ast.Name) -> ast.Assign | None:
 
 def free_names(node: ast.expr) -> Iterator[ast.Name]:
     """The names that `node` reads; those that it binds in lambdas and comprehensions too."""
-    return (inner for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    return (inner for inner in nodes_in(node) if isinstance(inner, ast.Name))
 
 
 def is_same(module: Module, name: ast.Name, at: ast.expr) -> bool:
@@ -59,5 +60,5 @@ def _in_comprehension(module: Module, name: ast.Name) -> bool:
         isinstance(inner, ast.Name) and inner.id == name.id
         for around in module.ancestors(name)
         for clause in getattr(around, "generators", ())
-        for inner in ast.walk(clause.target)
+        for inner in nodes_in(clause.target)
     )

@@ -26,7 +26,8 @@ from fsdp_migrate.lowering.parameter_attributes import kept_nothing
 from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds, path_of
 
 ASKED = frozenset({"zero_grad", "param_groups", "add_param_group"})  # beside `step`
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -85,7 +86,7 @@ def _is_optimizer(
 
 def _asked(place: ast.AST, path: str) -> Iterator[str]:
     """The attributes that are read of what is at `path`."""
-    for node in ast.walk(place):
+    for node in nodes_in(place):
         if isinstance(node, ast.Attribute) and path_of(node.value) == path:
             yield node.attr
 
@@ -94,7 +95,7 @@ def _attributes(step: Step, name: str) -> Iterator[str]:
     """The attributes of the object that are this parameter of the method, and nothing else."""
     around = step.module.parents[step.scope]
     for path in other_names(name, step):
-        stores = [n for n in ast.walk(around) if isinstance(n, ast.stmt) and path in binds(n)]
+        stores = [n for n in nodes_in(around) if isinstance(n, ast.stmt) and path in binds(n)]
         inner = [n for n in stores if isinstance(n, ast.Assign)]
         if "." in path and len(inner) == 1:
             yield path
@@ -138,6 +139,6 @@ def _default(scope: ast.AST, name: str) -> ast.expr | None:
 
 
 def _said(module: Module, path: str) -> Part | None:
-    nodes = (n for n in ast.walk(module.tree) if isinstance(n, ast.expr) and path_of(n) == path)
+    nodes = (n for n in nodes_in(module.tree) if isinstance(n, ast.expr) and path_of(n) == path)
     found = next(nodes, None)
     return Kept(module.span(found)) if found is not None else None

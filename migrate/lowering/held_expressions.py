@@ -26,6 +26,7 @@ from fsdp_migrate.lowering.held import (
     row,
 )
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 # What gives the items of its arguments again, in a list, a set or an iterator.
@@ -139,7 +140,7 @@ class Reader:
         """What a lambda reads from around it, or has as a default."""
         defaults = [self.of(value) for value in (*node.args.defaults, *node.args.kw_defaults)]
         own = {argument.arg for argument in node.args.args}
-        read = [n for n in ast.walk(node.body) if isinstance(n, ast.Name) and n.id not in own]
+        read = [n for n in nodes_in(node.body) if isinstance(n, ast.Name) and n.id not in own]
         kept = [held for n in read if (held := self.variables.get(n.id)) is not None]
         kept += [held for held in defaults if held is not None]
         return Somehow(frozenset().union(*map(owners, kept))) if kept else None

@@ -13,6 +13,7 @@ from fsdp_migrate.lowering.parameter_flow import ParameterFlow
 from fsdp_migrate.lowering.running_order import runs_only_before
 from fsdp_migrate.lowering.steps import Step, named_outside
 from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds, path_of
 
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp
@@ -89,7 +90,7 @@ def is_read_after(
         return _attribute_is_read(analysis, kept, path, wrapping)
     module, below = kept.module, wrap.statement
     scope = module.scope(kept.statement)
-    for node in ast.walk(scope):
+    for node in nodes_in(scope):
         if not isinstance(node, ast.Name) or node.id != path or not isinstance(node.ctx, ast.Load):
             continue
         own = module.scope(node)
@@ -113,7 +114,7 @@ def _is_read_inside(wrap: Step, path: str) -> bool:
         return False
     for argument in [*inner.scope.args.args, *inner.scope.args.kwonlyargs]:
         if named_outside(inner, argument.arg, wrap) == path:
-            nodes = [n for n in ast.walk(inner.scope) if isinstance(n, ast.Name)]
+            nodes = [n for n in nodes_in(inner.scope) if isinstance(n, ast.Name)]
             if any(n.id == argument.arg and _is_below(n, inner.statement) for n in nodes):
                 return True
             if _is_read_inside(inner, argument.arg):
@@ -125,7 +126,7 @@ def _is_of_another(module: Module, node: ast.Name, own: ast.AST, scope: ast.AST)
     """Whether a name in a nested function is a variable of that function."""
     while own is not scope:
         if isinstance(own, ast.FunctionDef | ast.AsyncFunctionDef):
-            names = {a.arg for a in ast.walk(own.args) if isinstance(a, ast.arg)}
+            names = {a.arg for a in nodes_in(own.args) if isinstance(a, ast.arg)}
             if node.id in names | frozenset().union(*map(binds, own.body)):
                 return True
         own = module.scope(own)
@@ -135,7 +136,7 @@ def _is_of_another(module: Module, node: ast.Name, own: ast.AST, scope: ast.AST)
 def _attribute_is_read(analysis: Analysis, kept: Kept, path: str, wrapping: Sequence[Step]) -> bool:
     name = path.rpartition(".")[2]
     for module in analysis.project.modules.values():
-        for node in ast.walk(module.tree):
+        for node in nodes_in(module.tree):
             if not isinstance(node, ast.Attribute) or node.attr != name:
                 continue
             if not isinstance(node.ctx, ast.Load) or module.statement(node) is kept.statement:

@@ -6,6 +6,7 @@ import ast
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Result, Symbol, Value
+from fsdp_migrate.syntax.nodes import nodes_in
 
 _LIBRARIES = ("builtins.", "collections.", "json.", "logging.", "os.", "pathlib.", "torch.")
 _OPTIMIZERS = ("torch.optim.", "torch.distributed.optim.")
@@ -19,7 +20,7 @@ def asks_no_model(analysis: Analysis, statement: ast.With) -> bool:
     Calls of the program's own functions are followed elsewhere; here they must not be given a
     model.  What isn't known may ask one.
     """
-    calls = [n for s in statement.body for n in ast.walk(s) if isinstance(n, ast.Call)]
+    calls = [n for s in statement.body for n in nodes_in(s) if isinstance(n, ast.Call)]
     return all(_is_harmless(analysis, call) for call in calls)
 
 

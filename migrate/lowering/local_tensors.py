@@ -25,6 +25,7 @@ from fsdp_migrate.lowering.tensor_sinks import Sink, is_collective
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
@@ -291,7 +292,7 @@ class LocalTensors:
                 choice = found.value
                 reads = [
                     n
-                    for n in ast.walk(scope)
+                    for n in nodes_in(scope)
                     if isinstance(n, ast.Name) and n.id == node.id and isinstance(n.ctx, ast.Load)
                 ]
                 sharded = [b for b in (choice.body, choice.orelse) if self._large(module, b)]

@@ -23,6 +23,7 @@ from fsdp_migrate.analysis.values import (
     join,
 )
 from fsdp_migrate.syntax.fsdp1_names import short
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 MODULE_BASES = frozenset({"torch.nn.Module", "torch.nn.modules.module.Module", "builtins.object"})
@@ -136,7 +137,7 @@ class _Walk:
 
     def _called(self, cls: Site) -> Iterator[Atom]:
         """What methods of a class call by attributes of `self`."""
-        for node in ast.walk(self.analysis.classes[cls].node):
+        for node in nodes_in(self.analysis.classes[cls].node):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             owner = self.analysis.value(node.func.value)

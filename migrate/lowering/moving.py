@@ -14,7 +14,8 @@ from fsdp_migrate.lowering.before_wrap import keeps_model
 from fsdp_migrate.syntax.blocks import shares_line
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, overlap, own_nodes, path_of, reads, touches
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads, touches
 
 # Methods of a module that leave its parameters in place, in number and in order.
 HARMLESS = frozenset(
@@ -135,7 +136,7 @@ class Move:
         filled = {
             path
             for statement in statements
-            for inside in ast.walk(statement)
+            for inside in nodes_in(statement)
             if isinstance(inside, ast.stmt)
             for path in self.filled.get(inside, ())
         }

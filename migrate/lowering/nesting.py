@@ -27,6 +27,7 @@ from fsdp_migrate.analysis.values import (
     join,
 )
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 class Role(Enum):
@@ -115,7 +116,7 @@ class Nesting:
         """The models that are stored in an attribute or item of what may be a module."""
         held: set[Wrapped] = set()
         for module in self.analysis.project.modules.values():
-            for node in ast.walk(module.tree):
+            for node in nodes_in(module.tree):
                 if isinstance(node, ast.Assign):
                     wraps = self.analysis.wrapped(self.analysis.value(node.value))
                     if wraps and any(self._may_be_module(target) for target in node.targets):

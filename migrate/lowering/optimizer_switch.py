@@ -16,7 +16,8 @@ from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.lowering.steps import Step, named_outside, steps_outwards
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads, touches
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds, path_of, reads, touches
 
 UNSHARDED, SHARDED, GROUP = variable("unsharded"), variable("sharded"), variable("group")
 PARAMETER = loop_variable("p")
@@ -89,7 +90,7 @@ def _node(switch: Switch) -> ast.expr:
     """How the model is called in the statement of a switch."""
     return next(
         node
-        for node in ast.walk(switch.statement)
+        for node in nodes_in(switch.statement)
         if isinstance(node, ast.expr) and switch.module.span(node) == switch.model.span
     )
 
@@ -135,7 +136,7 @@ def _by_value(results: LibraryResults, step: Step, outer: Step, call: ast.Call) 
         return
     arguments = [a.arg for a in [*function.args.args, *function.args.kwonlyargs]]
     values: dict[str, Value] = {}
-    for node in ast.walk(step.module.tree):
+    for node in nodes_in(step.module.tree):
         path = path_of(node) if isinstance(node, ast.Name | ast.Attribute) else None
         head, _, rest = (path or "").partition(".")
         if path is None or head not in arguments or not isinstance(node.ctx, ast.Load):  # type: ignore[attr-defined]
@@ -196,7 +197,7 @@ def new_groups(optimizer: Part) -> Code:
 
 def _said(module: Module, inside: ast.stmt | None, path: str) -> Kept | None:
     """An expression of the file (or of a statement in it) that says `path`."""
-    nodes = ast.walk(inside or module.tree)
+    nodes = nodes_in(inside or module.tree)
     found = next((n for n in nodes if isinstance(n, ast.expr) and path_of(n) == path), None)
     return Kept(module.span(found)) if found is not None else None
 
@@ -217,7 +218,7 @@ def _names(
         for path in sorted(binds(statement)):
             if own or any(
                 path_of(node) == path and analysis.value(node) & made
-                for node in ast.walk(step.module.tree)
+                for node in nodes_in(step.module.tree)
                 if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
             ):
                 outside = named_outside(step, path, taken.taker)

@@ -38,7 +38,7 @@ from fsdp_migrate.lowering.parameter_flow import ParameterFlow
 from fsdp_migrate.lowering.running_order import may_run_before, runs_only_before
 from fsdp_migrate.lowering.steps import Step, steps_outwards
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 
 # What a parameter has by itself; the new ones have it too, or it is a matter of their own.
 TENSORS_OWN = frozenset({"data", "grad", "names", "requires_grad"})
@@ -164,7 +164,7 @@ class ParameterAttributes:
             if isinstance(atom, Func) and atom.site.module == module.name
             for function in [self.analysis.functions[atom.site].node]
             if module.function(function) is module.function(value)
-            for part in ast.walk(function)
+            for part in nodes_in(function)
         )
 
     def _is_parameter(self, module: Module, node: ast.expr) -> bool:

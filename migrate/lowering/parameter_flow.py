@@ -23,7 +23,8 @@ from fsdp_migrate.lowering.held import (
 )
 from fsdp_migrate.lowering.held_expressions import Reader
 from fsdp_migrate.syntax.module import Module, Scope
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.nodes import children, own_nodes
+from fsdp_migrate.syntax.paths import path_of
 
 ROUNDS = 4  # through the statements of a function, for what a loop carries back
 DEPTH = 4  # functions that are followed inwards
@@ -259,7 +260,7 @@ def own_parts(statement: ast.stmt) -> Iterator[ast.AST]:
         node = todo.pop()
         yield node
         if not isinstance(node, ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            todo.extend(n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.stmt))
+            todo.extend(n for n in children(node) if not isinstance(n, ast.stmt))
 
 
 def _bound(reader: Reader, statement: ast.stmt) -> Iterator[tuple[ast.expr, Held | None]]:

@@ -26,7 +26,8 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.lowering.kept_parameters import KeptParameters
 from fsdp_migrate.syntax.module import Module, Scope
-from fsdp_migrate.syntax.paths import binds, own_nodes, path_of, reads
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds, path_of, reads
 
 DEPTH = 6  # containers that are looked into
 SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)
@@ -111,7 +112,7 @@ class ParameterHolders:
         for argument in parts_given(call):
             found |= self.params_in(self.analysis.value(argument))
             direct = direct or any(True for _ in parameter_calls(argument))
-            for node in ast.walk(argument):
+            for node in nodes_in(argument):
                 found |= {a.owner for a in self.analysis.value(node) if isinstance(a, Params)}
         return frozenset(found) if found or direct else None
 
@@ -164,7 +165,7 @@ class ParameterHolders:
 
 def parameter_calls(node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
     """The calls of `x.parameters()` and `x.named_parameters()` in `node`, and what `x` is."""
-    for item in ast.walk(node):
+    for item in nodes_in(node):
         if (
             isinstance(item, ast.Call)
             and isinstance(item.func, ast.Attribute)

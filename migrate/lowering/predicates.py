@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.values import Cls, Func, Symbol, Value, symbols
 from fsdp_migrate.findings.code import Kept, Part, code
 from fsdp_migrate.lowering.condition import UNIT, Condition, named_classes
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import children, nodes_in
 
 ISINSTANCE = Symbol("builtins.isinstance")
 # Calls that give a model's own modules without the model itself.
@@ -34,7 +35,7 @@ def parameter_of(predicate: ast.Lambda) -> str | None:
 def lambda_condition(analysis: Analysis, module: Module, predicate: ast.Lambda) -> Condition | None:
     """The condition that a lambda is, or None where its body can't stand elsewhere."""
     name, body = parameter_of(predicate), predicate.body
-    if name is None or any(isinstance(n, ast.NamedExpr | ast.Yield) for n in ast.walk(body)):
+    if name is None or any(isinstance(n, ast.NamedExpr | ast.Yield) for n in nodes_in(body)):
         return None
     test = Kept(module.span(body), tuple((module.span(n), UNIT) for n in _reads(body, name)))
     tests = body.values if isinstance(body, ast.BoolOp) else [body]
@@ -51,18 +52,18 @@ def _reads(node: ast.AST, name: str) -> Iterator[ast.Name]:
     elif isinstance(node, _SCOPES) and name in _bound(node):
         yield from (read for outer in _outside(node) for read in _reads(outer, name))
     else:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             yield from _reads(child, name)
 
 
 def _bound(scope: ast.AST) -> set[str]:
     """The names that a lambda or a comprehension binds for itself."""
     if isinstance(scope, ast.Lambda):
-        return {a.arg for a in ast.walk(scope.args) if isinstance(a, ast.arg)}
+        return {a.arg for a in nodes_in(scope.args) if isinstance(a, ast.arg)}
     return {
         n.id
         for clause in getattr(scope, "generators", ())
-        for n in ast.walk(clause.target)
+        for n in nodes_in(clause.target)
         if isinstance(n, ast.Name)
     }
 
@@ -143,7 +144,7 @@ def _may_hold_root(analysis: Analysis, test: ast.Compare) -> bool:
         isinstance(call, ast.Call)
         and not any(name.startswith("builtins.") for name in symbols(analysis.value(call.func)))
         and not (isinstance(call.func, ast.Attribute) and call.func.attr in WITHOUT_ROOT)
-        for call in ast.walk(test.comparators[0])
+        for call in nodes_in(test.comparators[0])
     )
 
 

@@ -26,6 +26,7 @@ from fsdp_migrate.lowering.model_parts import ModelParts, parts_of_model
 from fsdp_migrate.lowering.parameter_attributes import ParameterAttributes
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 # What makes a process work on a device of its own.
 DEVICE_SETTERS = frozenset(
@@ -106,7 +107,7 @@ class ProgramFacts:
 
     def _nodes(self) -> Iterator[ast.AST]:
         for module in self.modules:
-            yield from ast.walk(module.tree)
+            yield from nodes_in(module.tree)
 
     @cached_property
     def _calls(self) -> tuple[ast.Call, ...]:

@@ -21,7 +21,8 @@ from fsdp_migrate.lowering.optimizer_switch import (
 from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.lowering.steps import named_outside
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import path_of
 
 OLD, NEW, GROUP = loop_variable("p"), loop_variable("new"), variable("group")
 KEY, VALUE = loop_variable("name"), loop_variable("value")
@@ -63,7 +64,7 @@ def find_remap(keeper: KeptParameters, taken: TakenBeforeWrap) -> Switch | None:
 
 def _said(module: Module, scope: ast.AST, path: str) -> Part | None:
     """An expression that says `path`: one of the function, or its last name looked up."""
-    nodes = [n for n in ast.walk(scope) if isinstance(n, ast.Name | ast.Attribute)]
+    nodes = [n for n in nodes_in(scope) if isinstance(n, ast.Name | ast.Attribute)]
     found = next((n for n in nodes if path_of(n) == path), None)
     if found is not None:
         return Kept(module.span(found))

@@ -13,7 +13,7 @@ from fsdp_migrate.analysis.values import Atom, Method, Symbol
 from fsdp_migrate.lowering.steps import Step
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import own_nodes
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.call_graph import CallGraph
 from fsdp_migrate.analysis.library.modules import RETURN_SELF
 from fsdp_migrate.syntax.module import Module, Scope
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.nodes import own_nodes
+from fsdp_migrate.syntax.paths import path_of
 
 DEPTH = 6  # calls that are followed outwards
 

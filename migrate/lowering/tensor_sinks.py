@@ -27,6 +27,7 @@ from fsdp_migrate.lowering.tensor_functions import (
 )
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import children, nodes_in
 
 
 class SinkKind(Enum):
@@ -160,7 +161,7 @@ class TensorSinks:
             ):
                 yield Sink(module, call, node, SinkKind.LOSS)
             else:
-                todo += ast.iter_child_nodes(node)
+                todo += children(node)
 
     # ------------------------------------------------------------------ what expressions are
     def _is_tensor(self, module: Module, node: ast.expr) -> bool:
@@ -207,7 +208,7 @@ def is_collective(name: str) -> bool:
 
 def has_gradient(analysis: Analysis, module: Module, node: ast.expr) -> bool:
     """Whether what is computed from `node` is part of the graph that gradients are taken of."""
-    for inner in ast.walk(node):
+    for inner in nodes_in(node):
         if isinstance(inner, ast.Attribute) and inner.attr in WITHOUT_GRADIENT | GRADIENTS:
             return False
     if not any(isinstance(a, Params) for a in analysis.value(node)):

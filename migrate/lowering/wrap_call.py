@@ -27,6 +27,7 @@ from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_plan import Parts, Reason, Shape, WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds_names, path_of
 
 CALL = ""  # the reason is the call itself, none of its arguments
@@ -170,8 +171,8 @@ def _is_hoistable(site: WrapSite) -> bool:
     if not isinstance(statement, plain) or not all(isinstance(a, kinds) for a in brackets):
         return False
     wraps = {fact.node for fact in site.analysis.wraps.values()}
-    calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call) and n not in around]
-    inside = {n for call in calls if call in wraps for n in ast.walk(call)}
+    calls = [n for n in nodes_in(statement) if isinstance(n, ast.Call) and n not in around]
+    inside = {n for call in calls if call in wraps for n in nodes_in(call)}
     return all(call in inside for call in calls)
 
 

@@ -20,6 +20,7 @@ from fsdp_migrate.lowering.predicates import (
 )
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds_names, path_of
 from fsdp_migrate.syntax.span import Site
 
@@ -135,8 +136,8 @@ def _only_returns(function: ast.AST) -> ast.expr | None:
     *before, last = [s for s in function.body if not is_docstring(s)] or [function]
     if not isinstance(last, ast.Return) or not all(isinstance(s, ast.Assign) for s in before):
         return None
-    parameters = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
-    names = {n.id for s in (*before, last) for n in ast.walk(s) if isinstance(n, ast.Name)}
+    parameters = {a.arg for a in nodes_in(function.args) if isinstance(a, ast.arg)}
+    names = {n.id for s in (*before, last) for n in nodes_in(s) if isinstance(n, ast.Name)}
     return last.value if names.isdisjoint(parameters) else None
 
 
@@ -147,7 +148,7 @@ def _reads_locals(module: Module, condition: Condition, function: ast.FunctionDe
         isinstance(node, ast.Name)
         and any(span.contains(module.span(node)) for span in kept)
         and scope_of(module, node) is function
-        for node in ast.walk(function)
+        for node in nodes_in(function)
     )
 
 
@@ -228,7 +229,7 @@ def _may_nest(analysis: Analysis, own: frozenset[Site], libraries: frozenset[str
         seen.add(site)
         for cls in analysis.lineage(site):
             info = analysis.classes[cls]
-            for call in ast.walk(info.node):
+            for call in nodes_in(info.node):
                 value = analysis.value(call.func) if isinstance(call, ast.Call) else frozenset()
                 for atom in value:
                     if isinstance(atom, Cls):

@@ -30,6 +30,7 @@ from fsdp_migrate.lowering.wrap_plan import Units, WrapPlan
 from fsdp_migrate.lowering.wrap_states import buffers, initial_weights, state_of_first_rank
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 FULLY_SHARD = Name(ROOT, "fully_shard")
@@ -96,7 +97,7 @@ def _returned(module: Module, statement: ast.stmt) -> Part:
     others see, or that it gets from around it.
     """
     function = module.function(statement)
-    names = [n for n in ast.walk(function or module.tree) if isinstance(n, ast.Name)]
+    names = [n for n in nodes_in(function or module.tree) if isinstance(n, ast.Name)]
     if function is None or (
         any(bindings(function, "model"))
         and all(module.function(n) is function for n in names if n.id == "model")
@@ -110,7 +111,7 @@ def _declared(function: ast.AST, name: str) -> bool:
     """Whether a function says that a variable is of the scope around it."""
     return any(
         isinstance(node, ast.Global | ast.Nonlocal) and name in node.names
-        for node in ast.walk(function)
+        for node in nodes_in(function)
     )
 
 

@@ -12,6 +12,7 @@ from fsdp_migrate.planning.stops import with_stops
 from fsdp_migrate.planning.suppressions import ignores_file, ignores_line, takes_over
 from fsdp_migrate.planning.units import Role, Units
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.syntax.nodes import nodes_in
 
 LEFT_OUT = "FSDP110"
 
@@ -171,5 +172,5 @@ class _Blockers:
         if (item.path, item.line) in self._wraps:
             return True
         module = self._modules[item.path]
-        classes = (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef))
+        classes = (node for node in nodes_in(module.tree) if isinstance(node, ast.ClassDef))
         return any(base.lineno == item.line for each in classes for base in each.bases)

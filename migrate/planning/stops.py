@@ -12,6 +12,7 @@ from fsdp_migrate.findings.edits import InsertStatements
 from fsdp_migrate.findings.finding import Finding, Fix, Place
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 SIGN = "fsdp-migrate "  # what the text of an error of ours starts with
 
@@ -47,7 +48,7 @@ def _stop(module: Module, item: Finding) -> InsertStatements | None:
 
 def _statement(module: Module, line: int) -> ast.stmt | None:
     """The statement that runs when what is on a line does; of a function, the first of its body."""
-    around = [n for n in ast.walk(module.tree) if isinstance(n, ast.stmt) and _spans(n, line)]
+    around = [n for n in nodes_in(module.tree) if isinstance(n, ast.stmt) and _spans(n, line)]
     if not around:
         return None
     found = max(around, key=lambda n: (n.lineno, -(n.end_lineno or 0)))

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import children, nodes_in
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 KINDS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -79,7 +80,7 @@ class Unused:
         """The unused definitions of a file that stand in no other one."""
         todo: list[ast.AST] = [module.tree]
         while todo:
-            for child in ast.iter_child_nodes(todo.pop()):
+            for child in children(todo.pop()):
                 if isinstance(child, KINDS) and child not in self._live:
                     yield child
                 else:
@@ -89,7 +90,7 @@ class Unused:
         """Note what each definition of a file refers to, and what is defined in it."""
         by_name = any(
             isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in BY_NAME
-            for n in ast.walk(module.tree)
+            for n in nodes_in(module.tree)
         )
         todo: list[tuple[ast.AST, Definition | None]] = [(module.tree, None)]
         while todo:
@@ -104,7 +105,7 @@ class Unused:
                 if _is_kept(node, owner) or (by_name and owner is None):
                     self._kept.add(node)
                 inside = node
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 todo.append((child, inside if _runs_when_called(node, child) else owner))
 
     def _reach(self) -> set[Definition]:

@@ -6,6 +6,7 @@ import ast
 
 from fsdp_migrate.rewriting.meant import same
 from fsdp_migrate.syntax.module import BUILTINS, Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.used_names import used_names
 
 _GIVEN = frozenset({"__file__", "__name__"})  # names that every module has
@@ -37,7 +38,7 @@ def _complaint(text: str) -> str:
 def unbound(tree: ast.Module, module: Module) -> str:
     """A complaint if `tree` uses a name that nothing binds and that was bound in `module`."""
     probe = Module(module.name, module.source, tree)
-    star = any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree))
+    star = any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in nodes_in(tree))
     if star:
         return ""
     before = used_names(module.tree) - module.bound_names

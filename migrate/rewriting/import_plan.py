@@ -14,6 +14,7 @@ from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, STARS, short, starred
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.used_names import exported_apart, exported_names, used_names
 
@@ -64,7 +65,7 @@ def wanted_elsewhere(facts: Facts, trees: Mapping[Path, ast.Module]) -> dict[str
     for module in project.modules.values():
         tree = trees.get(module.path, module.tree)
         used = used_names(tree)
-        for node in ast.walk(tree):
+        for node in nodes_in(tree):
             if not isinstance(node, ast.ImportFrom):
                 continue
             home = project.resolve(module, node.module or "", node.level)
@@ -82,8 +83,8 @@ def wanted_elsewhere(facts: Facts, trees: Mapping[Path, ast.Module]) -> dict[str
 
 def _read_from_modules(facts: Facts, module: Module, tree: ast.Module) -> Iterable[tuple[str, str]]:
     """What `module` reads as `other.name`, and goes on reading in `tree`."""
-    left = {path_of(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for node in ast.walk(module.tree):
+    left = {path_of(node) for node in nodes_in(tree) if isinstance(node, ast.Attribute)}
+    for node in nodes_in(module.tree):
         if isinstance(node, ast.Attribute) and (path_of(node) or None) in {*left, None}:
             for atom in facts.value(node.value):
                 name = getattr(atom, "module", None)
@@ -106,7 +107,7 @@ def plan_imports(
     """
     fate = _Fate(facts, module, tree, exported)
     fate.stays = stays
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 fate.decide(node, alias)
@@ -134,7 +135,7 @@ class _Fate:
         self.exported = exported
         self.listed = exported_names(tree) - exported_apart(tree)  # where they can be taken out
         self.read = {
-            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+            n.id for n in nodes_in(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
         }
         self.stays = False
         self.gone: set[str] = set()
@@ -197,7 +198,7 @@ def _star_names(module: Module, used: set[str] | frozenset[str]) -> set[str]:
     """What came in by a star import of FSDP and is still used."""
     homes = [
         node.module
-        for node in ast.walk(module.tree)
+        for node in nodes_in(module.tree)
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" and not node.level
     ]
     names = used - module.bound_names - {short(FSDP1)}

@@ -31,6 +31,7 @@ from fsdp_migrate.rewriting.name_uses import FUNCTIONS, NameUses, Place
 from fsdp_migrate.rewriting.type_checking import TypeCheckingBlocks
 from fsdp_migrate.rule.facts import RUNTIME
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.used_names import used_names
 
 LONGEST = 100  # of an import on one line, in files whose lines are longer
@@ -48,7 +49,7 @@ class _Editor:
         self.module = module
         self.plan = plan
         self.used = used_names(tree) | plan.keep
-        found = [n for n in ast.walk(module.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+        found = [n for n in nodes_in(module.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         self.nodes: list[ImportNode] = sorted(found, key=lambda n: (n.lineno, n.col_offset))
         self.top = {n for n in module.tree.body if isinstance(n, ast.Import | ast.ImportFrom)}
         self.sections = Sections(module)

@@ -8,7 +8,6 @@ from the tree, before a character of the file is written.
 from __future__ import annotations
 
 import ast
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
@@ -19,6 +18,7 @@ from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.rewriting.edits_by_place import EditsByPlace, Start, lines_of, start_of
 from fsdp_migrate.rewriting.meant_code import MeantCode, Suites, copied, in_context
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import fresh_copy, nodes_in
 from fsdp_migrate.syntax.span import Span
 
 _Node = TypeVar("_Node", bound=ast.AST)
@@ -36,7 +36,7 @@ def same(one: ast.AST, other: ast.AST) -> bool:
 
 def flat_dump(tree: ast.AST) -> str:
     """What a tree says, but for how operations of one operator are nested."""
-    return ast.dump(_Flat().visit(copy.deepcopy(tree)))
+    return ast.dump(_Flat().visit(fresh_copy(tree)))
 
 
 class _Flat(ast.NodeTransformer):
@@ -198,7 +198,7 @@ def _found(module: Module, spans: frozenset[Span]) -> dict[Span, ast.expr]:
     """
     lines = {span.line for span in spans}
     found: dict[Span, ast.expr] = {}
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         if isinstance(node, ast.expr) and node.lineno in lines:
             span = module.span(node)
             if span in spans:

@@ -17,6 +17,7 @@ from fsdp_migrate.findings.edits import Edit, Import, ReplaceStatement, codes
 from fsdp_migrate.findings.spelling import local_names, torch_paths
 from fsdp_migrate.rewriting.visible_names import VisibleNames
 from fsdp_migrate.syntax.module import Module, names_bound_by
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Span
 
 
@@ -129,7 +130,7 @@ class _Speller:
         if not removed:
             return self.module.bound_names
         bound: dict[str, bool] = {}  # whether only removed statements bind it
-        for node in ast.walk(self.module.tree):
+        for node in nodes_in(self.module.tree):
             for name in names_bound_by(node):
                 inside = any(span.contains(self.module.span(node)) for span in removed)
                 bound[name] = bound.get(name, True) and inside
@@ -142,7 +143,7 @@ class _Speller:
 
     @cached_property
     def _read_names(self) -> list[tuple[Span, str]]:
-        names = (node for node in ast.walk(self.module.tree) if isinstance(node, ast.Name))
+        names = (node for node in nodes_in(self.module.tree) if isinstance(node, ast.Name))
         return [(self.module.span(node), node.id) for node in names]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from fsdp_migrate.syntax.module import all_annotations
+from fsdp_migrate.syntax.nodes import children, nodes_in
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 Place = tuple[int, int]  # of a function: line and column in the file as it was
@@ -33,14 +34,14 @@ class NameUses:
     @cached_property
     def _uses(self) -> dict[str, list[ast.Name]]:
         found: dict[str, list[ast.Name]] = {}
-        for node in ast.walk(self.tree):
+        for node in nodes_in(self.tree):
             if isinstance(node, ast.Name):
                 found.setdefault(node.id, []).append(node)
         return found
 
     @cached_property
     def _annotating(self) -> set[ast.AST]:
-        return {node for stated in all_annotations(self.tree) for node in ast.walk(stated)}
+        return {node for stated in all_annotations(self.tree) for node in nodes_in(stated)}
 
     def _functions_around(self, node: ast.AST) -> Iterator[Place]:
         while (parent := self._parents.get(node)) is not None:
@@ -50,4 +51,4 @@ class NameUses:
 
     @cached_property
     def _parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: n for n in ast.walk(self.tree) for child in ast.iter_child_nodes(n)}
+        return {child: n for n in nodes_in(self.tree) for child in children(n)}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.project import Project
 
 PREFIX = "# TODO(fsdp-migrate):"
@@ -54,7 +55,7 @@ def mark(text: str, findings: Iterable[Finding]) -> str:
 def _statement_starts(tree: ast.Module) -> set[int]:
     """The lines on which a statement starts that has its line for itself."""
     starts: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes_in(tree):
         if isinstance(node, ast.stmt):
             decorators = getattr(node, "decorator_list", [])
             starts.add(min([node.lineno, *(d.lineno for d in decorators)]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 from fsdp_migrate.findings.edits import Import
 from fsdp_migrate.rewriting.import_statements import ImportNode, bound_name, home, imported
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import fresh_copy, nodes_in
 from fsdp_migrate.syntax.used_names import used_names
 
 _HOMES = ("typing", "typing_extensions")
@@ -29,7 +29,7 @@ class TypeCheckingBlocks:
 
     @cached_property
     def _blocks(self) -> list[ast.If]:
-        nodes = ast.walk(self.module.tree)
+        nodes = nodes_in(self.module.tree)
         return [node for node in nodes if isinstance(node, ast.If) and self._is_one(node)]
 
     def _is_one(self, node: ast.If) -> bool:
@@ -79,7 +79,7 @@ class TypeCheckingBlocks:
     def _used_beside(self, blocks: list[ast.If]) -> set[str]:
         """The names that the module uses outside of `blocks`."""
         places = {(block.lineno, block.col_offset) for block in blocks}
-        return used_names(_Without(places).visit(copy.deepcopy(self.module.tree)))
+        return used_names(_Without(places).visit(fresh_copy(self.module.tree)))
 
 
 class _Without(ast.NodeTransformer):
@@ -96,7 +96,7 @@ class _Without(ast.NodeTransformer):
 
 
 def _names_in(nodes: Iterable[ast.AST]) -> set[str]:
-    return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return {n.id for node in nodes for n in nodes_in(node) if isinstance(n, ast.Name)}
 
 
 def _is_typing(name: Import) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from fsdp_migrate import __version__
 from fsdp_migrate.planning.suppressions import IGNORE_FILE
 from fsdp_migrate.rule.facts import RUNTIME
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.project import Project
 
 VENDORED = "fsdp_migrate_runtime"
@@ -92,7 +93,7 @@ class _Shim:
     def _needed(self, text: str) -> set[str]:
         """The modules of the shim that one of them imports."""
         found: set[str] = set()
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes_in(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module == RUNTIME:
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -107,7 +108,7 @@ class _Shim:
 def _imported(tree: ast.Module, home: str) -> set[str]:
     return {
         alias.name
-        for node in ast.walk(tree)
+        for node in nodes_in(tree)
         if isinstance(node, ast.ImportFrom) and node.module == home
         for alias in node.names
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fsdp_migrate.syntax.module import Module, names_bound_by, scope_nodes
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Span
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -47,7 +48,7 @@ class VisibleNames:
         """The functions and classes, outer before inner."""
         return [
             (self.module.span(node), node, _bound_in(node))
-            for node in ast.walk(self.module.tree)
+            for node in nodes_in(self.module.tree)
             if isinstance(node, _Function | ast.ClassDef)
         ]
 
@@ -87,7 +88,7 @@ def _bound_in(scope: _Scope) -> Visible:
     imports: set[tuple[str, str]] = set()
     nodes = list(scope_nodes(scope))
     if isinstance(scope, _Function):
-        nodes += [node for node in ast.walk(scope.args) if isinstance(node, ast.arg)]
+        nodes += [node for node in nodes_in(scope.args) if isinstance(node, ast.arg)]
     instead = set(_in_handlers(nodes))
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -109,7 +110,7 @@ def _perhaps_unbound(function: ast.FunctionDef | ast.AsyncFunctionDef, span: Spa
 
 def _in_handlers(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """What stands in for something that could not be imported."""
-    return (n for node in nodes if isinstance(node, ast.ExceptHandler) for n in ast.walk(node))
+    return (n for node in nodes if isinstance(node, ast.ExceptHandler) for n in nodes_in(node))
 
 
 def _targets(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:

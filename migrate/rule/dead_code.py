@@ -11,6 +11,7 @@ from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import children
 from fsdp_migrate.syntax.span import Span
 
 
@@ -43,7 +44,7 @@ def _inside(module: Module, node: ast.AST, kept: Collection[Span]) -> Iterator[a
     if isinstance(node, ast.expr) and module.span(node) in kept:
         return
     yield node
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         yield from _inside(module, child, kept)
 
 

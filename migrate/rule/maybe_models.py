@@ -21,6 +21,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
@@ -133,7 +134,7 @@ def _is_no_model(analysis: Analysis, module: Module, receiver: ast.expr) -> bool
     scope = module.scope(receiver) if "." not in path else _class_around(module, receiver)
     return any(
         isinstance(node, ast.Attribute) and node.attr in OF_NO_MODEL and path_of(node.value) == path
-        for node in ast.walk(scope)
+        for node in nodes_in(scope)
     )
 
 
@@ -152,7 +153,7 @@ def _is_trainer(analysis: Analysis, module: Module, receiver: ast.expr) -> bool:
     function = module.function(receiver)
     return function is not None and any(
         short(name) in TRAINERS
-        for argument in ast.walk(function.args)
+        for argument in nodes_in(function.args)
         if isinstance(argument, ast.arg) and argument.arg == receiver.id and argument.annotation
         for name in symbols(analysis.value(argument.annotation))
     )

@@ -27,6 +27,7 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 Models = frozenset[Wrapped]
@@ -229,7 +230,7 @@ class Parts:
                 continue
             for site in self._analysis.lineage(atom.cls):
                 info = self._analysis.classes[site]
-                for node in ast.walk(info.node):
+                for node in nodes_in(info.node):
                     if isinstance(node, ast.Assign):
                         for target in node.targets:
                             for value in _assigned(target, node.value, attr, as_attribute=True):
@@ -309,5 +310,5 @@ def _assigned(
 def _binds(target: ast.expr, name: str) -> bool:
     return any(
         isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-        for node in ast.walk(target)
+        for node in nodes_in(target)
     )

@@ -31,6 +31,7 @@ from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, is_fsdp1, short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 PLUGIN = "FullyShardedDataParallelPlugin"  # of Accelerate
 # Methods of a plain module that reach the FSDP models inside it.
@@ -67,7 +68,7 @@ def _uses_in(
     methods: frozenset[str],
     symbols: frozenset[str],
 ) -> Iterator[Use]:
-    for node in ast.walk(module.tree):
+    for node in nodes_in(module.tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
         name = _name_of(analysis.value(node), symbols)

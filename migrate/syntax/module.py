@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from fsdp_migrate.syntax.nodes import children, nodes_in, own_nodes
 from fsdp_migrate.syntax.source import Source, line_length
 from fsdp_migrate.syntax.span import Site, Span
 
@@ -54,7 +55,7 @@ class Module:
     @cached_property
     def indent(self) -> str:
         """What the file's first indented block is indented by, four spaces if there is none."""
-        for node in ast.walk(self.tree):
+        for node in nodes_in(self.tree):
             block = getattr(node, "body", None)
             if isinstance(node, ast.stmt) and isinstance(block, list) and block:
                 line = self.lines[block[0].lineno - 1]
@@ -67,17 +68,17 @@ class Module:
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The parent of every node."""
-        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+        return {child: node for node in nodes_in(self.tree) for child in children(node)}
 
     @cached_property
     def bound_names(self) -> frozenset[str]:
         """Every name that is bound somewhere in the module, in any scope."""
-        return frozenset(name for node in ast.walk(self.tree) for name in names_bound_by(node))
+        return frozenset(name for node in nodes_in(self.tree) for name in names_bound_by(node))
 
     @cached_property
     def global_names(self) -> frozenset[str]:
         """The names that are bound in the module's own scope, or by a `global` in a function."""
-        declared = {n for g in ast.walk(self.tree) if isinstance(g, ast.Global) for n in g.names}
+        declared = {n for g in nodes_in(self.tree) if isinstance(g, ast.Global) for n in g.names}
         own = {name for node in scope_nodes(self.tree) for name in names_bound_by(node)}
         return frozenset(declared | own)
 
@@ -162,7 +163,7 @@ def standing_alone(expression: str) -> str:
 def all_annotations(tree: ast.Module) -> list[ast.expr]:
     """The annotations of all variables, parameters and results."""
     found: list[ast.expr | None] = []
-    for node in ast.walk(tree):
+    for node in nodes_in(tree):
         if isinstance(node, ast.AnnAssign | ast.arg):
             found.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -170,14 +171,9 @@ def all_annotations(tree: ast.Module) -> list[ast.expr]:
     return [annotation for annotation in found if annotation is not None]
 
 
-def scope_nodes(scope: Scope) -> Iterator[ast.AST]:
+def scope_nodes(scope: Scope) -> Sequence[ast.AST]:
     """The nodes of `scope` itself, nested functions and classes as single nodes."""
-    todo: list[ast.AST] = list(ast.iter_child_nodes(scope))
-    while todo:
-        node = todo.pop()
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            todo.extend(ast.iter_child_nodes(node))
+    return own_nodes(scope)[1:]
 
 
 def names_bound_by(node: ast.AST) -> Iterator[str]:

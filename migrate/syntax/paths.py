@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+
+from fsdp_migrate.syntax.nodes import children, nodes_in
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
@@ -38,7 +40,7 @@ def reads(node: ast.AST) -> frozenset[str]:
         path = path_of(item) if isinstance(item, ast.Attribute | ast.Name) else None
         if path is None:
             hidden |= _own_variables(item)
-            for child in ast.iter_child_nodes(item):
+            for child in children(item):
                 visit(child, hidden)
         elif path.partition(".")[0] not in hidden:
             if isinstance(item.ctx, ast.Load):  # type: ignore[attr-defined]
@@ -66,7 +68,7 @@ def binds(node: ast.AST) -> frozenset[str]:
             found.add(item.name)
         if item is node or not isinstance(item, FUNCTIONS):
             hidden |= _own_variables(item)
-            for child in ast.iter_child_nodes(item):
+            for child in children(item):
                 visit(child, hidden)
 
     visit(node, frozenset())
@@ -78,7 +80,7 @@ def binds_names(node: ast.expr) -> bool:
 
     Python has no such expression in what a comprehension goes through.
     """
-    return any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node))
+    return any(isinstance(inner, ast.NamedExpr) for inner in nodes_in(node))
 
 
 def _own_variables(node: ast.AST) -> frozenset[str]:
@@ -91,16 +93,6 @@ def _own_variables(node: ast.AST) -> frozenset[str]:
     return frozenset(
         n.id if isinstance(n, ast.Name) else n.arg
         for target in targets
-        for n in ast.walk(target)
+        for n in nodes_in(target)
         if isinstance(n, ast.Name | ast.arg)
     )
-
-
-def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """`node` and what is in it, nested functions and classes as single nodes."""
-    todo = [node]
-    while todo:
-        item = todo.pop()
-        yield item
-        if item is node or not isinstance(item, FUNCTIONS):
-            todo.extend(ast.iter_child_nodes(item))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 # Libraries that this is about: an installed package wins over a folder without `__init__.py`.
 LIBRARIES = frozenset(
@@ -55,7 +56,7 @@ class Project:
         module = self.modules[name]
         return frozenset(
             found
-            for node in ast.walk(module.tree)
+            for node in nodes_in(module.tree)
             for found in self._imported(module, node)
             if found in self.modules
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 WRAPPED = frozenset({"module", "_fsdp_wrapped_module"})
 
@@ -82,7 +83,7 @@ def _takes_part(found: Unwrapping, node: ast.AST) -> bool:
     places: list[ast.AST] = [found.test, *found.statement.body]
     if found.negated:
         places += [*found.statement.orelse, *([found.below] if found.below else [])]
-    return any(node is inner for place in places for inner in ast.walk(place))
+    return any(node is inner for place in places for inner in nodes_in(place))
 
 
 def _recognised(module: Module, statement: ast.While | ast.If) -> Unwrapping | None:

@@ -6,13 +6,14 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.syntax.module import all_annotations, scope_nodes
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 def used_names(tree: ast.Module) -> set[str]:
     """The names that a module reads or deletes, in string annotations and `__all__` too."""
     names = {
         node.id
-        for node in ast.walk(tree)
+        for node in nodes_in(tree)
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)
     }
     quoted = {name for annotation in all_annotations(tree) for name in _quoted_names(annotation)}
@@ -21,13 +22,13 @@ def used_names(tree: ast.Module) -> set[str]:
 
 def _quoted_names(annotation: ast.expr) -> Iterator[str]:
     """The names in strings of an annotation, which are code themselves."""
-    for inner in ast.walk(annotation):
+    for inner in nodes_in(annotation):
         if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
             try:
                 parsed = ast.parse(inner.value, mode="eval")
             except SyntaxError:
                 continue
-            yield from (node.id for node in ast.walk(parsed) if isinstance(node, ast.Name))
+            yield from (node.id for node in nodes_in(parsed) if isinstance(node, ast.Name))
 
 
 def exported_names(tree: ast.Module) -> set[str]:
@@ -72,6 +73,6 @@ def _displays(value: ast.expr) -> Iterator[ast.List | ast.Tuple]:
 
 
 def _strings(value: ast.expr) -> Iterator[ast.Constant]:
-    for inner in ast.walk(value):
+    for inner in nodes_in(value):
         if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
             yield inner

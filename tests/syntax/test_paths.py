@@ -6,15 +6,8 @@ import ast
 
 import pytest
 
-from fsdp_migrate.syntax.paths import (
-    binds,
-    binds_names,
-    overlap,
-    own_nodes,
-    path_of,
-    reads,
-    touches,
-)
+from fsdp_migrate.syntax.nodes import own_nodes
+from fsdp_migrate.syntax.paths import binds, binds_names, overlap, path_of, reads, touches
 
 
 def expression(text: str) -> ast.expr:

@@ -25,6 +25,7 @@ from fsdp_migrate.lowering.followed import followed
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.wrap_plan import Parts, Precision
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
+from fsdp_migrate.syntax.nodes import nodes_in
 
 AT_RUN_TIME = "the mixed precision is known only at run time"
 
@@ -59,7 +60,7 @@ def _precision(site: WrapSite, argument: Argument) -> tuple[Precision, tuple[Def
     own_cast = children_cast if site.role is Role.INNER else root_cast
     written = _written(site, node, own_cast)
     if written is None:
-        if set(calls) & set(ast.walk(argument.node)):
+        if set(calls) & set(nodes_in(argument.node)):
             raise NotNative("the mixed precision is chosen at the call")
         precision = replace(_passed_on(site, argument, node), casts=root_cast)
     else:

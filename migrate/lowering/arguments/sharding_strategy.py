@@ -12,6 +12,7 @@ from fsdp_migrate.findings.code import Literal, Part, code, variable
 from fsdp_migrate.lowering.wrap_plan import HYBRID, KEEP_UNSHARDED, Parts, Reshard
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none, resolve
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
+from fsdp_migrate.syntax.nodes import nodes_in
 
 STRATEGY = f"{ROOT}.ShardingStrategy"
 AFTER_FORWARD = variable("reshard_after_forward")
@@ -80,8 +81,8 @@ def _chosen(site: WrapSite, name: ast.Name, parts: Parts) -> Parts:
     ):
         raise unsure
     bound = list(bindings(scope, name.id))
-    same = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == name.id]
-    named = any(isinstance(n, ast.Constant) and n.value == name.id for n in ast.walk(scope))
+    same = [n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == name.id]
+    named = any(isinstance(n, ast.Constant) and n.value == name.id for n in nodes_in(scope))
     if named or {*same} != {name, *bound}:
         raise unsure
     replaced: list[tuple[ast.expr, Part]] = []

@@ -19,6 +19,7 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.findings.arguments import Arguments, bind
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 ACCELERATOR = frozenset({"accelerate.Accelerator", "accelerate.accelerator.Accelerator"})
 PLUGIN = tuple(
@@ -80,7 +81,7 @@ class LatePolicy:
 def late_policies(facts: Facts) -> Iterator[LatePolicy]:
     """The places where a plugin gets its wrap policy after it was made."""
     for module in facts.analysis.project.modules.values():
-        for node in ast.walk(module.tree) if module.rewrite else ():
+        for node in nodes_in(module.tree) if module.rewrite else ():
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 if node.attr == "auto_wrap_policy":
                     certain = _is_plugin(facts, module, node.value)
@@ -160,7 +161,7 @@ def lonely_prepares(facts: Facts) -> Iterator[tuple[Module, ast.Call, bool]]:
 def _calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
     for module in facts.analysis.project.modules.values():
         if module.rewrite:
-            yield from ((module, n) for n in ast.walk(module.tree) if isinstance(n, ast.Call))
+            yield from ((module, n) for n in nodes_in(module.tree) if isinstance(n, ast.Call))
 
 
 def _kind(facts: Facts, node: ast.expr) -> str | None:

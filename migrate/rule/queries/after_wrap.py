@@ -17,6 +17,7 @@ from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.syntax.blocks import common_block
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 # Functions that call what they are given while they run, and don't keep it.
@@ -151,7 +152,7 @@ def given_to(module: Module, argument: ast.AST) -> ast.Call | None:
 def is_policy(facts: Facts, module: Module, function: ast.AST) -> bool:
     """Whether a function is a wrap policy: it is asked about modules before they are sharded."""
     if isinstance(function, FUNCTIONS):
-        names = {arg.arg for arg in ast.walk(function.args) if isinstance(arg, ast.arg)}
+        names = {arg.arg for arg in nodes_in(function.args) if isinstance(arg, ast.arg)}
         if names >= POLICY:
             return True
     return _is_in_policy(facts, module, function)

@@ -15,7 +15,7 @@ from fsdp_migrate.rule.queries.uniform import given_to
 from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 
 DEPTH = 8
 INNER = "module"
@@ -63,7 +63,7 @@ def _variable(facts: Facts, module: Module, node: ast.Name, depth: int) -> bool:
 
 def _names_inner(node: ast.AST) -> bool:
     """Whether the inner module of something is named in `node`."""
-    return any(isinstance(n, ast.Attribute) and n.attr == INNER for n in ast.walk(node))
+    return any(isinstance(n, ast.Attribute) and n.attr == INNER for n in nodes_in(node))
 
 
 def _is_bare(facts: Facts, module: Module, value: ast.expr, depth: int) -> bool:

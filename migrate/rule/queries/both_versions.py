@@ -13,6 +13,7 @@ from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 FSDP2 = f"{ROOT}.FSDPModule"
 FULLY_SHARD = frozenset({f"{ROOT}.fully_shard", "torch.distributed._composable.fsdp.fully_shard"})
@@ -33,7 +34,7 @@ class Branch:
         """The nodes that go with the branch."""
         body = self.node.body if isinstance(self.node, ast.If) else [self.node.body]
         for part in [self.node.test, *body]:
-            yield from ast.walk(part)
+            yield from nodes_in(part)
 
 
 def branches(facts: Facts, module: Module) -> Iterator[Branch]:
@@ -212,4 +213,4 @@ def _makes_models(facts: Facts, module: Module, node: ast.If | ast.IfExp) -> boo
     """Whether a branch wraps a model."""
     wraps = {fact.node for fact in facts.analysis.wraps.values()}
     body = node.body if isinstance(node, ast.If) else [node.body]
-    return any(n in wraps for part in body for n in ast.walk(part))
+    return any(n in wraps for part in body for n in nodes_in(part))

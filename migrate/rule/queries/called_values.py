@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.values import Func
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 # Functions of libraries that call what they are given, and look at nothing else of it.
 CALLERS = frozenset(
@@ -54,9 +55,9 @@ def _by_name(facts: Facts, module: Module, target: ast.expr, depth: int) -> bool
     scope = module.scope(target)
     if isinstance(scope, ast.Module) and _is_read_elsewhere(facts, module, target.id):
         return False
-    same = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id]
+    same = [n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == target.id]
     declared = any(
-        isinstance(n, ast.Global | ast.Nonlocal) and target.id in n.names for n in ast.walk(scope)
+        isinstance(n, ast.Global | ast.Nonlocal) and target.id in n.names for n in nodes_in(scope)
     )
     reads = [n for n in same if isinstance(n.ctx, ast.Load)]
     return not declared and all(is_only_called(facts, module, n, depth + 1) for n in reads)
@@ -114,6 +115,6 @@ def _parameter_is_called(
 
 def _reads(function: ast.FunctionDef, name: str) -> Iterator[ast.Name]:
     for statement in function.body:
-        for node in ast.walk(statement):
+        for node in nodes_in(statement):
             if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
                 yield node

@@ -31,6 +31,7 @@ from fsdp_migrate.rule.queries.class_fates import Fate, Fates
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 TESTS = frozenset({"builtins.isinstance", "builtins.issubclass"})
@@ -270,7 +271,7 @@ class _Flow:
             yield Fate.OTHER
 
     def _variable(self, module: Module, scope: ast.AST, name: str) -> Iterator[Found]:
-        for node in ast.walk(scope):
+        for node in nodes_in(scope):
             if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
                 if scope_of(module, node) is scope and self._may_be_it(node):
                     yield from self.of(module, node)

@@ -26,6 +26,7 @@ from fsdp_migrate.rule.queries.sharded_classes import ShardedClasses, sharded_cl
 from fsdp_migrate.rule.queries.values import library_name, models
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.nodes import nodes_in
 
 CHILDREN = frozenset({"children", "get_submodule", "items", "named_children", "values"})
 OF_DICTS = frozenset({"items", "values"})  # of ModuleDict, and of any other
@@ -237,7 +238,7 @@ def _sources(module: Module, name: ast.Name, scope: Scope) -> list[ast.expr]:
 
 
 def _reads(node: ast.expr, name: str) -> bool:
-    return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node))
+    return any(isinstance(inner, ast.Name) and inner.id == name for inner in nodes_in(node))
 
 
 def _is_under_construction(module: Module, node: ast.expr) -> bool:

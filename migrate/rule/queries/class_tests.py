@@ -12,6 +12,7 @@ from fsdp_migrate.rule.queries.class_flow import TESTS, fates, is_of_typing
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 TYPE_VARIABLES = frozenset({"ParamSpec", "TypeVar", "TypeVarTuple"})
 
@@ -110,7 +111,7 @@ def comparisons_of_name(facts: Facts, module: Module) -> Iterator[tuple[ast.Comp
             continue
         sides = [node.left, *node.comparators]
         asked = [s for s in sides if isinstance(s, ast.Attribute) and s.attr == "__name__"]
-        if not asked or not any(is_class_name(facts, n) for s in sides for n in ast.walk(s)):
+        if not asked or not any(is_class_name(facts, n) for s in sides for n in nodes_in(s)):
             continue
         instance = instance_asked(facts, asked[0].value)
         if instance is not None:

@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Bound, Func, Result, Symbol
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 # Packages whose decorators call the function wherever it is called, on every rank.
@@ -42,7 +43,7 @@ def _of_parameters(module: Module, function: ast.AST) -> list[ast.Call]:
     """The calls of what `function`, or one that is defined in it, is given."""
     return [
         node
-        for node in ast.walk(function)
+        for node in nodes_in(function)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and (scope := scope_of(module, node.func)) is not None

@@ -26,7 +26,8 @@ from fsdp_migrate.rule.queries.gradients import grad_mode
 from fsdp_migrate.rule.queries.models import only_models
 from fsdp_migrate.rule.queries.running import FUNCTIONS, LOOPS
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds
 
 LAZY = (ast.GeneratorExp, ast.Lambda)
 SELF = "self"
@@ -209,7 +210,7 @@ class _Finder:
         for item in self.walk.left_by.get(call, ()):
             named = self._named(item.inner, models)
             if named is not None and self.homes[item.inner] is self.homes[call]:
-                names = [n for n in ast.walk(named.node) if isinstance(n, ast.Name)]
+                names = [n for n in nodes_in(named.node) if isinstance(n, ast.Name)]
                 same = self.facts.value(names[0]) & self.facts.value(owner)
                 if same and [name.id for name in names] == [SELF]:
                     return named
@@ -217,7 +218,7 @@ class _Finder:
 
     def _named(self, node: ast.expr, models: frozenset[Wrapped]) -> Named | None:
         """What the model is called at `node`, where it has a name."""
-        for inner in ast.walk(node):
+        for inner in nodes_in(node):
             if isinstance(inner, ast.expr) and _is_plain(inner):
                 value = self.facts.value(inner)
                 found = models & self.walk.events.whole(value)
@@ -275,7 +276,7 @@ class _Finder:
         # Behind a forward pass that has a backward pass, that one would have to gather again.
         trains = forward in self.walk.trained
         region, evaluates = startable(module, module.statement(forward)), False
-        names = {node.id for node in ast.walk(model) if isinstance(node, ast.Name)}
+        names = {node.id for node in nodes_in(model) if isinstance(node, ast.Name)}
         for around in module.ancestors(forward):
             if isinstance(around, (*FUNCTIONS, ast.ClassDef, ast.Module)):
                 break

@@ -10,7 +10,7 @@ from fsdp_migrate.analysis.call_graph import called_function
 from fsdp_migrate.analysis.values import Atom, Instance, Partial
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 from fsdp_migrate.syntax.span import Site
 
 
@@ -89,8 +89,8 @@ class FunctionsWithEvents:
 
     def within(self, node: ast.AST) -> frozenset[Event]:
         """The events in `node`, and in the functions that it calls."""
-        found = set(self._events_in(ast.walk(node)))
-        for call in ast.walk(node):
+        found = set(self._events_in(nodes_in(node)))
+        for call in nodes_in(node):
             if isinstance(call, ast.Call):
                 for site in self._called_by(call):
                     found |= self.sites.get(site, frozenset())
@@ -100,7 +100,7 @@ class FunctionsWithEvents:
     def kinds(self) -> frozenset[Kind]:
         """All that happens anywhere in the program."""
         trees = (module.tree for module in self.facts.analysis.project.modules.values())
-        return frozenset(event.kind for tree in trees for event in self._events_in(ast.walk(tree)))
+        return frozenset(event.kind for tree in trees for event in self._events_in(nodes_in(tree)))
 
 
 @lru_cache(maxsize=1)

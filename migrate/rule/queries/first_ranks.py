@@ -18,6 +18,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.rank_tests import RANK, rank_test
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 OF_ALL = frozenset({"rank", "global_rank"})
 ON_ITS_NODE = "LOCAL_RANK"  # the environment variable
@@ -66,7 +67,7 @@ def read_on_first_of_all(facts: Facts, module: Module, call: ast.Call) -> bool:
     if not isinstance(target, ast.Name):
         return False
     scope = module.function(call) or module.tree
-    named = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == target.id]
+    named = [n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == target.id]
     reads = [node for node in named if isinstance(node.ctx, ast.Load)]
     deleted = [node for node in named if isinstance(node.ctx, ast.Del)]
     return (
@@ -79,7 +80,7 @@ def read_on_first_of_all(facts: Facts, module: Module, call: ast.Call) -> bool:
 def _runs_on_first_of_all(facts: Facts, module: Module, node: ast.AST) -> bool:
     test = rank_test(facts, module, node)
     return test is not None and all(
-        not _is_of_group(facts, module, part) for part in ast.walk(test)
+        not _is_of_group(facts, module, part) for part in nodes_in(test)
     )
 
 
@@ -121,5 +122,5 @@ def _bound(module: Module, name: ast.Name) -> list[ast.stmt]:
 def _reads_number_on_node(statement: ast.stmt) -> bool:
     value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
     return value is not None and any(
-        isinstance(part, ast.Constant) and part.value == ON_ITS_NODE for part in ast.walk(value)
+        isinstance(part, ast.Constant) and part.value == ON_ITS_NODE for part in nodes_in(value)
     )

@@ -14,6 +14,7 @@ from fsdp_migrate.lowering.wrap_policy import lower_policy
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class SettingValues:
         for statement in reversed(list(dict.fromkeys(statements))):
             if isinstance(statement, Definition):
                 if removable(self.facts.analysis, self.module, statement, gone):
-                    gone |= set(ast.walk(statement))
+                    gone |= set(nodes_in(statement))
                     found.append(statement)
         return found
 
@@ -163,7 +164,7 @@ def calls_of_subclasses(facts: Facts, names: Iterable[str]) -> Iterator[tuple[Mo
     """The calls of the project's own classes that derive from one of the library's `names`."""
     wanted = set(names)
     for module in facts.analysis.project.modules.values():
-        for node in ast.walk(module.tree) if module.rewrite else ():
+        for node in nodes_in(module.tree) if module.rewrite else ():
             if isinstance(node, ast.Call):
                 classes = [a.site for a in facts.value(node.func) if isinstance(a, Cls)]
                 if any(facts.analysis.library_bases(site) & wanted for site in classes):

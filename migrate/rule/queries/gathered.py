@@ -22,6 +22,7 @@ from fsdp_migrate.rule.queries.events_in import (
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.rule.queries.lazy_parameters import looked_at_later
+from fsdp_migrate.syntax.nodes import children
 from fsdp_migrate.syntax.span import Site
 
 STATES = 12  # in which a function is followed, one by one
@@ -143,7 +144,7 @@ class Walk:
                 return self._simple(node, state, grad, leaving)
 
     def _simple(self, node: ast.stmt, state: State, grad: bool, leaving: Leaving) -> State:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 state = self.expression(child, state, grad)
         match node:
@@ -194,7 +195,7 @@ class Walk:
         if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             return self._comprehension(node, state, grad)
         later = self._later(node)
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.keyword | ast.Starred | ast.FormattedValue):
                 child = child.value
             if isinstance(child, ast.expr) and child not in later:

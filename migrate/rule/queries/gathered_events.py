@@ -38,6 +38,7 @@ from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
+from fsdp_migrate.syntax.nodes import nodes_in
 
 DSD = "torch.distributed.checkpoint.state_dict"
 # Functions that put the weights away before they look at them; FSDP1's own go through the shim,
@@ -366,11 +367,11 @@ def _counts(node: ast.DictComp | ast.GeneratorExp | ast.ListComp | ast.SetComp) 
         return False
     asked = {
         inner.value
-        for inner in ast.walk(node)
+        for inner in nodes_in(node)
         if isinstance(inner, ast.Attribute) and inner.attr in ALIKE
     }
     return all(
         inner in asked
-        for inner in ast.walk(node)
+        for inner in nodes_in(node)
         if isinstance(inner, ast.Name) and inner.id == parameter.id and inner is not parameter
     )

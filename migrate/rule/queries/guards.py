@@ -16,6 +16,7 @@ from fsdp_migrate.rule.queries.running import DEPTH, callers
 from fsdp_migrate.rule.queries.uniform import given_to, is_uniform
 from fsdp_migrate.syntax.blocks import shares_line
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds
 
 WRITING = frozenset({"load_state_dict", "set_model_state_dict"})
@@ -106,7 +107,7 @@ def _asked_inside(outermost: Condition, inner: list[Condition]) -> Iterator[ast.
     bound = binds(outermost.statement)
     for condition in inner:
         names = {
-            n.id for test in condition.tests for n in ast.walk(test) if isinstance(n, ast.Name)
+            n.id for test in condition.tests for n in nodes_in(test) if isinstance(n, ast.Name)
         }
         if condition.is_branch and not names & bound:
             yield from condition.tests
@@ -137,7 +138,7 @@ def can_be_taken_above(facts: Facts, guard: Guard, node: ast.AST, wanted: ast.ex
     if not isinstance(last, ast.stmt):
         return False
     between = block[block.index(above) : block.index(last) + 1]
-    names = {n.id for n in ast.walk(wanted) if isinstance(n, ast.Name)}
+    names = {n.id for n in nodes_in(wanted) if isinstance(n, ast.Name)}
     functions = functions_with_events(facts)
     for statement in between:
         if names & binds(statement):

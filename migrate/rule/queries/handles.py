@@ -11,6 +11,7 @@ from fsdp_migrate.rule.queries.models import only_models
 from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 RESHARD = f"{ROOT}._runtime_utils._reshard"
@@ -39,7 +40,7 @@ def reshard_at(facts: Facts, module: Module, node: ast.AST) -> Reshard | None:
     """The idiom that `node` is part of, in the call or in a test around it."""
     statement = module.statement(node)
     if isinstance(statement, ast.If) and len(statement.body) == 1 and not statement.orelse:
-        if any(inner is node for inner in ast.walk(statement.test)):
+        if any(inner is node for inner in nodes_in(statement.test)):
             found = _resharded(facts, statement.body[0])
             return _guarded(module, found) if found is not None else None
     found = _resharded(facts, statement)
@@ -147,21 +148,21 @@ def _whole(facts: Facts, module: Module, statement: ast.stmt) -> tuple[ast.stmt,
         if isinstance(around, ast.If) and not _is_harmless(facts, head):
             return statement, names
         if isinstance(around, ast.For):
-            read = {n.id for n in ast.walk(head) if isinstance(n, ast.Name)}
+            read = {n.id for n in nodes_in(head) if isinstance(n, ast.Name)}
             names = {name for name in read if _is_of_model(facts, head, name)}
         statement = around
 
 
 def _is_harmless(facts: Facts, test: ast.expr) -> bool:
     """Whether a test does nothing but ask."""
-    inner = [node for node in ast.walk(test) if isinstance(node, ast.Call)]
+    inner = [node for node in nodes_in(test) if isinstance(node, ast.Call)]
     return all(called(facts, call) <= _HARMLESS and called(facts, call) for call in inner)
 
 
 def _is_of_model(facts: Facts, head: ast.expr, name: str) -> bool:
     return any(
         isinstance(node, ast.Name) and node.id == name and only_models(facts, node)
-        for node in ast.walk(head)
+        for node in nodes_in(head)
     )
 
 

@@ -11,6 +11,7 @@ from fsdp_migrate.analysis.values import NONE, Params, Result, Symbol, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import model_of, owners
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 SAME = frozenset({"data", "detach"})  # what gives the parameter's own storage
@@ -52,10 +53,10 @@ def of_submodule(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrap
     part = node.value.id
     return frozenset(
         atom
-        for loop in ast.walk(module.scope(node))
+        for loop in nodes_in(module.scope(node))
         if isinstance(loop, ast.For | ast.comprehension)
-        and any(isinstance(n, ast.Name) and n.id == part for n in ast.walk(loop.target))
-        for call in ast.walk(loop.iter)
+        and any(isinstance(n, ast.Name) and n.id == part for n in nodes_in(loop.target))
+        for call in nodes_in(loop.iter)
         if isinstance(call, ast.Attribute) and call.attr in SUBMODULES
         for atom in facts.value(call.value)
         if isinstance(atom, Wrapped)
@@ -81,7 +82,7 @@ def is_parameter(facts: Facts, node: ast.expr) -> bool:
 def is_computed_from(value: ast.expr, parameter: ast.expr) -> bool:
     """Whether `value` is computed from the parameter, into a tensor of its own."""
     own = path_of(parameter)
-    if own is None or not any(path_of(node) == own for node in ast.walk(value)):
+    if own is None or not any(path_of(node) == own for node in nodes_in(value)):
         return False
     if isinstance(value, ast.BinOp | ast.UnaryOp):
         return True
@@ -96,7 +97,7 @@ def keeps_data(facts: Facts, module: Module, but: Collection[ast.AST] = ()) -> b
 
     What is inside of the values in `but` is copied.
     """
-    copied = {inner for value in but for inner in ast.walk(value)}
+    copied = {inner for value in but for inner in nodes_in(value)}
     return any(
         isinstance(node, ast.Attribute)
         and node.attr in SAME

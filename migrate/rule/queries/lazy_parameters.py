@@ -13,7 +13,7 @@ from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents, functions_run
 from fsdp_migrate.rule.queries.gathered_events import Kind
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 
 
 def looked_at_later(
@@ -58,7 +58,7 @@ def _after_backward(functions: FunctionsWithEvents, info: FunctionInfo, key: int
     ]
     reads = [
         node.lineno
-        for node in ast.walk(info.node)
+        for node in nodes_in(info.node)
         if isinstance(node, ast.Name) and node.id == name
     ]
     return bool(runs) and all(line > min(runs) for line in reads)

@@ -12,6 +12,7 @@ from fsdp_migrate.rule.queries.parameters import calls
 from fsdp_migrate.rule.queries.running import LOOPS
 from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import reads
 
 Loop = ast.For | ast.AsyncFor | ast.While
@@ -24,7 +25,7 @@ def loop_around(module: Module, node: ast.AST) -> Loop | None:
 
 def dropped_inside_window(facts: Facts, use: Use, loop: Loop) -> Iterator[ast.Call]:
     """The calls of `zero_grad` in `loop` that stand apart from a step of the optimizer."""
-    for node in (n for statement in loop.body for n in ast.walk(statement)):
+    for node in (n for statement in loop.body for n in nodes_in(statement)):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -42,12 +43,12 @@ def reduced_each_time(facts: Facts) -> bool:
     for module, call in calls(facts):
         loop = loop_around(module, call) if _asks(call, "backward") else None
         if loop is None or any(
-            isinstance(n, ast.Attribute) and n.attr == "no_sync" for n in ast.walk(loop)
+            isinstance(n, ast.Attribute) and n.attr == "no_sync" for n in nodes_in(loop)
         ):
             continue
-        for node in ast.walk(loop):
+        for node in nodes_in(loop):
             if isinstance(node, ast.If) and _has_remainder(node.test):
-                inside = {n for part in node.body for n in ast.walk(part)}
+                inside = {n for part in node.body for n in nodes_in(part)}
                 steps = any(isinstance(n, ast.Call) and _asks(n, "step") for n in inside)
                 if steps and call not in inside:
                     return True
@@ -74,7 +75,7 @@ def _ends_a_window(use: Use, call: ast.Call, loop: ast.AST) -> bool:
         if isinstance(node, ast.stmt):
             for other in module.block(node):
                 if (
-                    any(isinstance(n, ast.Attribute) and n.attr == "step" for n in ast.walk(other))
+                    any(isinstance(n, ast.Attribute) and n.attr == "step" for n in nodes_in(other))
                     and not isinstance(other, LOOPS)
                     and (other is node or not isinstance(other, ast.If))
                 ):
@@ -89,13 +90,13 @@ def _counts(use: Use, test: ast.expr, loop: ast.AST) -> bool:
     """Whether `test` counts microbatches, or asks what `no_sync` is chosen by."""
     if _has_remainder(test) or reads(test) & _read_by_choice(use, loop):
         return True
-    names = [node for node in ast.walk(test) if isinstance(node, ast.Name)]
+    names = [node for node in nodes_in(test) if isinstance(node, ast.Name)]
     made = [definition(use.module, name) for name in names]
     return any(found is not None and _has_remainder(found.value) for found in made)
 
 
 def _has_remainder(node: ast.AST) -> bool:
-    return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.Mod) for n in ast.walk(node))
+    return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.Mod) for n in nodes_in(node))
 
 
 def _read_by_choice(use: Use, loop: ast.AST) -> frozenset[str]:

@@ -29,7 +29,7 @@ from fsdp_migrate.rule.queries.values import library_name, literals, models
 from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 
 DISTRIBUTED = "torch.distributed"
 GET_RANK = qualified(f"{DISTRIBUTED}.get_rank")
@@ -288,7 +288,7 @@ def is_of_inner(facts: Facts, module: Module, node: ast.expr) -> bool:
 def is_repeatable(node: ast.expr) -> bool:
     """Whether evaluating `node` once more, or not at all, does nothing but read."""
     kinds = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.expr_context)
-    return all(isinstance(inner, kinds) for inner in ast.walk(node))
+    return all(isinstance(inner, kinds) for inner in nodes_in(node))
 
 
 def own_attributes(facts: Facts, value: Value, name: str) -> frozenset[Atom]:

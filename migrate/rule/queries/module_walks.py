@@ -8,6 +8,7 @@ from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.model_attributes import is_of_inner
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 _LISTS = frozenset({"list", "tuple"})
 
@@ -35,7 +36,7 @@ def goes_down(module: Module, call: ast.Call) -> bool:
     if any(isinstance(around, ast.While) for around in module.ancestors(call)):
         return True
     while isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-        if any(_names(inner, function.name) for inner in ast.walk(function)):
+        if any(_names(inner, function.name) for inner in nodes_in(function)):
             return True
         function = module.function(module.parents[function])
     return False
@@ -73,7 +74,7 @@ def name_beside(module: Module, call: ast.Call) -> tuple[ast.expr, ast.expr] | N
         return None
     read = any(
         isinstance(n, ast.Name) and n.id == name.id and isinstance(n.ctx, ast.Load)
-        for n in ast.walk(module.scope(call))
+        for n in nodes_in(module.scope(call))
     )
     return None if read else (target, child)
 

@@ -23,6 +23,7 @@ from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 MARK = "_fsdp_wrapped_module"
 NAMING = frozenset({"named_buffers", "named_modules", "named_parameters"})
@@ -100,7 +101,7 @@ def _is_cleaned(module: Module, call: ast.Call) -> bool:
     """Whether the code around takes the wrapper's name out of names itself."""
     return any(
         isinstance(node, ast.Constant) and isinstance(node.value, str) and MARK in node.value
-        for node in ast.walk(module.scope(call))
+        for node in nodes_in(module.scope(call))
     )
 
 
@@ -122,7 +123,7 @@ def _names(module: Module, call: ast.Call) -> Iterator[ast.Name]:
     if not isinstance(first, ast.Name):
         return
     around = parent if isinstance(parent, ast.For | ast.AsyncFor) else module.parents[parent]
-    for node in ast.walk(around):
+    for node in nodes_in(around):
         if isinstance(node, ast.Name) and node.id == first.id and isinstance(node.ctx, ast.Load):
             yield node
 

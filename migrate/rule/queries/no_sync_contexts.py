@@ -12,6 +12,7 @@ from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.opposites import opposite
 from fsdp_migrate.rule.queries.values import results
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
 
@@ -99,7 +100,7 @@ class StackEntry:
 def is_repeatable(node: ast.expr) -> bool:
     """Whether evaluating the expression once more changes nothing."""
     doing = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
-    return not any(isinstance(child, doing) for child in ast.walk(node))
+    return not any(isinstance(child, doing) for child in nodes_in(node))
 
 
 # ---------------------------------------------------------------------- entered by `with`
@@ -151,7 +152,7 @@ def _entries(
 
 
 def _named(node: ast.AST, name: str) -> set[ast.expr]:
-    return {n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id == name}
+    return {n for n in nodes_in(node) if isinstance(n, ast.Name) and n.id == name}
 
 
 def _variable(item: ast.withitem, called: bool) -> ast.expr | None:

@@ -24,6 +24,7 @@ from fsdp_migrate.rule.queries.running import (
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 BACKWARD = frozenset({"backward", "manual_backward"})  # methods, and functions of libraries
 GRADIENTS = "torch.autograd.grad"
@@ -120,13 +121,13 @@ def _loses_names(window: Window, statement: ast.With, own: ast.withitem) -> bool
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
-    for item in ast.walk(node):
+    for item in nodes_in(node):
         if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store):
             yield item.id
 
 
 def _read(node: ast.AST) -> set[str]:
-    return {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
+    return {item.id for item in nodes_in(node) if isinstance(item, ast.Name)}
 
 
 # ---------------------------------------------------------------------- what need not be done
@@ -144,7 +145,7 @@ def _staying(facts: Facts, windows: list[Window]) -> Iterator[Use]:
 def _backward_passes(facts: Facts) -> Iterator[tuple[Module, ast.AST]]:
     """The places that run a backward pass."""
     for module in facts.analysis.project.modules.values():
-        for node in ast.walk(module.tree):
+        for node in nodes_in(module.tree):
             if not isinstance(node, ast.Attribute | ast.Name) or not isinstance(node.ctx, ast.Load):
                 continue
             method = isinstance(node, ast.Attribute) and node.attr in BACKWARD

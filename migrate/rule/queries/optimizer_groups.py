@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fsdp_migrate.analysis.values import Method, Result, Symbol, Unknown, Value
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 SCHEDULERS = "torch.optim.lr_scheduler."
 # Libraries that put nothing into the groups of an optimizer that they are given.
@@ -40,7 +41,7 @@ def may_have_more_entries(facts: Facts, optimizer: ast.expr) -> bool:
 def _names_scheduler(facts: Facts, module: Module) -> bool:
     return any(
         isinstance(atom, Symbol) and atom.name.startswith(SCHEDULERS)
-        for node in ast.walk(module.tree)
+        for node in nodes_in(module.tree)
         if isinstance(node, ast.Name | ast.Attribute | ast.alias)
         for atom in facts.value(node)
     )
@@ -85,7 +86,7 @@ def _writes_entry(module: Module) -> bool:
             and node.func.attr in {"setdefault", "update"}
             and _is_group(module, node.func.value)
         )
-        for node in ast.walk(module.tree)
+        for node in nodes_in(module.tree)
     )
 
 
@@ -98,10 +99,10 @@ def _is_group(module: Module, node: ast.expr) -> bool:
     return any(
         isinstance(loop, ast.For | ast.comprehension)
         and _has_groups(loop.iter)
-        and any(isinstance(n, ast.Name) and n.id == node.id for n in ast.walk(loop.target))
-        for loop in ast.walk(module.scope(node))
+        and any(isinstance(n, ast.Name) and n.id == node.id for n in nodes_in(loop.target))
+        for loop in nodes_in(module.scope(node))
     )
 
 
 def _has_groups(node: ast.expr) -> bool:
-    return any(isinstance(n, ast.Attribute) and n.attr == "param_groups" for n in ast.walk(node))
+    return any(isinstance(n, ast.Attribute) and n.attr == "param_groups" for n in nodes_in(node))

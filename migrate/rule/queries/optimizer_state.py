@@ -14,6 +14,7 @@ from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 # The optimizers that keep state for every parameter, from the first step on.
 STATEFUL = frozenset(
@@ -161,7 +162,7 @@ def loads_natively(use: Use, facts: Facts, load: Load) -> bool:
 def _only_reader(module: Module, call: ast.Call, name: str) -> ast.Name | None:
     """What alone reads the variable `name`, which nothing else binds."""
     scope = module.function(call) or module.tree
-    names = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == name]
+    names = [n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == name]
     reads = [node for node in names if isinstance(node.ctx, ast.Load)]
     return reads[0] if len(reads) == 1 and len(names) == 2 else None
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.library.modules import PARAMETERS
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import path_of
 
 DEPTH = 3  # variables that are followed
 LOAD = ast.Load()
@@ -40,7 +41,7 @@ def _members(module: Module, node: ast.expr, depth: int) -> Iterator[ast.expr]:
 
 def receivers(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.expr]:
     """The `x` of each `x.parameters()` in an expression and in the variables that it names."""
-    for node in ast.walk(given):
+    for node in nodes_in(given):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in PARAMETERS:
                 yield node.func.value
@@ -50,7 +51,7 @@ def receivers(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.e
 
 def elements(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.expr]:
     """What is put into a list one by one: `scale` in `[*net.parameters(), scale]`."""
-    for node in ast.walk(given):
+    for node in nodes_in(given):
         if isinstance(node, DISPLAYS) and isinstance(getattr(node, "ctx", LOAD), ast.Load):
             yield from (e for e in node.elts if not isinstance(e, ast.Starred | DISPLAYS))
     for value, is_element in _named(module, given) if depth < DEPTH else ():
@@ -61,7 +62,7 @@ def elements(module: Module, given: ast.expr, depth: int = 0) -> Iterator[ast.ex
 
 def _named(module: Module, given: ast.expr) -> Iterator[tuple[ast.expr, bool]]:
     """What is in the variables that an expression reads."""
-    for node in ast.walk(given):
+    for node in nodes_in(given):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             yield from _put_in(module, node)
 
@@ -81,9 +82,9 @@ def _put_in(module: Module, name: ast.Name) -> Iterator[tuple[ast.expr, bool]]:
 def is_of_loop(module: Module, name: ast.Name) -> bool:
     """Whether a variable stands for one thing after the other: that of a loop."""
     scope = module.scope(name)
-    loops = [n for n in ast.walk(scope) if isinstance(n, ast.For | ast.comprehension)]
+    loops = [n for n in nodes_in(scope) if isinstance(n, ast.For | ast.comprehension)]
     return any(
         isinstance(node, ast.Name) and node.id == name.id
         for loop in loops
-        for node in ast.walk(loop.target)
+        for node in nodes_in(loop.target)
     )

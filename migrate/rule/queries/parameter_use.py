@@ -18,6 +18,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
@@ -69,7 +70,7 @@ def _runs_model(facts: Facts, method: Site) -> bool:
         isinstance(node, ast.Attribute)
         and path_of(node.value) == names[0].arg
         and _is_used_part(facts, info.module, node)
-        for node in ast.walk(info.node)
+        for node in nodes_in(info.node)
     )
 
 

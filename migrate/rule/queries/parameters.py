@@ -19,7 +19,8 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds
 
 MIXED_PRECISION = f"{ROOT}.MixedPrecision"
 
@@ -140,7 +141,7 @@ def feeds(node: ast.AST, seeds: set[ast.AST], names: set[str]) -> bool:
     return any(
         item in seeds
         or (isinstance(item, ast.Name) and item.id in names and isinstance(item.ctx, ast.Load))
-        for item in ast.walk(node)
+        for item in nodes_in(node)
     )
 
 

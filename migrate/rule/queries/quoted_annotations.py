@@ -10,6 +10,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.class_flow import is_of_typing
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical, short, starred
 from fsdp_migrate.syntax.module import Module, all_annotations
+from fsdp_migrate.syntax.nodes import children, nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 LITERALS = frozenset({"typing.Literal", "typing_extensions.Literal"})
@@ -95,7 +96,7 @@ def _code_strings(tree: ast.AST, imported: Mapping[str, str]) -> Iterator[ast.Co
         return
     if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
         yield tree
-    for child in ast.iter_child_nodes(tree):
+    for child in children(tree):
         yield from _code_strings(child, imported)
 
 
@@ -112,7 +113,7 @@ def _mentions(text: str, imported: Mapping[str, str]) -> Iterator[Range]:
         above = sum(len(text) + 1 for text in lines[: line - 1])
         return above + len(lines[line - 1].encode()[:column].decode()) - 1
 
-    for node in ast.walk(tree):
+    for node in nodes_in(tree):
         if isinstance(node, ast.Name | ast.Attribute) and _resolved(node, imported) == FSDP1:
             start = place(node.lineno, node.col_offset)
             yield start, place(node.end_lineno or 0, node.end_col_offset or 0)

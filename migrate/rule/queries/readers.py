@@ -7,6 +7,7 @@ import ast
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 # What can read every variable of a function without naming one.
 READS_ALL = frozenset({"builtins.eval", "builtins.exec", "builtins.locals"})
@@ -22,7 +23,7 @@ def is_read(facts: Facts, module: Module, call: ast.Call) -> bool:
         return True
     names = {target.id for target in parent.targets if isinstance(target, ast.Name)}
     return len(names) < len(parent.targets) or any(
-        _reads(facts, node, names) for node in ast.walk(function)
+        _reads(facts, node, names) for node in nodes_in(function)
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from fsdp_migrate.analysis.values import Result
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import children
 
 DEPTH = 8  # calls that something is followed through
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -93,7 +94,7 @@ def ends_early(statement: ast.With) -> bool:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             return False
         looping = in_loop or isinstance(node, LOOPS)
-        return any(visit(child, looping) for child in ast.iter_child_nodes(node))
+        return any(visit(child, looping) for child in children(node))
 
     return any(visit(child, False) for child in statement.body)
 

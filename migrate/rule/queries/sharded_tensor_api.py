@@ -13,7 +13,8 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import binds, own_nodes
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import binds
 
 DTENSOR = Name("torch.distributed.tensor", "DTensor")
 # Methods that nothing else has.
@@ -75,9 +76,9 @@ def comes_of_state(facts: Facts, module: Module, node: ast.expr) -> bool:
 
 def _loops(scope: ast.AST, name: str) -> Iterator[ast.For | ast.comprehension]:
     """The loops over something that have `name` as a variable."""
-    for loop in ast.walk(scope):
+    for loop in nodes_in(scope):
         if isinstance(loop, ast.For | ast.comprehension) and any(
-            isinstance(n, ast.Name) and n.id == name for n in ast.walk(loop.target)
+            isinstance(n, ast.Name) and n.id == name for n in nodes_in(loop.target)
         ):
             yield loop
 
@@ -126,7 +127,7 @@ def _edits(
         return None
     reads = [
         node
-        for node in ast.walk(loop)
+        for node in nodes_in(loop)
         if isinstance(node, ast.Name) and node.id == target.id and isinstance(node.ctx, ast.Load)
     ]
     if not all(_is_tensor(module.parents[read]) for read in reads):

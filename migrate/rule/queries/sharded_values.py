@@ -7,7 +7,8 @@ import ast
 from fsdp_migrate.analysis.values import Method, Params, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called
-from fsdp_migrate.syntax.paths import own_nodes, path_of
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
+from fsdp_migrate.syntax.paths import path_of
 
 TENSORS = frozenset({"data", "grad", "main_grad"})
 
@@ -84,5 +85,5 @@ def reads_any(node: ast.AST, seeds: set[ast.Call], names: set[str]) -> bool:
     return any(
         inner in seeds
         or (isinstance(inner, ast.Name) and inner.id in names and isinstance(inner.ctx, ast.Load))
-        for inner in ast.walk(node)
+        for inner in nodes_in(node)
     )

@@ -15,6 +15,7 @@ from fsdp_migrate.rule.queries.first_ranks import is_for_first_of_all
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.queries.values import library_name
+from fsdp_migrate.syntax.nodes import nodes_in
 
 __all__ = ["StateDictCall", "without_mode", "written"]
 
@@ -89,5 +90,5 @@ def _read_later(use: Use, state: ast.expr) -> bool:
         isinstance(node, type(state))
         and ast.dump(node) == same
         and (node.lineno, node.col_offset) > (state.lineno, state.col_offset)
-        for node in ast.walk(scope)
+        for node in nodes_in(scope)
     )

@@ -15,6 +15,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.held_data import COMPUTING, SAME, keeps_data
 from fsdp_migrate.rule.queries.parameters import called, is_summoned, owners, use_orig_params
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 _DEPTH = 6
@@ -81,7 +82,7 @@ class _Keeper:
         scope = self.module.scope(node)
         bound = [
             n
-            for n in ast.walk(scope)
+            for n in nodes_in(scope)
             if isinstance(n, ast.Name) and n.id == node.id and not isinstance(n.ctx, ast.Load)
         ]
         parent = self.module.parents[bound[0]] if len(bound) == 1 else None
@@ -220,7 +221,7 @@ def _named(
     """Where the dict or list is named: a local variable in its function, an attribute anywhere."""
     first, _, last = path.rpartition(".")
     if not first:
-        for node in ast.walk(module.scope(value)):
+        for node in nodes_in(module.scope(value)):
             if isinstance(node, ast.Name) and node.id == last:
                 yield module, node
         return

@@ -16,7 +16,7 @@ from fsdp_migrate.rule.queries.conditions import conditions
 from fsdp_migrate.rule.queries.events_in import functions_run
 from fsdp_migrate.rule.queries.running import callers
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import own_nodes
+from fsdp_migrate.syntax.nodes import children, nodes_in, own_nodes
 
 DEPTH = 8  # definitions that are followed
 # What depends on nothing but its arguments, or is the same for the whole job.
@@ -69,7 +69,7 @@ class _Proof:
         if isinstance(node, ast.Call):
             return self._call(module, node, depth)
         if isinstance(node, OPERATIONS):
-            parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+            parts = [part for part in children(node) if isinstance(part, ast.expr)]
             return all(self.holds(module, part, depth) for part in parts)
         return False
 
@@ -89,7 +89,7 @@ class _Proof:
         if not isinstance(bound, ast.Name):
             return False
         statement = module.statement(bound)
-        if isinstance(statement, ast.For) and any(bound is n for n in ast.walk(statement.target)):
+        if isinstance(statement, ast.For) and any(bound is n for n in nodes_in(statement.target)):
             return self._counts(module, statement, bound, depth)
         if isinstance(statement, ast.AugAssign):
             return self.holds(module, statement.value, depth) and self._runs(module, bound, depth)

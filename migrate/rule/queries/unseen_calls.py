@@ -32,6 +32,7 @@ from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 # Packages whose functions take no state dict of a model that they are given.
@@ -137,7 +138,7 @@ def _has_state(facts: Facts, module: Module, call: ast.Call) -> bool:
         if keyword.arg == "state_dict":
             given = keyword.value
             found = definition(module, given) if isinstance(given, ast.Name) else None
-            return any(node in taken for node in ast.walk(found.value if found else given))
+            return any(node in taken for node in nodes_in(found.value if found else given))
     return False
 
 

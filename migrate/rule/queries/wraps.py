@@ -12,6 +12,7 @@ from fsdp_migrate.lowering.wrap_statements import native_edits
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.shim_types import staying, take_from_shim
+from fsdp_migrate.syntax.nodes import nodes_in
 
 __all__ = [
     "WrapPlan",
@@ -36,7 +37,7 @@ def native_form(facts: Facts, plan: WrapPlan) -> list[Edit]:
 
 def types_inside(facts: Facts, plan: WrapPlan) -> Iterator[Edit]:
     """The edits by which the arguments of a call of the shim take their types from the shim."""
-    inside = set(ast.walk(plan.fact.node))
+    inside = set(nodes_in(plan.fact.node))
     yield from take_from_shim(u for u in staying(facts, plan.fact.module) if u.node in inside)
 
 
