@@ -65,6 +65,14 @@ class Read:
     why: str = ""  # what isn't known, where the act is `Act.UNKNOWN`
     inside: bool = False
 
+    @property
+    def said(self) -> str:
+        """What is done, in words for a message."""
+        module = self.place.module
+        what = module.text(self.place.node)
+        where = f"{module.path.name}:{self.place.node.lineno}"
+        return f"`{what}` ({where}): {self.why or self.act.value}"
+
 
 class ValueFlow:
     """All places of a program by the values that they can hold."""

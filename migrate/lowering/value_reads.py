@@ -34,6 +34,7 @@ class Act(Enum):
     PRINTED = "it becomes text"
     CHECKED = "it is asked for its class"
     KEYED = "it is the key of a look-up"
+    SEEN = "what it is inside of goes to a library that knows nothing of FSDP"
     UNKNOWN = "something that isn't followed takes it"
 
 
@@ -66,6 +67,10 @@ TAKERS = frozenset(
     | {f"{ROOT}.wrap.{name}" for name in ("_or_policy", "CustomPolicy", "ModuleWrapPolicy")}
 )
 KEY_LISTS = frozenset({f"builtins.{n}" for n in ("list", "set", "sorted", "tuple")})
+# Libraries that look for FSDP1's types in what they are given.
+AWARE = frozenset({"accelerate", "composer", "deepspeed", "lightning", "pytorch_lightning"}) | {
+    "torch", "transformers", "trl",
+}  # fmt: skip
 KEYED_METHODS = frozenset({"get", "index", "count", "__contains__", "__getitem__"})
 
 
@@ -133,8 +138,15 @@ class Reads:
         if self._is_list_of_keys(node):
             return Act.MOVED, parent, ""
         what, around, why = self.act(module, node)
+        if what is Act.UNKNOWN and isinstance(around, ast.Call) and self._is_elsewhere(around):
+            return Act.SEEN, around, why
         harmless = what in (Act.TESTED, Act.GIVEN, Act.CHECKED, Act.KEYED, Act.FIELD)
         return (Act.MOVED, around, "") if harmless else (what, around, why)
+
+    def _is_elsewhere(self, call: ast.Call) -> bool:
+        """Whether a library is called that has no business with FSDP1's types."""
+        names = [_library(atom) for atom in self._analysis.value(call.func)]
+        return bool(names) and all(name is not None and name not in AWARE for name in names)
 
     def _is_list_of_keys(self, node: ast.expr) -> bool:
         """Whether `node` goes through the keys of a dict, which are all that comes out of it."""
@@ -207,3 +219,13 @@ def _is_annotation(parent: ast.AST, node: ast.expr) -> bool:
 
 def _said(module: Module, callee: ast.expr) -> str:
     return path_of(callee) or module.text(callee)
+
+
+def _library(atom: Atom) -> str | None:
+    """The library that something is of, or None."""
+    match atom:
+        case Symbol(name=name) | Result(symbol=name):
+            return name.partition(".")[0]
+        case Method(receiver=receiver):
+            return _library(receiver)
+    return None

@@ -111,7 +111,7 @@ def test_a_value_that_only_moves_on(statement: str) -> None:
 
 def test_what_takes_a_container_takes_the_value_in_it() -> None:
     text = "import json\nkw = dict(cpu_offload=CPUOffload(True))\njson.dumps(kw)\n"
-    assert _reads(text, "offload") == [(Act.UNKNOWN, "kw")]
+    assert _reads(text, "offload") == [(Act.SEEN, "kw")]
     spread = "kw = dict(cpu_offload=CPUOffload(True))\nmodel = FSDP(Block(), **kw)\n"
     assert _reads(spread, "offload") == []
 
@@ -119,3 +119,14 @@ def test_what_takes_a_container_takes_the_value_in_it() -> None:
 def test_the_keys_of_a_table_are_not_its_values() -> None:
     text = TABLE + "import json\njson.dumps(sorted(TABLE))\n"
     assert all(act is not Act.UNKNOWN for act, _ in _reads(text, "strategy"))
+
+
+@pytest.mark.parametrize(
+    ("call", "act"),
+    [("wandb.init(config=kw)", Act.SEEN), ("accelerate.load(kw)", Act.UNKNOWN),
+     ("print(kw)", Act.PRINTED), ("len(kw)", None), ("f(kw)", None)],
+)  # fmt: skip
+def test_a_container_that_goes_elsewhere(call: str, act: Act | None) -> None:
+    text = "import accelerate, wandb\n\n\ndef f(x):\n    return x\n\n\n"
+    reads = _reads(f"{text}kw = dict(cpu_offload=CPUOffload(True))\n{call}\n", "offload")
+    assert reads == ([(act, "kw")] if act is not None else [])
