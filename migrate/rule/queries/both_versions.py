@@ -116,25 +116,53 @@ def _twin(
 ) -> tuple[ast.expr, ast.If | ast.IfExp] | None:
     """The test for FSDP2's class of the same object, in one chain or in one block, and what it
     is the test of."""
-    beside: list[ast.AST] = [node]
+    chain: list[ast.AST] = [node]
     for around in module.ancestors(node):
         if not isinstance(around, type(node)) or node not in _alternatives(around):
             break
-        beside.append(around)
-    if isinstance(node, ast.If):
-        beside += module.block(node)
-    for each in beside:
+        chain.append(around)
+    block = module.block(node) if isinstance(node, ast.If) else []
+    for each in (*chain, *block):
         for branch in _chain(each):
-            test = branch.test
-            for part in test.values if isinstance(test, ast.BoolOp) else [test]:
-                other = asked(facts, part, FSDP2)
-                if other is not None and same(other, model) and not _is_any(test):
-                    return part, branch
+            for part in _parts_of_test(facts, branch.test, model, in_chain=each in chain):
+                return part, branch
     return None
 
 
-def _is_any(test: ast.expr) -> bool:
-    return isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or)
+def _parts_of_test(
+    facts: Facts, test: ast.expr, model: ast.expr, *, in_chain: bool
+) -> Iterator[ast.expr]:
+    """The test for FSDP2's class in the condition of a branch.
+
+    Where other things take the branch, too, it is that of FSDP2's models if it is one of the
+    same chain, which FSDP1's have left before.
+    """
+    parts = test.values if isinstance(test, ast.BoolOp) else [test]
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        if not in_chain or any(_asks_one_of(facts, part, model, FSDP1) for part in parts):
+            return
+    for part in parts:
+        if in_chain and _asks_one_of(facts, part, model, FSDP1):
+            continue
+        asks = _asks_one_of if in_chain else _asks
+        if asks(facts, part, model, FSDP2):
+            yield part
+
+
+def _asks(facts: Facts, test: ast.expr, model: ast.expr, name: str) -> bool:
+    other = asked(facts, test, name)
+    return other is not None and same(other, model)
+
+
+def _asks_one_of(facts: Facts, test: ast.expr, model: ast.expr, name: str) -> bool:
+    """Whether `test` asks if `model` is of the class `name`, or of one of several with it."""
+    if _asks(facts, test, model, name):
+        return True
+    if not isinstance(test, ast.Call) or len(test.args) != 2 or test.keywords:
+        return False
+    if library_name(facts.value(test.func)) not in TESTS or not same(test.args[0], model):
+        return False
+    return any(library_name(facts.value(part)) == name for part in _parts(test.args[1]))
 
 
 def _alternatives(node: ast.AST) -> Iterator[ast.AST]:

@@ -27,6 +27,7 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.class_askers import only_ask
 from fsdp_migrate.rule.queries.class_fates import Fate, Fates
 from fsdp_migrate.rule.uses import symbol_of
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
@@ -141,7 +142,7 @@ class _Flow:
         callee = self.facts.value(call.func)
         names = symbols(callee)
         if names and len(names) == len(callee):
-            if names <= TESTS and node in call.args[1:]:
+            if (names <= TESTS and node in call.args[1:]) or only_ask(names, call, node):
                 yield Fate.TESTED
             elif names <= COLLECTED:
                 yield from self.of(module, call)

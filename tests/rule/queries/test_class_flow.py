@@ -38,6 +38,10 @@ ASKED = (
     "kinds = {}\nkinds['a'] = FSDP\nisinstance(1, kinds['a'])",
     "kinds = []\nkinds.append(FSDP)\nisinstance(1, tuple(kinds))",
     "for kind, do in {FSDP: makes, nn.Linear: asks}.items():\n    isinstance(1, kind)\n    do(1)",
+    "import attrs\nattrs.validators.instance_of(FSDP)",
+    "from beartype.door import is_bearable\nis_bearable(1, hint=FSDP)",
+    "from unittest.mock import MagicMock\nMagicMock(spec=FSDP)",
+    "from multipledispatch import dispatch\n@dispatch(int, FSDP)\ndef f(a, m): ...",
     "class Asks:\n    kind = FSDP\n    def ok(self, m):\n        return isinstance(m, self.kind)",
 )
 OTHERS = (
@@ -45,6 +49,7 @@ OTHERS = (
     "functools.partial(FSDP, use_orig_params=True)",
     "somelib.use(FSDP)",
     "kind = FSDP\nsomelib.kind = kind",
+    "from unittest.mock import MagicMock\nMagicMock(return_value=FSDP)",
 )
 BOTH = (
     "asks(1, FSDP)\nkind = FSDP if input() else nn.Linear\nasks(1, kind)\nkind(1)",
