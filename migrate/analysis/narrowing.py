@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Set
 
 from fsdp_migrate.analysis.library.classes import class_name, has_method, is_instance
 from fsdp_migrate.analysis.library.containers import elements
 from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS
 from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS
+from fsdp_migrate.analysis.library.tensors import OF_DTENSORS, is_sharded
 from fsdp_migrate.analysis.machine import Machine
 from fsdp_migrate.analysis.values import (
     NONE,
@@ -24,6 +26,11 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
+
+DTENSORS: Set[str | Site | None] = frozenset(
+    f"torch.distributed.{module}.DTensor"
+    for module in ("_tensor", "_tensor.api", "tensor", "tensor._api", "tensor.api")
+)
 
 
 def narrow(machine: Machine, test: ast.expr, truth: bool) -> None:
@@ -69,7 +76,10 @@ def narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: boo
         return
     kept: set[Atom] = set()
     for atom in value:
-        answer = is_instance(machine.classes, atom, known)
+        if known <= DTENSORS and is_sharded(atom):
+            answer: bool | None = True
+        else:
+            answer = is_instance(machine.classes, atom, known)
         if answer is None:
             kept |= _unsure(machine.module.site(node), atom, known, truth)
         elif answer == truth:
@@ -107,9 +117,16 @@ def _made(site: Site, classes: set[str | Site | None]) -> set[Atom]:
 
 
 def _narrow_attribute(machine: Machine, node: ast.expr, name: ast.expr, truth: bool) -> None:
-    """`hasattr(model, "no_sync")`: FSDP1 models have its methods, plain modules do not."""
+    """`hasattr(model, "no_sync")`: FSDP1 models have its methods, plain modules do not.
+
+    A sharded parameter will have what DTensors have.
+    """
     path, attr = path_of(node), constant(machine.evaluate(name))
-    if path is None or attr is None or attr.value not in OWN_METHODS:
+    if path is None or attr is None:
+        return
+    if attr.value in OF_DTENSORS and not truth:
+        machine.env[path] = frozenset(a for a in machine.evaluate(node) if not is_sharded(a))
+    if attr.value not in OWN_METHODS:
         return
     machine.env[path] = frozenset(
         atom

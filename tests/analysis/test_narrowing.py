@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fsdp_migrate.analysis.library.tensors import is_sharded
 from fsdp_migrate.analysis.values import (
     Const,
     Result,
@@ -111,3 +112,32 @@ def test_a_case_of_a_class_says_what_it_is() -> None:
     one, two = (analysis.solver.value(node) for node in list(analysis.nodes("x"))[-2:])
     assert {type(atom) for atom in one} == {Wrapped}
     assert not any(isinstance(atom, Wrapped) for atom in two)
+
+
+PLAIN = {
+    "a test": "part = p.to_local() if isinstance(p, DTensor) else p",
+    "a statement": "part = p\n    if isinstance(part, DTensor):\n        part = part.to_local()",
+    "an attribute": "part = p.full_tensor() if hasattr(p, 'full_tensor') else p",
+    "a private one": "part = getattr(p, '_local_tensor', p)",
+    "a helper": "part = local(p)",
+}
+
+
+@pytest.mark.parametrize("shape", PLAIN)
+def test_a_tensor_that_is_no_dtensor_is_not_sharded(shape: str) -> None:
+    text = """
+        from torch.distributed.tensor import DTensor
+
+        def local(tensor):
+            if not isinstance(tensor, DTensor):
+                return tensor
+            return tensor.to_local()
+
+        for p in FSDP(Net()).parameters():
+            {}
+            probe = part
+            probe
+        """
+    value = probed(text.format(PLAIN[shape].replace("\n", "\n        ")))
+    assert not any(is_sharded(atom) for atom in value)
+    assert any(is_sharded(atom) for atom in probed(text.format("part = p")))

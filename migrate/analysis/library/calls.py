@@ -32,7 +32,13 @@ from fsdp_migrate.analysis.library.modules import (
 )
 from fsdp_migrate.analysis.library.namespaces import is_namespace
 from fsdp_migrate.analysis.library.optimizers import made_by_super, set_up
-from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_function, tensor_method
+from fsdp_migrate.analysis.library.tensors import (
+    OF_DTENSORS,
+    is_gradient,
+    is_sharded,
+    tensor_function,
+    tensor_method,
+)
 from fsdp_migrate.analysis.library.unfollowed import given, keep, unfollowed
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.values import (
@@ -255,6 +261,8 @@ def get_attribute(machine: Machine, node: ast.Call, passed: Passed) -> Value | N
         return None
     key = constant(passed.args[1])
     found: list[Value] = [passed.args[2]] if len(passed.args) > 2 else []
+    if found and key is not None and key.value in OF_DTENSORS:
+        found = [frozenset(atom for atom in found[0] if not is_sharded(atom))]
     for atom in ordered(passed.args[0]):
         if key is not None and isinstance(key.value, str):
             found.append(attribute(machine, atom, key.value))

@@ -20,6 +20,7 @@ from fsdp_migrate.analysis.values import (
     Params,
     Tensor,
     Value,
+    Wrapped,
     ordered,
 )
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -39,6 +40,8 @@ NO_TENSOR = frozenset(
 )  # fmt: skip
 # Methods that make this rank's part, or the whole, a plain tensor.
 PLAIN = frozenset({"full_tensor", "to_local"})
+# What a plain tensor has not.
+OF_DTENSORS = frozenset({*PLAIN, "_local_tensor", "device_mesh", "placements"})
 # Methods that give a parameter in another form, or the parameters of a list on.
 STILL_PARAMETERS = frozenset(
     {
@@ -92,6 +95,14 @@ def owner_of(atom: Atom) -> Atom | None:
     if isinstance(atom, Method) and is_gradient(atom) and isinstance(atom.receiver, Params):
         return atom.receiver.owner
     return None
+
+
+def is_sharded(atom: Atom) -> bool:
+    """Whether `atom` is a tensor of an FSDP1 model, or of a part of one: a DTensor in FSDP2's."""
+    if isinstance(atom, Params) and atom.kind != "one":
+        return False
+    owner = owner_of(atom)
+    return isinstance(owner.receiver if isinstance(owner, Method) else owner, Wrapped)
 
 
 def tensor_attribute(atom: Atom, attr: str) -> Value:
