@@ -24,7 +24,7 @@ from fsdp_migrate.rule.queries.both_versions import (
     tests_of_fsdp2,
 )
 from fsdp_migrate.rule.queries.parameters import rewritable
-from fsdp_migrate.rule.queries.values import from_library
+from fsdp_migrate.rule.queries.values import from_library, models
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
@@ -35,18 +35,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at the tests for both classes, file by file."""
     for module in rewritable(facts):
         found = list(branches(facts, module))
-        for branch in found:
-            aside = _doubt(facts, branch)
-            yield finding_at(
-                RULE,
-                module,
-                branch.node.test,
-                f"line {branch.twin.lineno} has what runs for FSDP2's models, which is what all "
-                f"sharded models are now: the branch for FSDP1's goes{aside}",
-                tier=Tier.NATIVE,
-                safety=Safety.UNSAFE if aside else Safety.SAFE,
-                edits=[_without(module, branch)],
-            )
+        yield from (_of_branch(facts, branch) for branch in found)
         gone = {node for branch in found for node in branch.gone}
         for both in doubled(facts, module):
             if both.node not in gone:
@@ -59,7 +48,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
                     tier=Tier.NATIVE,
                     edits=[_single(module, both)],
                 )
-        for test, models in refusals(facts, module):
+        for test, refused in refusals(facts, module):
             yield finding_at(
                 RULE,
                 module,
@@ -67,9 +56,35 @@ def survey(facts: Facts) -> Iterable[Finding]:
                 "FSDP2's models are refused here, and all sharded models are such after the "
                 "migration: write what is to run for them",
                 tier=Tier.MANUAL,
-                models=facts.models(models),
+                models=facts.models(refused),
             )
         yield from _left(facts, module, gone)
+
+
+def _of_branch(facts: Facts, branch: Branch) -> Finding:
+    """What becomes of a branch for FSDP1's models."""
+    module, test = branch.module, branch.node.test
+    where = f"line {branch.twin.lineno} has what runs for FSDP2's models, which is what all"
+    if branch.refuses is not None:
+        return finding_at(
+            RULE,
+            module,
+            test,
+            f"{where} sharded models are after the migration, and may raise an error (line "
+            f"{branch.refuses.lineno}): give it what it asks for, then drop this branch",
+            tier=Tier.MANUAL,
+            models=facts.models(models(facts.value(branch.model))),
+        )
+    aside = _doubt(facts, branch)
+    return finding_at(
+        RULE,
+        module,
+        test,
+        f"{where} sharded models are now: the branch for FSDP1's goes{aside}",
+        tier=Tier.NATIVE,
+        safety=Safety.UNSAFE if aside else Safety.SAFE,
+        edits=[_without(module, branch)],
+    )
 
 
 def _doubt(facts: Facts, branch: Branch) -> str:

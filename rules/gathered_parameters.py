@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import Code, Kept, Name, block, code, variable
+from fsdp_migrate.findings.code import Code, Kept, Name, block, code, qualified, variable
 from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
@@ -31,6 +31,7 @@ from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 
 MODULE = Name(ROOT, "FSDPModule")
+NN_MODULE = qualified("torch.nn.Module")
 UNIT = variable("module", "fsdp_module")
 RESULT = variable("result", "evaluated")
 STALE = (
@@ -54,7 +55,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
             ending.module,
             ending.anchor,
             f"a forward pass leaves parameters gathered until a backward pass, as plain tensors, "
-            f"and {where} reads them: "
+            f"and {where}{_and_more(ending)} them: "
             + (
                 "they are resharded first, and the next forward gathers them again"
                 if fixed
@@ -66,6 +67,14 @@ def survey(facts: Facts) -> Iterable[Finding]:
             edits=list(_edits(ending, facts)) if fixed else [],
             models=facts.models(ending.models),
         )
+
+
+def _and_more(ending: Ending) -> str:
+    """The rest of what reads the parameters, where that is all one finding."""
+    count = len(ending.more)
+    if not count:
+        return " reads"
+    return f" and {count} other place{'s' if count > 1 else ''} read"
 
 
 def _edits(ending: Ending, facts: Facts) -> Iterable[Edit]:
@@ -91,16 +100,25 @@ def _reshard(module: Module, named: Named, facts: Facts) -> Code:
     model = Kept(module.span(named.node))
     plans = [facts.plan(wrapped) for wrapped in named.models]
     root_only = all(plan is not None and plan.keeps_unsharded is False for plan in plans)
-    if named.is_root and root_only:
-        return code("{model}.reshard()", model=model)
-    return code(
-        """\
+    if root_only and (named.is_root or (named.may_be_no_module and named.is_itself)):
+        reshard = code("{model}.reshard()", model=model)
+    else:
+        reshard = code(
+            """\
 for {unit} in {model}.modules():
     if isinstance({unit}, {fsdp_module}):
         {unit}.reshard()""",
-        unit=UNIT,
+            unit=UNIT,
+            model=model,
+            fsdp_module=MODULE,
+        )
+    if not named.may_be_no_module:
+        return reshard
+    return code(
+        "if isinstance({model}, {cls}):\n    {reshard}",
         model=model,
-        fsdp_module=MODULE,
+        cls=MODULE if named.is_itself else NN_MODULE,
+        reshard=reshard,
     )
 
 

@@ -83,6 +83,14 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return frozenset({Method(atom, attr)})
 
 
+def _is_module(machine: Machine, atom: Atom) -> bool:
+    if isinstance(atom, Result):
+        return is_torch_module(atom.symbol)
+    return isinstance(atom, Wrapped) or (
+        isinstance(atom, Instance) and machine.classes.is_module(atom)
+    )
+
+
 def _of_possible_models(atom: Unknown, attr: str) -> Iterable[Atom]:
     """What has parameters may be one of the models that it may be."""
     return (Method(Wrapped(site), attr) for site in atom.models if attr in PARAMETERS)
@@ -99,7 +107,11 @@ def of_instance(
     kinds = family(classes, atom.cls, method)
     for site in kinds:
         found.append(heap.read("field", site, attr))
-        found.append(heap.read("field", site, ANY))
+        if attr not in OF_DICTS:  # nobody sets those by a name that is computed
+            of_any_name = heap.read("field", site, ANY)
+            if attr in WEIGHTS or classes.method(atom.cls, attr) is not None:
+                of_any_name = frozenset(a for a in of_any_name if not _is_module(machine, a))
+            found.append(of_any_name)
     named = classes.method(atom.cls, attr)
     if named is not None:
         found.append(_taken_from(machine, atom, heap.read("decorated", named) or {Func(named)}))

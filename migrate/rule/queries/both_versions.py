@@ -6,14 +6,15 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsdp_migrate.analysis.values import Unknown, Wrapped
+from fsdp_migrate.analysis.values import NONE, Unknown, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.class_flow import TESTS
+from fsdp_migrate.rule.queries.conditions import conditions
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 
 FSDP2 = f"{ROOT}.FSDPModule"
 FULLY_SHARD = frozenset({f"{ROOT}.fully_shard", "torch.distributed._composable.fsdp.fully_shard"})
@@ -28,6 +29,7 @@ class Branch:
     twin: ast.expr  # the test for FSDP2's class
     model: ast.expr  # the object that both are asked of
     is_empty: bool  # nothing is done for FSDP2's models
+    refuses: ast.stmt | None  # what may raise an error for them
 
     @property
     def gone(self) -> Iterator[ast.AST]:
@@ -47,7 +49,8 @@ def branches(facts: Facts, module: Module) -> Iterator[Branch]:
                 continue
             test, branch = twin
             if not _raises(branch):
-                yield Branch(module, node, test, model, _is_empty(branch))
+                refuses = _refuses(facts, module, branch)
+                yield Branch(module, node, test, model, _is_empty(branch), refuses)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,44 @@ def _chain(node: ast.AST) -> Iterator[ast.If | ast.IfExp]:
 
 def _raises(branch: ast.If | ast.IfExp) -> bool:
     return isinstance(branch, ast.If) and isinstance(branch.body[-1], ast.Raise)
+
+
+def _refuses(facts: Facts, module: Module, branch: ast.If | ast.IfExp) -> ast.stmt | None:
+    """The first statement of a branch that raises an error, unless it is known not to."""
+    for statement in branch.body if isinstance(branch, ast.If) else ():
+        for node in [statement, *own_nodes(statement)]:
+            if isinstance(node, ast.Assert) and not _holds(facts, node.test, truth=True):
+                return node
+            if isinstance(node, ast.Raise):
+                tests = [
+                    (condition.tests[0], not condition.is_branch)
+                    for condition in conditions(module, node)
+                    if condition.tests and condition.tests[0] in list(own_nodes(statement))
+                ]
+                if not any(_holds(facts, test, truth) for test, truth in tests):
+                    return node
+    return None
+
+
+def _holds(facts: Facts, test: ast.expr, truth: bool) -> bool:
+    """Whether a test is known to come out as `truth`: one for a class, or for None."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return _holds(facts, test.operand, not truth)
+    if truth and _is_asked(facts, test):
+        return True
+    match test:
+        case ast.Compare(left, [ast.Is() | ast.IsNot() as op], [ast.Constant(None)]):
+            value = facts.value(left)
+            known = bool(value) and not any(isinstance(a, Unknown) for a in value)
+            if isinstance(op, ast.IsNot) is truth:
+                return known and not value & NONE
+            return known and value <= NONE
+    return False
+
+
+def _is_asked(facts: Facts, test: ast.expr) -> bool:
+    """Whether `test` asks if something is one of FSDP2's models, which it is there."""
+    return asked(facts, test, FSDP2) is not None
 
 
 def _is_empty(branch: ast.If | ast.IfExp) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.values import (
@@ -67,6 +67,8 @@ class Named:
     node: ast.expr
     models: frozenset[Wrapped]
     is_root: bool  # it is a model for certain, and nothing else
+    may_be_no_module: bool = False  # but None, a list or a function
+    is_itself: bool = True  # where it is a model, it is the one that is resharded
 
     @property
     def path(self) -> str:
@@ -79,11 +81,12 @@ class Ending:
     """What puts the weights of models away, and where."""
 
     module: Module
-    forward: ast.expr  # or what reads the parameters, where the forward can't be placed
+    forward: ast.expr  # or what reads the parameters, where it is put in front of that
     models: frozenset[Wrapped]
     named: tuple[Named, ...]  # none where the models have no name there
     places: tuple[Place, ...]
     first_read: tuple[Module, ast.expr]
+    more: Sequence[ast.expr] = ()  # what reads the parameters besides
     is_written: bool = False  # FSDP1 went on with what was gathered before a write
 
     @property
@@ -172,34 +175,46 @@ class _Finder:
         reads = list(self.walk.read_after[forward])
         left = self.walk.left_by[forward]
         models = frozenset(item.model for item in left)
+        in_front = list(self._in_front(forward, reads, models))
         # The call without gradients, or where it names no model the forward passes in it.
-        for places in ([forward], list({item.inner: None for item in left})):
-            found = [self._behind(place, models, reads) for place in places]
-            if all(ending is not None for ending in found):
-                yield from (ending for ending in found if ending is not None)
-                return
-        yield from self._in_front(reads, models)
+        candidates = ([forward], list({item.inner: None for item in left}))
+        for may_ask in (False, True):
+            for places in candidates:
+                found = [self._behind(place, models, reads, may_ask) for place in places]
+                if all(ending is not None for ending in found):
+                    yield from (ending for ending in found if ending is not None)
+                    return
+            if len(in_front) == 1 and in_front[0].places:
+                break  # which is less than asking what the model is
+        yield from in_front
 
     def _behind(
-        self, forward: ast.expr, models: frozenset[Wrapped], reads: list[ast.expr]
+        self, forward: ast.expr, models: frozenset[Wrapped], reads: list[ast.expr], may_ask: bool
     ) -> Ending | None:
-        """The ending behind `forward`."""
+        """The ending behind `forward`; it asks if there is a model only where it may."""
         module, first = self.homes[forward], (self.homes[reads[0]], reads[0])
         named = self._named(forward, models) or self._own(forward, models)
+        if named is not None and named.may_be_no_module and not may_ask:
+            named = self._own(forward, models)
         places = self._places(module, forward, named.node, reads) if named is not None else None
         if named is None or not places:
             return None
         return Ending(module, forward, models, (named,), places, first)
 
-    def _in_front(self, reads: list[ast.expr], models: frozenset[Wrapped]) -> Iterator[Ending]:
-        """An ending in front of each place that reads."""
+    def _in_front(
+        self, forward: ast.expr, reads: list[ast.expr], models: frozenset[Wrapped]
+    ) -> Iterator[Ending]:
+        """An ending in front of each place that reads; or else one without a place for all."""
+        found: list[Ending] = []
         for read in reads:
             home, named = self.homes[read], self._named(read, models)
-            if named is None or _is_lazy(home, read):
-                yield Ending(home, read, models, (), (), (home, read))
-            else:
-                before = Before(startable(home, home.statement(read)))
-                yield Ending(home, read, models, (named,), (before,), (home, read))
+            if named is None or named.may_be_no_module or _is_lazy(home, read):
+                first = self.homes[reads[0]], reads[0]
+                yield Ending(self.homes[forward], forward, models, (), (), first, more=reads[1:])
+                return
+            before = Before(startable(home, home.statement(read)))
+            found.append(Ending(home, read, models, (named,), (before,), (home, read)))
+        yield from found
 
     def _own(self, call: ast.expr, models: frozenset[Wrapped]) -> Named | None:
         """The model of an object whose own method `self.evaluate(x)` is called."""
@@ -218,15 +233,20 @@ class _Finder:
 
     def _named(self, node: ast.expr, models: frozenset[Wrapped]) -> Named | None:
         """What the model is called at `node`, where it has a name."""
+        perhaps: Named | None = None
         for inner in nodes_in(node):
             if isinstance(inner, ast.expr) and _is_plain(inner):
                 value = self.facts.value(inner)
                 found = models & self.walk.events.whole(value)
-                if any(map(self._is_no_module, value)):
-                    continue  # it has no `reshard` and no `modules`
-                if found and not (isinstance(inner, ast.Attribute) and inner.attr == "module"):
-                    return Named(inner, found, bool(only_models(self.facts, inner)))
-        return None
+                if not found or (isinstance(inner, ast.Attribute) and inner.attr == "module"):
+                    continue
+                named = Named(inner, found, bool(only_models(self.facts, inner)))
+                if not any(map(self._is_no_module, value)):
+                    return named
+                itself = found <= self.walk.events.itself(value)
+                if perhaps is None and isinstance(inner, ast.Name | ast.Subscript):
+                    perhaps = replace(named, may_be_no_module=True, is_itself=itself)
+        return perhaps
 
     def _is_no_module(self, atom: Atom) -> bool:
         """Whether it is a function, None, or an object of a class that is no module."""

@@ -72,7 +72,8 @@ RESHARDING_METHODS = frozenset(
 # Methods of every module that look at its parameters, and compute nothing with them.
 OF_PARAMETERS = frozenset(
     {
-        "clip_grad_norm_", "get_parameter", "load_state_dict", "state_dict", "zero_grad",
+        "clip_grad_norm_", "get_parameter", "load_state_dict", "reset_parameters", "state_dict",
+        "tie_weights", "zero_grad",
         *PARAMETERS, *(RETURN_SELF - QUIET_METHODS),
     }
 )  # fmt: skip
@@ -157,11 +158,14 @@ class Events:
 
     def whole(self, value: Value) -> frozenset[Wrapped]:
         """The FSDP models that `value` can be, or hold inside of a plain module."""
-        found = {atom for atom in value if isinstance(atom, Wrapped)}
-        for atom in value:
-            found |= self._whole.get(atom, frozenset())
+        found = self.itself(value)
         modules = frozenset(a for a in value if self.facts.analysis.is_module(a))
-        return frozenset(found) | (held(self.facts.analysis, modules) if modules else frozenset())
+        return found | (held(self.facts.analysis, modules) if modules else frozenset())
+
+    def itself(self, value: Value) -> frozenset[Wrapped]:
+        """The FSDP models that `value` can be."""
+        found = {atom for atom in value if isinstance(atom, Wrapped)}
+        return frozenset(found.union(*(self._whole.get(atom, frozenset()) for atom in value)))
 
     def part(self, value: Value) -> frozenset[Wrapped]:
         """The FSDP models that `value` can be a part of."""

@@ -31,6 +31,9 @@ TOUCHING = frozenset(
     }
 )  # fmt: skip
 
+# Methods by which PyTorch's layers, and the users', write their first values.
+INITIALISING = frozenset({"init_weights", "reset_parameters"})
+
 
 def may_use_parameters(facts: Facts, function: ast.expr) -> bool:
     """Whether a function that is applied to modules may look at their parameters."""
@@ -50,7 +53,7 @@ def may_use_parameters(facts: Facts, function: ast.expr) -> bool:
 
 def runs_beside_forward(facts: Facts, func: ast.Attribute) -> bool:
     """Whether `model.method` may be one of the user's that runs parts of the model by itself."""
-    if func.attr in FSDP_METHODS or func.attr.startswith("__"):
+    if func.attr in {*FSDP_METHODS, *INITIALISING} or func.attr.startswith("__"):
         return False
     methods = {
         atom.func.site

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from fsdp_migrate.rule.queries.evaluation_ends import endings
+from fsdp_migrate.rule.queries.evaluation_ends import Ending, endings
 from fsdp_migrate.rule.queries.gathered import walk
 from support.facts import Program
 from support.programs import dedent
@@ -17,6 +17,11 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 model = FSDP(net, use_orig_params=True)
 """
+
+
+def found(text: str) -> list[Ending]:
+    facts = Program(HEAD + dedent(text)).facts
+    return list(endings(facts, walk(facts)))
 
 
 def places(text: str) -> list[str]:
@@ -115,3 +120,20 @@ def test_places(text: str, expected: list[str]) -> None:
 )
 def test_nothing_is_put_behind_what_may_be_no_module_or_trains(text: str) -> None:
     assert places(text) == ["Before model.parameters()"]
+
+
+def test_one_place_behind_asks_if_there_is_a_model_where_many_read() -> None:
+    text = (
+        "def run(f=None):\n    f(x)\nrun(model)\nrun()\n"
+        "model.parameters()\nmodel.named_parameters()"
+    )
+    (ending,) = found(text)
+    assert [named.may_be_no_module for named in ending.named] == [True]
+    assert [named.is_itself for named in ending.named] == [True]
+
+
+def test_what_cannot_be_placed_is_one_ending_for_all_that_reads() -> None:
+    text = "def get():\n    return model\nget()(x)\nget().parameters()\nget().named_parameters()"
+    (ending,) = found(text)
+    assert not ending.places
+    assert len(ending.more) == 1
