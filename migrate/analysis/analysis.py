@@ -55,7 +55,7 @@ class Analysis:
             heap=heap,
             hierarchy=hierarchy,
             call_graph=CallGraph.of(
-                solver.project, record.call_nodes, record.value, hierarchy.method
+                solver.project, record.call_nodes, record.value, hierarchy.method, record.runs
             ),
             has_models=any(
                 isinstance(atom, Wrapped) for value in record.values.values() for atom in value

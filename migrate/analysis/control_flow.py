@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from fsdp_migrate.analysis.assignment import assign
 from fsdp_migrate.analysis.library.containers import elements
-from fsdp_migrate.analysis.library.contexts import enter, inside
+from fsdp_migrate.analysis.library.contexts import enter, inside, leave
 from fsdp_migrate.analysis.machine import COMPUTED, Env, Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow, narrow_class
 from fsdp_migrate.analysis.patterns import bind_pattern
@@ -95,9 +95,13 @@ def _with(machine: Machine, node: ast.With | ast.AsyncWith) -> None:
     for item in node.items:
         value = machine.evaluate(item.context_expr)
         enter(machine, value)
+        given = inside(machine, value)
         if item.optional_vars is not None:
-            assign(machine, item.optional_vars, inside(machine, value), item.context_expr)
+            assign(machine, item.optional_vars, given, item.context_expr)
     machine.block(node.body)
+    machine.statement = node
+    for item in reversed(node.items):
+        leave(machine, machine.record.value(item.context_expr))
     machine.open_modes = saved
 
 

@@ -49,6 +49,7 @@ def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: P
         else:
             reason = passed.kwargs.get(ANY) or left_out(arg.arg)
             machine.heap.write(reason, "unpassed", task, arg.arg)
+    _note_run(machine, func, passed)
     machine.solver.enter(task, machine.open_modes)
     found = machine.heap.read("return", task)
     if (func.site, RETURN) in machine.solver.proofs.known:
@@ -56,6 +57,13 @@ def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: P
     if info.decorators & DISPATCHING:
         found = join(found, unknown("one of the functions that are registered for a type"))
     return found
+
+
+def _note_run(machine: Machine, func: Func, passed: Passed) -> None:
+    """Note what runs `func`: a call, or the statement that reads a property, enters a context."""
+    place = passed.node or machine.statement
+    if place is not None:
+        machine.record.note_run(func.site, place, machine.module)
 
 
 def _by_name(

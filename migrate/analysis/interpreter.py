@@ -31,6 +31,7 @@ class Interpreter(Machine):
         node = self.info.node
         bind_parameters(self, self.info)
         if isinstance(node, ast.Lambda):
+            self.statement = node.body
             self.heap.write(self.evaluate(node.body), "return", self.task)
         else:
             self.block(node.body)
@@ -47,6 +48,7 @@ class Interpreter(Machine):
         """Run statements in order, those after a `return` too: nothing may be missed."""
         for statement in body:
             self.live = True
+            self.statement = statement
             ALL_STATEMENTS.get(type(statement), look)(self, statement)
 
     def call(self, callee: Atom, passed: Passed) -> Value:

@@ -130,7 +130,7 @@ class LibraryResults:
             return self._role_of_argument(parent)
         if isinstance(parent, ast.Return):
             function = module.function(parent)
-            is_entry = function is None or not self.analysis.call_graph.callers_of(
+            is_entry = function is None or not self.analysis.call_graph.runs_of(
                 module.site(function)
             )
             return Role.KEEPS if is_entry else Role.NONE

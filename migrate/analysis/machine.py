@@ -57,6 +57,7 @@ class Machine(ABC):
         self.info: FunctionInfo | None = solver.program.functions[task.site] if task.site else None
         self.open_modes = solver.modes_of(task)
         self.env: Env = {}
+        self.statement: ast.AST | None = None  # that is being run
         self.live = True  # whether the statement that comes next can be reached
         self.leaving: list[list[Env]] = [[]]  # by loop: the states at its `break`s
         self.cls: Site | None = None  # the class whose body is being run

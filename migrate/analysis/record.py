@@ -28,6 +28,7 @@ class Record:
     calls: dict[Site, Given] = field(default_factory=dict)
     call_nodes: dict[Site, ast.Call] = field(default_factory=dict)
     open_modes: dict[ast.Call, Modes] = field(default_factory=dict)
+    runs: dict[Site, dict[ast.AST, Module]] = field(default_factory=dict)  # of functions, and where
     stated: dict[ast.expr, Module] = field(default_factory=dict)  # annotated as FSDP1 models
     returning: set[Site] = field(default_factory=set)  # functions annotated to return one
 
@@ -41,6 +42,10 @@ class Record:
         if known is not value:
             value = self.values[node] = value if known is None else join(known, value)
         return value
+
+    def note_run(self, function: Site, node: ast.AST, module: Module) -> None:
+        """Note that `node` in `module` runs a function: a call, or what has it called."""
+        self.runs.setdefault(function, {})[node] = module
 
     def note_call(self, site: Site, node: ast.Call, given: Given, modes: Modes) -> None:
         """Note a call at `site` with the contexts `modes` open around it."""

@@ -170,7 +170,7 @@ def is_only_way(analysis: Analysis, step: Step, outer: Step) -> bool:
         if outside is step or outside.inner is None:
             return True
         inner = outside.inner
-        if len(analysis.call_graph.callers_of(inner.module.site(inner.scope))) != 1:
+        if len(analysis.call_graph.runs_of(inner.module.site(inner.scope))) != 1:
             return False
     return True
 

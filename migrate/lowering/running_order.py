@@ -54,10 +54,10 @@ def _orders(
         elif not isinstance(scope, FUNCTIONS):
             yield None
         else:
-            callers = calls.callers_of(home.site(scope))
-            if not callers:
+            runs = calls.runs_of(home.site(scope))
+            if not runs:
                 yield None
-            queue += [(calls.module_of(call), call) for call in callers]
+            queue += runs
 
 
 def _precedes(module: Module, place: ast.AST, step: Step) -> bool:

@@ -125,23 +125,22 @@ class ShardedTensors:
         if not isinstance(function, FUNCTIONS) or depth == 0 or function.name == "forward":
             return False  # parameters are gathered while the forward pass runs
         graph = self.analysis.call_graph
-        for call in graph.callers_of(module.site(function)):
-            receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
-            if receiver is not None and Wrapped(site) in self.analysis.value(receiver):
+        for home, run in graph.runs_of(module.site(function)):
+            func = run.func if isinstance(run, ast.Call) else None
+            if isinstance(func, ast.Attribute) and Wrapped(site) in self.analysis.value(func.value):
                 return True
-            if self._runs_below(graph.module_of(call), call, places, site, depth - 1):
+            if self._runs_below(home, run, places, site, depth - 1):
                 return True
         return False
 
     def places(self, fact: WrapFact) -> list[Place]:
-        """The wrap, and the calls of the functions that make it."""
+        """The wrap, and what runs the functions that make it."""
         graph = self.analysis.call_graph
         found: list[Place] = [(fact.module, fact.node)]
         for module, node in found:
             function = module.function(node)
             if function is not None and len(found) < 2 * DEPTH:
-                calls = graph.callers_of(module.site(function))
-                found += [(graph.module_of(c), c) for c in calls]
+                found += graph.runs_of(module.site(function))
         return found
 
     # ------------------------------------------------------------------ gathered
@@ -155,11 +154,11 @@ class ShardedTensors:
                             return True
             if isinstance(around, FUNCTIONS):
                 graph = self.analysis.call_graph
-                found = graph.callers_of(module.site(around))
+                found = graph.runs_of(module.site(around))
                 return (
                     depth < DEPTH
                     and bool(found)
-                    and all(self.is_summoned(graph.module_of(c), c, depth + 1) for c in found)
+                    and all(self.is_summoned(home, run, depth + 1) for home, run in found)
                 )
         return False
 

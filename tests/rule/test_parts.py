@@ -95,8 +95,229 @@ PARTS = {
         a = A()
         a.save()
         """,
+    "wrapped in a method": """
+        class Job:
+            def __init__(self, net):
+                self.net = net
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        head = net.head
+        job = Job(net)
+        job.shard()
+        probe = head
+        probe
+        """,
+    "given by keyword": """
+        class Job:
+            def __init__(self, *, model):
+                self.net: nn.Module = model
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        head = net.head
+        job = Job(model=net)
+        job.shard()
+        probe = head
+        probe
+        """,
+    "a field of a dataclass": """
+        import dataclasses
+        @dataclasses.dataclass
+        class Job:
+            net: nn.Module
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        head = net.head
+        job = Job(net)
+        job.shard()
+        probe = head
+        probe
+        """,
+    "set from outside": """
+        class Job:
+            net = None
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        head = net.head
+        job = Job()
+        job.net = net
+        job.shard()
+        probe = head
+        probe
+        """,
+    "of a namespace": """
+        import types
+        def main():
+            net = Net()
+            head = net.head
+            job = types.SimpleNamespace(net=net)
+            job.net = FSDP(job.net)
+            probe = head
+            probe
+        main()
+        """,
+    "wrapped by a function of the object": """
+        class Job:
+            pass
+        def shard(job):
+            job.net = FSDP(job.net)
+        def main():
+            net = Net()
+            head = net.head
+            job = Job()
+            job.net = net
+            shard(job)
+            probe = head
+            probe
+        main()
+        """,
+    "put into a dict": """
+        def main():
+            net = Net()
+            head = net.head
+            state = {}
+            state["model"] = net
+            state["model"] = FSDP(state["model"])
+            probe = head
+            probe
+        main()
+        """,
+    "appended": """
+        def main():
+            net = Net()
+            head = net.head
+            models = []
+            models.append(net)
+            for i, m in enumerate(models):
+                models[i] = FSDP(m)
+            probe = head
+            probe
+        main()
+        """,
+    "given by stars": """
+        def shard(net):
+            return FSDP(net)
+        def main():
+            net = Net()
+            head = net.head
+            model = shard(**{"net": net})
+            probe = head
+            probe
+        main()
+        """,
+    "a default": """
+        def main():
+            net = Net()
+            head = net.head
+            def shard(net=net):
+                return FSDP(net)
+            model = shard()
+            probe = head
+            probe
+        main()
+        """,
+    "a property": """
+        class Job:
+            def __init__(self, net):
+                self._net = net
+            @property
+            def net(self):
+                return self._net
+            def shard(self):
+                self._net = FSDP(self.net)
+        net = Net()
+        head = net.head
+        job = Job(net)
+        job.shard()
+        probe = head
+        probe
+        """,
+    "set by name": """
+        class Job:
+            def __init__(self, net):
+                setattr(self, "net", net)
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        head = net.head
+        job = Job(net)
+        job.shard()
+        probe = head
+        probe
+        """,
+    "wrapped by a function of the module": """
+        net = Net()
+        head = net.head
+        def main():
+            model = FSDP(net)
+            probe = head
+            probe
+        main()
+        """,
 }
 NONE = {
+    "another, beside one wrapped in a method": """
+        class Job:
+            def __init__(self, net):
+                self.net = net
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        teacher = Net()
+        head = teacher.head
+        job = Job(net)
+        job.shard()
+        probe = head
+        probe
+        """,
+    "the other one of two": """
+        class Job:
+            def __init__(self, net, teacher):
+                self.net = net
+                self.teacher = teacher
+            def shard(self):
+                self.net = FSDP(self.net)
+            def run(self):
+                probe = self.teacher.head
+                probe
+        net = Net()
+        job = Job(net, Net())
+        job.shard()
+        job.run()
+        """,
+    "before the method that wraps": """
+        class Job:
+            def __init__(self, net):
+                self.net = net
+            def shard(self):
+                self.net = FSDP(self.net)
+        net = Net()
+        job = Job(net)
+        head = net.head
+        probe = head
+        probe
+        job.shard()
+        """,
+    "another item": """
+        def main():
+            state = {"model": Net(), "teacher": Net()}
+            state["model"] = FSDP(state["model"])
+            probe = state["teacher"].head
+            probe
+        main()
+        """,
+    "another of a namespace": """
+        import types
+        def main():
+            job = types.SimpleNamespace(net=Net(), teacher=Net())
+            job.net = FSDP(job.net)
+            probe = job.teacher.head
+            probe
+        main()
+        """,
     "used before the wrap": "net = Net()\nprobe = net.encoder\nprobe\nmodel = FSDP(net)",
     "another of the class": """
         net, teacher = Net(), Net()

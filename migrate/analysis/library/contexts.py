@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsdp_migrate.analysis.library.fsdp1 import CONTEXT, entered
-from fsdp_migrate.analysis.machine import Machine, Passed
+from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
@@ -25,6 +25,16 @@ GIVES_BACK = frozenset({"contextlib.aclosing", "contextlib.closing", "contextlib
 def inside(machine: Machine, context: Value) -> Value:
     """What `with context as x` binds."""
     return join(*(_entered(machine, atom) for atom in ordered(context)))
+
+
+def leave(machine: Machine, context: Value) -> None:
+    """Run what the program's own contexts do when they are left."""
+    for atom in ordered(context):
+        for name in ("__exit__", "__aexit__") if isinstance(atom, Instance) else ():
+            assert isinstance(atom, Instance)
+            method = machine.classes.method(atom.cls, name)
+            if method is not None:
+                machine.call(Bound(Func(method), atom), Passed([COMPUTED] * 3))
 
 
 def _entered(machine: Machine, atom: Atom) -> Value:

@@ -81,7 +81,7 @@ class FunctionsWithEvents:
     def is_called(self, site: Site) -> bool:
         """Whether something of the program calls the function at `site`."""
         graph = self.facts.analysis.call_graph
-        return bool(self._callers.get(site) or graph.callers_of(site))
+        return bool(self._callers.get(site) or graph.runs_of(site))
 
     def any_in(self, site: Site) -> bool:
         """Whether the function at `site` does anything to weights."""

@@ -12,7 +12,7 @@ from fsdp_migrate.rule.queries.conditions import Condition, conditions
 from fsdp_migrate.rule.queries.decorators import calls_inside, handed_on
 from fsdp_migrate.rule.queries.events_in import functions_with_events
 from fsdp_migrate.rule.queries.gathered_events import Kind
-from fsdp_migrate.rule.queries.running import DEPTH, callers
+from fsdp_migrate.rule.queries.running import DEPTH, runs
 from fsdp_migrate.rule.queries.uniform import given_to, is_uniform
 from fsdp_migrate.syntax.blocks import shares_line
 from fsdp_migrate.syntax.module import Module
@@ -44,7 +44,7 @@ def guard_of(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> Gua
         return None
     unsure = [c for c in every if not _all_come(facts, module, c)]
     function = module.function(node)
-    around = callers(facts, module, function) if function is not None else []
+    around = runs(facts, module, function) if function is not None else []
     if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
         for decorator in function.decorator_list:
             inside = calls_inside(facts, module, decorator)

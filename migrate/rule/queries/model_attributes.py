@@ -24,7 +24,7 @@ from fsdp_migrate.findings.code import Kept, Literal, Part, call, code, qualifie
 from fsdp_migrate.lowering.wrap_plan import HYBRID
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import calls
-from fsdp_migrate.rule.queries.running import callers
+from fsdp_migrate.rule.queries.running import runs
 from fsdp_migrate.rule.queries.values import library_name, literals, models
 from fsdp_migrate.syntax.fsdp1_members import UNWRAPPED
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
@@ -200,7 +200,7 @@ def ends_distributed(facts: Facts, module: Module, at: ast.AST) -> bool:
             return True
         if scope not in seen:
             seen.add(scope)
-            todo += callers(facts, home, scope)
+            todo += runs(facts, home, scope)
     return False
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator
 
-from fsdp_migrate.analysis.values import Result
+from fsdp_migrate.analysis.values import Method, Result, Symbol, Unknown
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import children
@@ -20,9 +20,14 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def callers(facts: Facts, module: Module, function: ast.AST) -> list[tuple[Module, ast.Call]]:
-    """The calls that may run `function` of `module`."""
+    """The calls of `function` of `module` that are written as such."""
     graph = facts.analysis.call_graph
     return [(graph.module_of(call), call) for call in graph.callers_of(module.site(function))]
+
+
+def runs(facts: Facts, module: Module, function: ast.AST) -> list[tuple[Module, ast.AST]]:
+    """All places that may run `function` of `module`, be it by the way: `partial(f)()`, say."""
+    return list(facts.analysis.call_graph.runs_of(module.site(function)))
 
 
 def runs_inside(
@@ -34,7 +39,7 @@ def runs_inside(
         if isinstance(around, ast.With) and around in statements and child in around.body:
             return True
         if isinstance(around, FUNCTIONS):
-            found = callers(facts, module, around)
+            found = runs(facts, module, around)
             return (
                 depth < DEPTH
                 and bool(found)
@@ -50,13 +55,20 @@ def runs_once(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bo
         if isinstance(around, (*LOOPS, *COMPREHENSIONS, ast.comprehension, ast.Lambda)):
             return False
         if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            found = callers(facts, module, around)
+            found = runs(facts, module, around)
             return (
                 depth < DEPTH
                 and len(found) < 2
-                and all(runs_once(facts, home, call, depth + 1) for home, call in found)
+                and not any(_is_of_library(facts, run) for _, run in found)
+                and all(runs_once(facts, home, run, depth + 1) for home, run in found)
             )
     return True
+
+
+def _is_of_library(facts: Facts, run: ast.AST) -> bool:
+    """Whether a function of a library runs what it is given, as often as it likes: `map(f, xs)`."""
+    value = facts.value(run.func) if isinstance(run, ast.Call) else frozenset()
+    return any(isinstance(atom, Symbol | Method | Unknown) for atom in value)
 
 
 def is_caught(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bool:
@@ -73,7 +85,7 @@ def is_caught(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bo
         ):
             return True
         if isinstance(around, FUNCTIONS):
-            found = callers(facts, module, around)
+            found = runs(facts, module, around)
             return (
                 depth == DEPTH
                 or not found
@@ -110,6 +122,6 @@ def enclosing_contexts(facts: Facts, module: Module, node: ast.AST) -> Iterator[
                 yield from (item.context_expr for item in around.items)
             if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef) and around not in seen:
                 seen.add(around)
-                todo += callers(facts, home, around)
+                todo += runs(facts, home, around)
                 break
             inside = around
