@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from support.fuzz.differential import Judgement, judge
-from support.fuzz.programs import Made, trained_programs
+from support.fuzz.programs import Made, put_together, trained_programs
 
 QUICK = settings(
     max_examples=8,
@@ -31,6 +31,38 @@ def _nothing_is_silent(made: Made) -> None:
 @given(trained_programs())
 def test_what_comes_out_otherwise_is_said(made: Made) -> None:
     _nothing_is_silent(made)
+
+
+# Pieces that came out otherwise together, and must not again.
+TOGETHER = {
+    "a part, and a method that wraps": {
+        "place": "method",
+        "crossing": "part",
+        "loop": "two backwards",
+        "use": "data of groups",
+        "checkpoint": "with optimizer",
+    },
+    "the data of groups in what a partial runs": {
+        "crossing": "both in a helper",
+        "delivery": "partial",
+        "use": "data of groups",
+        "strategy": "none",
+        "precision": "bf16",
+    },
+    "the data in what a pool runs": {"crossing": "optimizer", "delivery": "thread", "use": "data"},
+    "checkpoints between every other step": {
+        "crossing": "second model",
+        "loop": "accumulate in branches",
+        "checkpoint": "sharded there and back",
+        "strategy": "grad",
+    },
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_it_comes_out_the_same(name: str) -> None:
+    judged = judge(put_together(TOGETHER[name]))
+    assert judged.judgement is Judgement.SAME, f"{judged.made}\n{judged.why}"
 
 
 @pytest.mark.slow

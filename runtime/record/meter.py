@@ -1,15 +1,20 @@
-"""Counts collectives between optimizer steps, apart for forward and backward.
+"""Counts collectives between optimizer steps, apart for forward, backward and checkpoints.
 
 With order-independent reductions, sums over ranks are computed in rank order: gathered and
 then added.  The bits of a sum then depend neither on the algorithm of the collective nor on the
 place of an element in the message, which differs between flat and per-parameter layouts.
+
+What saving and loading gather is counted apart: FSDP1 gathers whole units for a state dict, of
+which FSDP2 gathers nothing or one parameter at a time, and neither is part of a step of training.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import torch
@@ -59,6 +64,14 @@ FUNCTIONAL = {
     "broadcast": "broadcast",
     "all_to_all_single": "all-to-all",
 }
+# Files whose functions make, save and load state dicts.
+_CHECKPOINTS = (
+    "/torch/distributed/checkpoint/",
+    "/torch/distributed/fsdp/_optim_utils.py",
+    "/torch/distributed/fsdp/_state_dict_utils.py",
+    "/fsdp_migrate/runtime/optim_",
+    "/fsdp_migrate/runtime/state_dicts.py",
+)
 
 
 class Meter:
@@ -123,9 +136,22 @@ class Meter:
         return call
 
     def _add(self, kind: str, size: int) -> None:
-        key = f"{'backward' if self.backward else 'forward'} {kind}"
+        training = "backward" if self.backward else "forward"
+        phase = "checkpoint" if _is_in_checkpoint() else training
+        key = f"{phase} {kind}"
         count, total = self._tally.get(key, (0, 0))
         self._tally[key] = (count + 1, total + size)
+
+
+def _is_in_checkpoint() -> bool:
+    """Whether this is called while a state dict is made, saved or loaded."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename.replace("\\", "/")
+        if any(part in name for part in _CHECKPOINTS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _bytes(value: Any) -> int:

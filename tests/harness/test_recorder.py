@@ -109,6 +109,35 @@ def test_how_a_program_ended_is_recorded(tmp_path: Path, end: str, error: str | 
     assert error is None or any(error in str(r.end and r.end.error) for r in ranks.values())
 
 
+SAVING = """
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import StateDictType
+dist.init_process_group("nccl")
+model = FSDP(torch.nn.Linear(4, 4).cuda(), device_id=torch.cuda.current_device())
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+for step in range(2):
+    model(torch.ones(2, 4, device="cuda")).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    with FSDP.state_dict_type(model, StateDictType.{}):
+        state = model.state_dict()
+        model.load_state_dict(state)
+        FSDP.optim_state_dict(model, optimizer)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("kind", ["FULL_STATE_DICT", "SHARDED_STATE_DICT"])
+def test_what_a_checkpoint_gathers_is_no_part_of_a_step(tmp_path: Path, kind: str) -> None:
+    run, problem = record(program(tmp_path, SAVING.format(kind)), "train.py")
+    assert not problem
+    for step in recording.read(run).ranks[0].steps:
+        assert step.collectives["forward all-gather"][0] == 1
+    assert step.collectives["checkpoint all-gather"][0] > 0
+
+
 def test_a_rehearsal_speaks_cuda() -> None:
     run, problem = record(Path(__file__).parent, "cuda_talk.py", ["{out}"])
     assert not problem

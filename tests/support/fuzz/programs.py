@@ -20,6 +20,27 @@ LIBRARIES = (
     "asyncio", "collections", "concurrent.futures", "contextlib", "contextvars", "copy",
     "dataclasses", "functools", "itertools", "operator", "queue", "types", "typing", "weakref",
 )  # fmt: skip
+TABLES: Mapping[str, Mapping[str, Piece]] = {
+    "place": parts.PLACES,
+    "crossing": parts.CROSSINGS,
+    "delivery": deliveries.DELIVERIES,
+    "loop": parts.LOOPS,
+    "use": parts.USES,
+    "checkpoint": parts.CHECKPOINTS,
+}
+PLAIN: Mapping[str, str] = {
+    "place": "inline",
+    "crossing": "nothing",
+    "delivery": "direct",
+    "loop": "plain",
+    "use": "nothing",
+    "checkpoint": "nothing",
+    "form": "alias",
+    "policy": "module",
+    "strategy": "default",
+    "precision": "full",
+    "parameters": "original",
+}
 
 
 @dataclass(frozen=True)
@@ -40,28 +61,27 @@ def trained_programs(draw: st.DrawFn, given: Mapping[str, str] | None = None) ->
     `given` are pieces by their part that aren't drawn: all programs have them.
     """
     known = given or {}
-    tables: dict[str, Mapping[str, Piece]] = {
-        "place": parts.PLACES,
-        "crossing": parts.CROSSINGS,
-        "delivery": deliveries.DELIVERIES,
-        "loop": parts.LOOPS,
-        "use": parts.USES,
-        "checkpoint": parts.CHECKPOINTS,
-    }
-    choices = {part: sorted(table) for part, table in tables.items()}
+    choices = {part: sorted(table) for part, table in TABLES.items()}
     choices |= {"form": sorted(FORMS), "policy": sorted(parts.POLICIES)}
     choices["strategy"] = sorted(parts.STRATEGIES)
     drawn = {
         part: known[part] if part in known else draw(st.sampled_from(names))
         for part, names in choices.items()
     }
-    pieces = {part: tables[part][drawn[part]] for part in tables}
+    pieces = {part: table[drawn[part]] for part, table in TABLES.items()}
     low = draw(st.integers(0, 3)) == 0
     drawn["precision"] = known.get("precision", "bf16" if low else "full")
     flat = all(piece.flat for piece in pieces.values()) and draw(st.integers(0, 3)) == 0
     drawn["parameters"] = known.get("parameters", "flat" if flat else "original")
+    return put_together(drawn)
+
+
+def put_together(drawn: Mapping[str, str]) -> Made:
+    """The program of these pieces, by their part; of a part that isn't given, the plainest."""
+    drawn = {**PLAIN, **drawn}
     if drawn["place"] == "blocks by hand":
         drawn["policy"] = "none"
+    pieces = {part: table[drawn[part]] for part, table in TABLES.items()}
     return Made(_files(drawn, pieces), drawn)
 
 
