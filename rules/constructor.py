@@ -48,7 +48,11 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         )
         return
     if plan.native:
-        message, tier, edits = "fully_shard(...)", Tier.NATIVE, native_form(facts, plan)
+        edits = native_form(facts, plan)
+        message, tier = "fully_shard(...)", Tier.NATIVE
+        if plan.parts.residues:
+            message, tier = f"fully_shard(...), {_left(plan)}", Tier.SHIM
+            edits += types_inside(facts, plan)
     else:
         message, tier = f"fully_shard_from_fsdp1(...): {plan.reason}", Tier.SHIM
         edits = [shim, *types_inside(facts, plan)]
@@ -64,6 +68,15 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
     for note in _notes(use, plan):
         yield finding(RULE, use, note, tier=Tier.NOTE, models=unit)
+
+
+def _left(plan: WrapPlan) -> str:
+    """Which values only the run knows, and what says then what they mean."""
+    left: dict[str, list[str]] = {}
+    for residue in plan.parts.residues:
+        words = f"`{residue.parameter}`: {residue.words}{residue.origin}"
+        left.setdefault(residue.function, []).append(words)
+    return "; ".join(f"with {name}() for {', '.join(all_)}" for name, all_ in left.items())
 
 
 def _offloads(plan: WrapPlan, facts: Facts) -> bool:

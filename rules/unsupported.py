@@ -87,7 +87,9 @@ def _low_precision(facts: Facts, module: Module, call: ast.Call) -> Iterator[Fin
         if literals(facts.value(node)) != [False]:
             models = models_given(facts, module, call, "mixed_precision")
             plans = [facts.plan(model) for model in models]
-            goes = bool(plans) and all(plan is not None and plan.native for plan in plans)
+            goes = bool(plans) and all(
+                plan is not None and not plan.leaves("mixed_precision") for plan in plans
+            )
             more = "" if goes else ".  Take it out if that is what you want"
             yield finding_at(
                 RULE,

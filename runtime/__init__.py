@@ -54,6 +54,16 @@ from fsdp_migrate.runtime.policies import (
     size_based_auto_wrap_policy,
     transformer_auto_wrap_policy,
 )
+from fsdp_migrate.runtime.residues import (
+    cast_buffers_from_fsdp1,
+    ignored_params_from_fsdp1,
+    materialize_from_fsdp1,
+    mp_policy_from_fsdp1,
+    offload_policy_from_fsdp1,
+    sharding_kwargs,
+    sync_module_states,
+    units_from_policy,
+)
 from fsdp_migrate.runtime.settings import get_state_dict_type, set_state_dict_type, state_dict_type
 from fsdp_migrate.runtime.shard import fully_shard_from_fsdp1
 from fsdp_migrate.runtime.state_dicts import load_model_state_dict, model_state_dict
@@ -83,6 +93,7 @@ __all__ = [
     "StateDictType",
     "always_wrap_policy",
     "broadcast_module_states",
+    "cast_buffers_from_fsdp1",
     "clip_grad_norm_",
     "copy_module",
     "enable_wrap",
@@ -91,14 +102,18 @@ __all__ = [
     "full_optim_state_dict",
     "fully_shard_from_fsdp1",
     "get_state_dict_type",
+    "ignored_params_from_fsdp1",
     "is_root",
     "lambda_auto_wrap_policy",
     "load_model_state_dict",
     "load_optim_state_dict",
     "load_sharded_optimizer_state_dict",
+    "materialize_from_fsdp1",
     "model_state_dict",
     "module_wrap_policy",
+    "mp_policy_from_fsdp1",
     "no_sync",
+    "offload_policy_from_fsdp1",
     "optim_state_dict",
     "optim_state_dict_to_load",
     "or_policy",
@@ -107,10 +122,13 @@ __all__ = [
     "set_state_dict_type",
     "shard_full_optim_state_dict",
     "sharded_optim_state_dict",
+    "sharding_kwargs",
     "size_based_auto_wrap_policy",
     "state_dict_type",
     "summon_full_params",
+    "sync_module_states",
     "transformer_auto_wrap_policy",
+    "units_from_policy",
     "wrap",
 ]
 

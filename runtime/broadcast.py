@@ -5,7 +5,7 @@ Source: `_sync_module_params_and_buffers` of torch/distributed/fsdp/_init_utils.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 import torch.distributed as dist
@@ -14,7 +14,11 @@ from torch.distributed.tensor import DTensor
 
 
 def broadcast_module_states(
-    module: nn.Module, process_group: dist.ProcessGroup | None = None, src: int = 0
+    module: nn.Module,
+    process_group: dist.ProcessGroup | None = None,
+    src: int = 0,
+    *,
+    ignored_params: Collection[nn.Parameter] = (),
 ) -> None:
     """Overwrite parameters and all buffers of `module`, in place, with those of one rank.
 
@@ -25,11 +29,13 @@ def broadcast_module_states(
 
     Args:
         src: the source as a rank *of the group* (0 is what FSDP1 used).
+        ignored_params: those that each rank keeps.
 
     Raises:
         ValueError: a tensor is still on the meta device.
     """
-    shared = (p for p in module.parameters() if not isinstance(p, DTensor))
+    kept = {id(param) for param in ignored_params}
+    shared = (p for p in module.parameters() if not isinstance(p, DTensor) and id(p) not in kept)
     broadcast_tensors([*module.buffers(), *shared], process_group, src)
 
 

@@ -157,7 +157,8 @@ class StateDictSettings:
 def own_strategy(value: object) -> ShardingStrategy:
     """`value` as a member of `ShardingStrategy`; `None` is the default.
 
-    A member of torch's own enum is taken by name: a library may still hand one over.
+    It may be a name.  A member of torch's own enum is taken by name: a library may still hand one
+    over.
 
     Raises:
         TypeError: for anything else.
@@ -166,8 +167,9 @@ def own_strategy(value: object) -> ShardingStrategy:
         return ShardingStrategy.FULL_SHARD
     if isinstance(value, ShardingStrategy):
         return value
-    if isinstance(value, Enum) and value.name in ShardingStrategy.__members__:
-        return ShardingStrategy[value.name]
+    name = value.name if isinstance(value, Enum) else value
+    if isinstance(name, str) and name in ShardingStrategy.__members__:
+        return ShardingStrategy[name]
     raise TypeError(f"expected a ShardingStrategy, got {value!r}")
 
 

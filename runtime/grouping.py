@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from fsdp_migrate.runtime.policies import or_policy
 
@@ -43,6 +44,8 @@ class _Recursion:
     def visit(self, module: nn.Module, *, is_root: bool = False) -> int:
         """Choose the units in and below `module`; the number of elements that they take."""
         total = sum(p.numel() for p in module.parameters() if p not in self.ignored_params)
+        if isinstance(module, FSDPModule):
+            return total
         if not self.policy(module=module, recurse=True, nonwrapped_numel=total):
             return 0
         children = (child for child in module.children() if child not in self.ignored_modules)

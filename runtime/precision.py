@@ -75,10 +75,11 @@ def cast_buffers(module: nn.Module) -> None:
         unit.buffers_cast = True
         for owner in own_modules(sharded):
             if owner not in ignored:
-                _cast_own_buffers(owner, dtype)
+                cast_own_buffers(owner, dtype)
 
 
-def _cast_own_buffers(owner: nn.Module, dtype: torch.dtype) -> None:
+def cast_own_buffers(owner: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the floating-point buffers of `owner` itself, and remember what they were."""
     for name, buffer in owner.named_buffers(recurse=False):
         if buffer.is_floating_point() and buffer.dtype != dtype:
             remember_buffer_dtypes(owner).setdefault(name, buffer.dtype)

@@ -120,6 +120,10 @@ class ProgramFacts:
             name for call in self._calls for name in symbols(self.analysis.value(call.func))
         )
 
+    def calls(self, name: str) -> bool:
+        """Whether something of a library is called."""
+        return name in self._called
+
     def uses(self, *framework: str) -> bool:
         """Whether something of a framework is called, or derived from; names end with a dot."""
         bases = (

@@ -8,11 +8,12 @@ FSDP2 spelling, makes the whole call one of the runtime shim's, which takes FSDP
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NOTHING, Result, Wrapped
-from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.arguments import LOWERINGS
 from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
@@ -24,13 +25,21 @@ from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_argum
 from fsdp_migrate.lowering.arguments.sharding_strategy import members
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
-from fsdp_migrate.lowering.wrap_plan import Parts, Reason, Shape, WrapPlan
+from fsdp_migrate.lowering.residues import (
+    left_to_run,
+    materialized,
+    units_share_mesh,
+    with_sharding,
+)
+from fsdp_migrate.lowering.wrap_plan import ModelCall, Parts, Reason, Shape, WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds_names, path_of
 
 CALL = ""  # the reason is the call itself, none of its arguments
+LAST = ("param_init_fn", "sync_module_states")  # done to each unit, in this order
+NO_REASONS: Mapping[str, str] = {}
 
 
 # Modules without a `forward`: FSDP1 only warned of them.
@@ -51,6 +60,7 @@ def plan_call(
     nesting: Nesting,
     fact: WrapFact,
     style: Style = "native",
+    refused: Mapping[str, str] = NO_REASONS,
 ) -> WrapPlan:
     """What becomes of one call."""
     device = fact.arguments["device_id"].value if "device_id" in fact.arguments else NOTHING
@@ -66,7 +76,7 @@ def plan_call(
     )
     shape = _shape(fact)
     try:
-        site, lowered = _lowered(site)
+        site, lowered = _lowered(site, refused)
         if not lowered.reasons:
             shape, lowered = _checked(site, shape, lowered)
     except NotNative as error:
@@ -84,11 +94,17 @@ def plan_call(
         reasons=lowered.reasons,
         unknown=tuple(sorted(set(fact.arguments) - set(LOWERINGS))),
         has_ignored=may_ignore(analysis, fact),
-        casts_buffers=bool(lowered.reasons) and casts_buffers(site),
+        casts_buffers=_leaves_precision(lowered) and casts_buffers(site),
     )
 
 
-def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
+def _leaves_precision(lowered: Lowered) -> bool:
+    """Whether the dtype of buffers is that of an object of FSDP1's kind."""
+    left = lowered.parts.precision
+    return bool(lowered.reasons) or (left is not None and left.fsdp1 is not None)
+
+
+def _lowered(site: WrapSite, refused: Mapping[str, str]) -> tuple[WrapSite, Lowered]:
     """The arguments of a call, lowered one by one.
 
     Raises:
@@ -105,23 +121,40 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
         raise NotNative("it may be a bare list or dict of modules, which fully_shard refuses")
     written = written_arguments(site.analysis, fact)
     site = replace(site, arguments=written.arguments)
-    if not is_empty_elsewhere(site) and site.program.makes_meta_modules:
-        raise NotNative("modules may be on the meta device")
     lost = site.program.parameter_attributes
     parts = Parts(absorbed=written.absorbed, attributes=lost.lost_by(fact), tied=lost.tied_by(fact))
+    if not is_empty_elsewhere(site) and site.program.makes_meta_modules:
+        parts = materialized(site, parts)
     reasons: list[Reason] = []
-    for name, argument in site.arguments.items():
+    names = [
+        *(n for n in site.arguments if n not in LAST),
+        *(n for n in LAST if n in site.arguments),
+    ]
+    for name in names:
+        argument = site.arguments[name]
         try:
             if name not in LOWERINGS:
                 raise NotNative(f"`{name}` has no native form")
             if name != "module" and argument.node is not None and binds_names(argument.node):
                 raise NotNative(f"`{name}` binds a variable on the way")
-            made = LOWERINGS[name](site, argument, parts)
+            made = _argument(site, name, argument, parts, refused)
         except NotNative as error:
             reasons.append(Reason(name, str(error)))
         else:
             parts = parts if reasons else made
     return site, Lowered(parts, tuple(reasons))
+
+
+def _argument(
+    site: WrapSite, name: str, argument: Argument, parts: Parts, refused: Mapping[str, str]
+) -> Parts:
+    """`parts` with an argument: natively, or by a function for what only the run knows."""
+    try:
+        if name in refused:
+            raise NotNative(refused[name])
+        return LOWERINGS[name](site, argument, parts)
+    except NotNative as error:
+        return left_to_run(site, name, argument, parts, str(error))
 
 
 def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Lowered]:
@@ -133,7 +166,7 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
     parts = lowered.parts
     try:
         check_ignored(parts)
-        parts = with_default_mesh(site, parts)
+        parts = _with_mesh(site, with_sharding(site, parts))
         parts = lower_comm_hook(site, parts)
         if shape == "expression" and _takes_statements(parts):
             if not _is_hoistable(site):
@@ -142,6 +175,15 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
     except NotNative as error:
         return shape, Lowered(parts, (Reason(CALL, str(error)),))
     return shape, Lowered(parts)
+
+
+def _with_mesh(site: WrapSite, parts: Parts) -> Parts:
+    if parts.sharding is not None:
+        return parts
+    try:
+        return with_default_mesh(site, parts)
+    except NotNative as error:
+        return units_share_mesh(site, parts, str(error))
 
 
 # ---------------------------------------------------------------------- where the call stands
@@ -157,9 +199,9 @@ def _shape(fact: WrapFact) -> Shape:
 def _takes_statements(parts: Parts) -> bool:
     """Whether what the call becomes is more than an expression."""
     casts = parts.precision is not None and parts.precision.casts_buffers
-    return (
-        casts or bool(parts.attributes) or any(p is not None for p in (parts.units, parts.initial))
-    )
+    ignores = parts.ignored is not None and isinstance(parts.ignored.parameters, ModelCall)
+    several = (parts.units, parts.initial, parts.materialized)
+    return casts or ignores or bool(parts.attributes) or any(p is not None for p in several)
 
 
 def _is_hoistable(site: WrapSite) -> bool:

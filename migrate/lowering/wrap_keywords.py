@@ -18,7 +18,7 @@ from fsdp_migrate.findings.code import (
     variable,
 )
 from fsdp_migrate.lowering.arguments.precision_fields import POLICY
-from fsdp_migrate.lowering.wrap_plan import MESH, Precision, WrapPlan
+from fsdp_migrate.lowering.wrap_plan import MESH, ModelCall, Precision, WrapPlan
 from fsdp_migrate.syntax.paths import path_of
 
 SET_DEVICE = qualified("torch.cuda.set_device")
@@ -40,7 +40,7 @@ class Keywords:
     policy: Part = NO_POLICY  # of the precision, under the name that it has below
 
 
-def keywords(plan: WrapPlan, named: bool) -> Keywords:
+def keywords(plan: WrapPlan, model: Part, named: bool) -> Keywords:
     """The keywords of the calls; what is long gets a name where there are statements for it."""
     parts = plan.parts
     above: list[Code] = []
@@ -56,9 +56,11 @@ def keywords(plan: WrapPlan, named: bool) -> Keywords:
     if parts.offload is not None:
         shared.append(Keyword("offload_policy", parts.offload.policy))
     if parts.ignored is not None:
-        shared.append(Keyword("ignored_params", IGNORED if named else parts.ignored.parameters))
+        made = parts.ignored.parameters
+        made = made.of(model) if isinstance(made, ModelCall) else made
+        shared.append(Keyword("ignored_params", IGNORED if named else made))
         if named:
-            above.append(code("{name} = {made}", name=IGNORED, made=parts.ignored.parameters))
+            above.append(code("{name} = {made}", name=IGNORED, made=made))
     found = Keywords(tuple(above), tuple(shared))
     if parts.precision is None:
         return found
@@ -70,6 +72,13 @@ def _with_precision(
 ) -> Keywords:
     """`found` and the policy, where units below the root may have another one than the root."""
     policy, above = _policy(precision), found.above
+    if precision.fsdp1 is not None:
+        if precision.bound is not None and precision.fsdp1 is not None:
+            bound = code("{name} = {value}", name=precision.fsdp1, value=precision.bound)
+            found = replace(found, above=(*above, bound))
+        root = Keyword("mp_policy", policy)
+        child = Keyword("mp_policy", precision.child_policy or policy)
+        return replace(found, root=(root,), child=(child,), policy=policy)
     readers = 1 + has_children + precision.buffers_as_parameters
     if named and readers > 1 and not precision.is_name:
         above = (*above, code("{name} = {policy}", name=PRECISION, policy=policy))

@@ -10,7 +10,16 @@ from typing import Literal
 from fsdp_migrate.analysis.definitions import Definition
 from fsdp_migrate.analysis.values import Wrapped, constants
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
-from fsdp_migrate.findings.code import Code, Kept, Part, Variable, parts_of, variable
+from fsdp_migrate.findings.code import (
+    Code,
+    Element,
+    Kept,
+    Part,
+    Variable,
+    call,
+    parts_of,
+    variable,
+)
 from fsdp_migrate.lowering.condition import Condition
 from fsdp_migrate.syntax.span import Site, Span
 
@@ -60,10 +69,22 @@ class Offload:
 
 
 @dataclass(frozen=True)
+class ModelCall:
+    """A call of a function that takes the model first."""
+
+    function: Part
+    more: tuple[Element, ...] = ()  # arguments below the model
+
+    def of(self, model: Part) -> Code:
+        """The call for a model."""
+        return call(self.function, model, *self.more)
+
+
+@dataclass(frozen=True)
 class Ignored:
     """The parameters that are left alone."""
 
-    parameters: Part
+    parameters: Part | ModelCall
 
 
 @dataclass(frozen=True)
@@ -81,19 +102,33 @@ class Precision:
     given: Part | None = None  # the test of whether there is a precision
     node: ast.expr | None = None  # the argument, where it is passed on as it is
     sites: frozenset[Site] = frozenset()  # MixedPrecision(...) calls to rewrite elsewhere
+    child_policy: Part | None = None  # of the units below the root, if it has to be made apart
+    fsdp1: Part | None = None  # the object of FSDP1, where the policies are made of it by the run
+    bound: Kept | None = None  # what that is, where it is a variable of the new code
+    casts_by_fsdp1: bool = False  # buffers get the dtype that it says
 
     @property
     def casts_buffers(self) -> bool:
         """Whether buffers get another dtype."""
-        return self.buffers_as_parameters or self.buffer_dtype is not None
+        return self.buffers_as_parameters or self.casts_by_fsdp1 or self.buffer_dtype is not None
 
 
 @dataclass(frozen=True)
 class InitialWeights:
     """Weights and buffers that the first rank hands to the others."""
 
-    share_buffers: bool  # those that are in no state dict
-    empty_elsewhere: bool  # ranks but the first may have the model on the meta device
+    share_buffers: bool = False  # those that are in no state dict
+    empty_elsewhere: bool = False  # ranks but the first may have the model on the meta device
+    test: Part | None = None  # whether they are handed out, where only the run knows
+    bound: Kept | None = None  # what that is, where it is a variable of the new code
+    by_unit: Part | None = None  # the function that hands out what a unit has, before it is sharded
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What gives a unit its memory before it is sharded: a statement on each unit."""
+
+    made: ModelCall
 
 
 @dataclass(frozen=True)
@@ -102,7 +137,7 @@ class Units:
 
     condition: Condition | None = None
     root_matches: bool = False  # it may hold for the root, which no policy makes a unit
-    listed: Part | None = None  # the units in the order of their sharding, without the root
+    listed: ModelCall | None = None  # gives the units in the order of their sharding, no root
 
 
 @dataclass(frozen=True)
@@ -118,6 +153,7 @@ class Parts:
     precision: Precision | None = None
     initial: InitialWeights | None = None
     units: Units | None = None
+    materialized: Materialized | None = None
     attributes: frozenset[str] = frozenset()  # set on parameters, and to be copied to the new ones
     tied: frozenset[str] = frozenset()  # those of them that hold parameters, which nobody can copy
     comm_hook: ast.Call | None = None  # a compression hook that became a reduce_dtype
@@ -133,6 +169,7 @@ class Residue:
     parameter: str
     function: str
     words: str  # why it is known only then
+    origin: str = ""  # where the value comes from, between parentheses
 
 
 @dataclass(frozen=True)
@@ -160,13 +197,18 @@ class WrapPlan:
 
     @property
     def native(self) -> bool:
-        """Whether plain PyTorch can say what the call says."""
+        """Whether it becomes plain `fully_shard` calls, values that only the run knows aside."""
         return not self.reasons
+
+    def leaves(self, parameter: str) -> bool:
+        """Whether an argument keeps FSDP1's value, as that of another argument or of the shim."""
+        return not self.native or any(r.parameter == parameter for r in self.parts.residues)
 
     @property
     def reason(self) -> str:
-        """The first reason why not."""
-        return self.reasons[0].words if self.reasons else ""
+        """The first reason why it isn't plain PyTorch as a whole."""
+        words = [*(r.words for r in self.reasons), *(r.words for r in self.parts.residues)]
+        return words[0] if words else ""
 
     @property
     def models(self) -> tuple[Wrapped, ...]:

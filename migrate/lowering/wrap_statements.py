@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.definitions import bindings
@@ -11,6 +12,7 @@ from fsdp_migrate.findings.code import (
     Element,
     Item,
     Kept,
+    Keyword,
     Literal,
     Name,
     Part,
@@ -25,8 +27,8 @@ from fsdp_migrate.findings.code import (
 from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.spelling import width
 from fsdp_migrate.lowering.condition import UNIT
-from fsdp_migrate.lowering.wrap_keywords import current_device, keywords
-from fsdp_migrate.lowering.wrap_plan import Units, WrapPlan
+from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
+from fsdp_migrate.lowering.wrap_plan import Parts, WrapPlan
 from fsdp_migrate.lowering.wrap_states import buffers, initial_weights, state_of_first_rank
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
@@ -37,6 +39,7 @@ FULLY_SHARD = Name(ROOT, "fully_shard")
 MODEL = variable("model")
 KEYWORDS = variable("fsdp_kwargs")
 UNSHARDED = variable("unsharded")
+REMADE = ("cpu_offload",)  # of which a function makes new ones
 LONG, LONG_ALONE = 30, 50  # keywords beyond this width are written once, in a dict of their own
 
 
@@ -57,8 +60,9 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
     place = module.span(made)
     elsewhere = (ReplaceExpression(module.span(node), part) for node, part in plan.parts.replaced)
     if plan.shape == "expression":
-        found = keywords(plan, named=False)
-        new = call(FULLY_SHARD, Kept(module.span(plan.model)), *found.shared, *found.root)
+        model = Kept(module.span(plan.model))
+        found = keywords(plan, model, named=False)
+        new = call(FULLY_SHARD, model, *found.shared, *found.root)
         return ReplaceExpression(place, new), *elsewhere
     statement = module.statement(made)
     if plan.shape == "hoisted":
@@ -123,19 +127,22 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
     named = path_of(plan.model) is not None
     model: Part = argument if named else made
     above = [] if named else [code("{model} = {argument}", model=model, argument=argument)]
-    found = keywords(plan, named=True)
+    found = keywords(plan, model, named=True)
     above += [*current_device(plan), *found.above]
     shared: tuple[Element, ...] = found.shared
     long = len(shared) > 0 and _width(module, shared) > (LONG if len(shared) > 1 else LONG_ALONE)
-    if parts.units is not None and (long or parts.sharding is not None):
+    if _shares_dict(parts, long):
         items = (
             k if isinstance(k, Starred) else Item(Literal(k.name), k.value) for k in found.shared
         )
         above.append(code("{name} = {items}", name=KEYWORDS, items=dictionary(*items)))
         shared = (Starred(KEYWORDS, double=True),)
     below: list[Code] = []
-    if parts.initial is not None:
-        above.append(state_of_first_rank(model))
+    if parts.initial is not None and parts.initial.bound is not None:
+        assert parts.initial.test is not None
+        above.append(code("{n} = {v}", n=parts.initial.test, v=parts.initial.bound))
+    if parts.initial is not None and parts.initial.by_unit is None:
+        above += state_of_first_rank(parts.initial, model)
         below += initial_weights(plan, model)
     below += buffers(plan, model, found.policy)
     if parts.attributes:
@@ -144,7 +151,8 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
         )
         below.append(_attributes(model))
     if parts.units is not None:
-        above.append(_units(parts.units, model, (*shared, *found.child)))
+        above.append(_units(plan, model, (*shared, *found.child)))
+    above += _before(plan, model)
     root = call(FULLY_SHARD, model, *shared, *found.root)
     return Sharding(model, tuple(above), root, tuple(below))
 
@@ -165,12 +173,45 @@ def _width(module: Module, elements: tuple[Element, ...]) -> int:
     return sum(width(module, element) for element in elements) + 2 * (len(elements) - 1)
 
 
-def _units(units: Units, model: Part, given: tuple[Element, ...]) -> Code:
+def _shares_dict(parts: Parts, long: bool) -> bool:
+    """Whether the keywords are made once, above the calls that they are for."""
+    if parts.sharding is not None and parts.initial is not None and parts.initial.by_unit:
+        return True  # the mesh is asked for
+    if parts.units is None:
+        return False
+    return long or parts.sharding is not None or any(r.parameter in REMADE for r in parts.residues)
+
+
+def _before(plan: WrapPlan, unit: Part) -> Iterator[Code]:
+    """What is done to a unit right before it is sharded."""
+    parts = plan.parts
+    if parts.materialized is not None:
+        yield parts.materialized.made.of(unit)
+    if parts.initial is None or parts.initial.by_unit is None:
+        return
+    given: list[Element] = []
+    if parts.sharding is not None:
+        given.append(code('{kwargs}["mesh"]', kwargs=KEYWORDS))
+    elif parts.mesh is not None:
+        given.append(parts.mesh.name)
+    if parts.ignored is not None:
+        given.append(Keyword("ignored_params", IGNORED))
+    made = call(parts.initial.by_unit, unit, *given)
+    if parts.initial.test is None:
+        yield made
+    else:
+        yield code("if {test}:\n    {made}", test=parts.initial.test, made=made)
+
+
+def _units(plan: WrapPlan, model: Part, given: tuple[Element, ...]) -> Code:
     """The loop that shards the units."""
-    sharded = call(FULLY_SHARD, UNIT, *given)
+    units = plan.parts.units
+    assert units is not None
+    sharded = block(*_before(plan, UNIT), call(FULLY_SHARD, UNIT, *given))
     if units.listed is not None:
+        listed = units.listed.of(model)
         return code(
-            "for {unit} in {units}:\n    {sharded}", unit=UNIT, units=units.listed, sharded=sharded
+            "for {unit} in {units}:\n    {sharded}", unit=UNIT, units=listed, sharded=sharded
         )
     condition = units.condition
     assert condition is not None

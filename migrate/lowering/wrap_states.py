@@ -16,7 +16,7 @@ from fsdp_migrate.findings.code import (
     qualified,
     variable,
 )
-from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.lowering.wrap_plan import InitialWeights, WrapPlan
 
 DSD = "torch.distributed.checkpoint.state_dict"
 GET_RANK = qualified("torch.distributed.get_rank")
@@ -24,23 +24,40 @@ BROADCAST = qualified("torch.distributed.broadcast")
 SET_STATE_DICT = Name(DSD, "set_model_state_dict")
 OPTIONS = Name(DSD, "StateDictOptions")
 STATE = variable("full_state_dict")
+CAST_BUFFERS = Name("fsdp_migrate.runtime", "cast_buffers_from_fsdp1")
 BUFFER = variable("buffer")
 
 
-def state_of_first_rank(model: Part) -> Code:
-    """The statement that takes the weights of the first rank, before the model is sharded."""
-    return code(
+def state_of_first_rank(initial: InitialWeights, model: Part) -> Iterator[Code]:
+    """The statements that take the weights of the first rank, before the model is sharded."""
+    taken = code(
         "{state} = {model}.state_dict() if {rank}() == 0 else {{}}",
         state=STATE,
         model=model,
         rank=GET_RANK,
     )
+    yield from _if_asked(initial, taken)
+
+
+def _if_asked(initial: InitialWeights, *statements: Code) -> Iterator[Code]:
+    """`statements`, under the test of whether there is anything to hand out."""
+    if initial.test is None:
+        yield from statements
+    elif statements:
+        yield code("if {test}:\n    {done}", test=initial.test, done=block(*statements))
 
 
 def initial_weights(plan: WrapPlan, model: Part) -> Iterator[Code]:
     """The weights of the first rank, handed out."""
     initial = plan.parts.initial
     assert initial is not None
+    buffers = []
+    if initial.test is not None and initial.share_buffers:
+        buffers.append(_each_buffer(model, call(BROADCAST, BUFFER, src=Literal(0))))
+    yield from _if_asked(initial, *_handed_out(plan, initial, model), *buffers)
+
+
+def _handed_out(plan: WrapPlan, initial: InitialWeights, model: Part) -> Iterator[Code]:
     if initial.empty_elsewhere:
         yield code(
             "if {rank}() != 0:\n    {model}.to_empty(device={device})",
@@ -62,7 +79,13 @@ def initial_weights(plan: WrapPlan, model: Part) -> Iterator[Code]:
 def buffers(plan: WrapPlan, model: Part, policy: Part) -> Iterator[Code]:
     """The loop over the buffers: from rank 0 to all, then to their dtype."""
     initial, precision = plan.parts.initial, plan.parts.precision
-    share = [call(BROADCAST, BUFFER, src=Literal(0))] if initial and initial.share_buffers else []
+    if precision is not None and precision.casts_by_fsdp1 and precision.fsdp1 is not None:
+        if initial and initial.share_buffers and initial.test is None:
+            yield _each_buffer(model, call(BROADCAST, BUFFER, src=Literal(0)))
+        yield call(CAST_BUFFERS, model, precision.fsdp1)
+        return
+    shares = initial and initial.share_buffers and initial.test is None
+    share = [call(BROADCAST, BUFFER, src=Literal(0))] if shares else []
     if precision is None or not precision.casts_buffers:
         if share:
             yield _each_buffer(model, *share)

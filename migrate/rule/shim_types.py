@@ -47,7 +47,7 @@ def is_native_precision(use: Use, facts: Facts) -> bool:
     plans = [p for p in facts.wraps.values() if "mixed_precision" in p.fact.arguments]
     if use.call is None:
         passed_on = any(_passed_on(plan) for plan in plans)
-        return passed_on and all(plan.native for plan in plans)
+        return passed_on and not any(plan.leaves("mixed_precision") for plan in plans)
     return any(use.module.site(use.call) in _passed_on(plan) for plan in plans)
 
 
@@ -76,7 +76,7 @@ def in_shim_wrap(use: Use, facts: Facts) -> bool:
     for parent in use.module.ancestors(use.node):
         if isinstance(parent, ast.Call):
             plan = facts.wraps.get(use.module.site(parent))
-            if plan is not None and plan.fact.direct and not plan.native:
+            if plan is not None and plan.fact.direct and (plan.parts.residues or not plan.native):
                 return True
         if isinstance(parent, ast.stmt):
             return False

@@ -37,14 +37,20 @@ def test_statements_have_no_place_in_some_expressions(text: str) -> None:
 
 
 def test_every_argument_says_why_it_has_no_native_form() -> None:
-    found = wrapped("ignored_states=[1], param_init_fn=flag, limit_all_gathers=True")
+    arguments = "cpu_offload=flag, param_init_fn=flag, limit_all_gathers=True"
+    found = wrapped(arguments, style="shim")
     assert found.reasons == (
-        Reason("ignored_states", "`ignored_states` may hold modules or parameters"),
+        Reason("cpu_offload", "`flag` is known only at run time"),
         Reason("param_init_fn", "`param_init_fn` materialises modules"),
     )
     assert not found.native
     assert found.reason == found.reasons[0].words
     assert not found.parts.absorbed
+    left = wrapped(arguments)
+    assert [residue.parameter for residue in left.parts.residues] == [
+        "cpu_offload",
+        "param_init_fn",
+    ]
 
 
 @pytest.mark.parametrize("name", ["members", "native", "plan", "policy_call", "device_type"])
@@ -85,4 +91,4 @@ def test_a_model_that_is_bound_on_the_way_is_moved_as_it_is() -> None:
     ],
 )
 def test_calls_that_have_no_native_form(text: str, reason: str) -> None:
-    assert plan(text).reasons == (Reason("", reason),)
+    assert plan(text, style="shim").reasons == (Reason("", reason),)

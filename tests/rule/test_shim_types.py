@@ -27,7 +27,7 @@ other = fsdp.ShardingStrategy.NO_SHARD
 half = MixedPrecision(torch.bfloat16)
 print(half)
 model = FSDP(Block(), mixed_precision=half, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP)
-second = FSDP(Block(), cpu_offload=CPUOffload(True), ignored_states=[1])
+second = FSDP(Block(), cpu_offload=CPUOffload(True), other=1)
 """
 
 

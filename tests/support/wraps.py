@@ -16,6 +16,7 @@ from fsdp_migrate.findings.code import (
     Starred,
     Variable,
 )
+from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wraps import plan_wraps
@@ -48,22 +49,29 @@ def solved(text: str, others: Mapping[str, str] | None = None) -> Analysis:
     return Analysis({"train.py": HEAD + text, **(others or {})})
 
 
-def plans(text: str, others: Mapping[str, str] | None = None) -> list[WrapPlan]:
+def plans(
+    text: str, others: Mapping[str, str] | None = None, style: Style = "native"
+) -> list[WrapPlan]:
     """The plans of a program, in the order of the source."""
-    made = plan_wraps(solved(text, others).solver)
+    made = plan_wraps(solved(text, others).solver, style)
     return [made[site] for site in sorted(made)]
 
 
-def plan(text: str, others: Mapping[str, str] | None = None) -> WrapPlan:
+def plan(text: str, others: Mapping[str, str] | None = None, style: Style = "native") -> WrapPlan:
     """The plan of the one wrap of a program."""
-    (only,) = plans(text, others)
+    (only,) = plans(text, others, style)
     return only
 
 
-def wrapped(arguments: str, *lines: str, parameters: str = "net, flag, other") -> WrapPlan:
+def wrapped(
+    arguments: str,
+    *lines: str,
+    parameters: str = "net, flag, other",
+    style: Style = "native",
+) -> WrapPlan:
     """The plan of `model = FSDP(net, ...)` in a function, below some lines."""
     body = "".join(f"    {line}\n" for line in (*lines, f"model = FSDP(net, {arguments})"))
-    return plan(f"def build({parameters}):\n{body}    return model\n")
+    return plan(f"def build({parameters}):\n{body}    return model\n", style=style)
 
 
 def facts(text: str, others: Mapping[str, str] | None = None) -> ProgramFacts:

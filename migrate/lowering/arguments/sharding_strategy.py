@@ -58,7 +58,7 @@ def lower_sharding_strategy(site: WrapSite, argument: Argument, parts: Parts) ->
         _, through = resolve(site, node)
     elif node is None or isinstance(node, ast.Subscript | ast.Call):
         raise NotNative("the sharding strategy is looked up")
-    elif isinstance(node, ast.Attribute) and not _is_member(site, node):
+    elif isinstance(node, ast.Attribute) and not is_member(site, node):
         raise NotNative("the sharding strategy comes from a configuration")
     keeps = site.members <= KEEP_UNSHARDED
     return replace(
@@ -95,7 +95,8 @@ def _chosen(site: WrapSite, name: ast.Name, parts: Parts) -> Parts:
     return replace(parts, reshard=Reshard(AFTER_FORWARD), replaced=(*parts.replaced, *replaced))
 
 
-def _is_member(site: WrapSite, node: ast.expr) -> bool:
+def is_member(site: WrapSite, node: ast.expr) -> bool:
+    """Whether a member of the enum is written there."""
     return isinstance(node, ast.Attribute) and site.analysis.value(node.value) == frozenset(
         {Symbol(STRATEGY)}
     )
@@ -108,6 +109,6 @@ def _after_forward(site: WrapSite, node: ast.expr) -> Part:
         return code("{yes} if {test} else {no}", yes=yes, test=site.kept(node.test), no=no)
     if is_none(node):
         return DEFAULT
-    if isinstance(node, ast.Attribute) and _is_member(site, node):
+    if isinstance(node, ast.Attribute) and is_member(site, node):
         return KEEP if node.attr in KEEP_UNSHARDED else DEFAULT
     raise NotNative("the sharding strategy is chosen at run time")

@@ -28,4 +28,8 @@ def test_no_policy_makes_no_units() -> None:
 
 
 def test_a_policy_that_only_the_run_knows() -> None:
-    assert wrapped("auto_wrap_policy=flag.policy").reasons[0].parameter == "auto_wrap_policy"
+    found = wrapped("auto_wrap_policy=flag.policy")
+    assert found.native
+    assert found.parts.residues[0].parameter == "auto_wrap_policy"
+    found = wrapped("auto_wrap_policy=flag.policy", style="shim")
+    assert found.reasons[0].parameter == "auto_wrap_policy"

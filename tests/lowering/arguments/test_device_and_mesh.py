@@ -69,7 +69,7 @@ class Outer(nn.Module):
 outer = FSDP(Outer(), sharding_strategy=ShardingStrategy.NO_SHARD)
 """
     assert "FSDP101" not in migrated(text)
-    assert "fully_shard_from_fsdp1(Outer()" in migrated(text)
+    assert 'fully_shard(outer, **sharding_kwargs("NO_SHARD"))' in migrated(text)
 
 
 # ---------------------------------------------------------------------- devices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fsdp_migrate.lowering.wrap_plan import ModelCall
 from support.wraps import migrated, shown, wrapped
 
 
@@ -18,6 +19,7 @@ from support.wraps import migrated, shown, wrapped
 def test_modules_that_are_written_out(modules: str, parameters: str) -> None:
     plan = wrapped(f"ignored_modules={modules}")
     assert plan.parts.ignored is not None
+    assert not isinstance(plan.parts.ignored.parameters, ModelCall)
     assert shown(plan.fact.module, plan.parts.ignored.parameters) == parameters
     assert plan.has_ignored
 
@@ -36,7 +38,7 @@ def test_a_list_that_stays_empty(nothing: str) -> None:
 
 
 def test_states_have_no_native_form() -> None:
-    assert wrapped("ignored_states=[net.head]").reasons[0].parameter == "ignored_states"
+    assert wrapped("ignored_states=[net.head]").parts.residues[0].parameter == "ignored_states"
     assert wrapped("ignored_states=None").native
 
 

@@ -32,9 +32,8 @@ def test_a_module_that_only_makes_room_is_empty_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("sync_module_states=flag", "`sync_module_states` is known only at run time"),
         ("param_init_fn=flag", "`param_init_fn` materialises modules"),
-        ("param_init_fn=lambda m: other.to_empty()", "modules may be on the meta device"),
+        ("param_init_fn=lambda m: other.to_empty()", "`param_init_fn` materialises modules"),
         (
             "sync_module_states=True, ignored_modules=[net.a]",
             "states are synchronised inside a process group",
@@ -43,6 +42,15 @@ def test_a_module_that_only_makes_room_is_empty_elsewhere() -> None:
 )
 def test_what_has_no_native_form(arguments: str, reason: str) -> None:
     assert wrapped(arguments).reason == reason
+
+
+def test_a_flag_decides_at_run_time() -> None:
+    found = wrapped("sync_module_states=flag")
+    assert not found.reason
+    assert found.parts.initial is not None
+    assert found.parts.initial.test is not None
+    shim = wrapped("sync_module_states=flag", style="shim")
+    assert shim.reason == "`sync_module_states` is known only at run time"
 
 
 def test_units_are_not_synchronised_one_by_one() -> None:

@@ -126,8 +126,9 @@ def test_an_object_that_the_shim_reads_too_stays() -> None:
     text = f"""\
 half = MixedPrecision({BF16})
 one = FSDP(Block(), mixed_precision=half)
-two = FSDP(Block(), mixed_precision=half, ignored_states=[1])
+two = FSDP(Block(), mixed_precision=half, other=1)
 """
     one, two = plans(text)
     assert not two.native
+    assert one.native
     assert "also reaches a wrap that only the run knows" in one.reason

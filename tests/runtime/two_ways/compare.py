@@ -31,6 +31,22 @@ def both_ways(module: str, name: str) -> None:
     assert not problems, "\n".join(problems[:12])
 
 
+def taken_apart(module: str, name: str) -> None:
+    """Run a program with FSDP1, and with its constructor taken apart.
+
+    Raises:
+        AssertionError: the results are not equal, bit by bit (or within the program's `tolerance`).
+    """
+    from two_ways.apart import APART
+    from two_ways.old import OLD, make_fsdp1_run_on_cpu
+
+    _once(make_fsdp1_run_on_cpu)
+    program: Program = getattr(importlib.import_module(f"two_ways.{module}"), name)
+    old_result, new_result = _run(program, OLD), _run(program, APART)
+    problems = list(differences(old_result, new_result, getattr(program, "tolerance", 0.0)))
+    assert not problems, "\n".join(problems[:12])
+
+
 def new_way(module: str, name: str) -> Any:
     """Run a check that concerns the runtime alone."""
     import fsdp_migrate.runtime as new
