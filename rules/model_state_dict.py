@@ -15,6 +15,8 @@ from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.guards import Guard
 from fsdp_migrate.rule.queries.hoisting import above_guard, guard_of_bare
+from fsdp_migrate.rule.queries.joint_calls import joined
+from fsdp_migrate.rule.queries.joint_states import joint_of
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.models import overrides
 from fsdp_migrate.rule.queries.rank_tests import rank_test
@@ -77,7 +79,8 @@ def _shim(use: Use, facts: Facts) -> Finding:
 
 
 def _native(use: Use, facts: Facts, found: StateDictCall) -> Finding:
-    function, edits = written(found, facts)
+    joint = joint_of(use, facts)
+    function, edits = joined(joint) if joint is not None else written(found, facts)
     becomes = "says how its tensors are sharded"
     if function is not None:
         becomes = f"becomes {function.name}"

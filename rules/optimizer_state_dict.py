@@ -12,38 +12,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import NOTHING, Code, Kept, Keyword, Literal, Name, call, code
-from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.code import Name
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
-from fsdp_migrate.rule.queries.optimizer_state import (
-    Load,
-    Save,
-    find_load,
-    find_save,
-    is_on_every_cpu,
-    loads_natively,
-    model_of,
-)
+from fsdp_migrate.rule.queries.joint_calls import joined
+from fsdp_migrate.rule.queries.joint_states import joint_of
+from fsdp_migrate.rule.queries.optimizer_loads import LOADERS, Load, find_load, load_flags
+from fsdp_migrate.rule.queries.optimizer_saves import SAVERS, find_save
+from fsdp_migrate.rule.queries.state_calls_by_dcp import GET, SET, loaded, saved
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes, setting_at
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
-DSD = "torch.distributed.checkpoint.state_dict"
-GET = Name(DSD, "get_optimizer_state_dict")
-SET = Name(DSD, "set_optimizer_state_dict")
-OPTIONS = Name(DSD, "StateDictOptions")
 SHIM_LOAD = Name(RUNTIME, "load_optim_state_dict")
-NAMES = (
-    "optim_state_dict",
-    "optim_state_dict_to_load",
-    "full_optim_state_dict",
-    "sharded_optim_state_dict",
-    "shard_full_optim_state_dict",
-    "scatter_full_optim_state_dict",
-    "flatten_sharded_optim_state_dict",
-    "rekey_optim_state_dict",
-)
+NAMES = (*SAVERS, *LOADERS, "rekey_optim_state_dict")
+IN_MODES = ("optim_state_dict", "optim_state_dict_to_load")
 SHARDED_LOADER = "torch.distributed.checkpoint.optimizer.load_sharded_optimizer_state_dict"
 
 
@@ -51,7 +35,7 @@ def lowerable(use: Use, facts: Facts) -> bool:
     """Whether the call does without a mode around it."""
     name = short(use.name)
     if name == "optim_state_dict":
-        return find_save(use, facts) is not None
+        return _saved(use, facts) is not None
     return name != "optim_state_dict_to_load" or find_load(use, facts) is not None
 
 
@@ -61,31 +45,51 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     if use.name == SHARDED_LOADER:
         yield _sharded_loader(use)
         return
-    model = model_of(use, facts)
-    units = facts.models(facts.analysis.wrapped(facts.value(model)))
-    if use.call is not None and mode_goes(facts, use.call):
-        save = find_save(use, facts) if name == "optim_state_dict" else None
-        load = find_load(use, facts) if name == "optim_state_dict_to_load" else None
-        if save is not None:
-            yield _saved(use, save, units)
+    joint = joint_of(use, facts) if name in (*SAVERS, *LOADERS) else None
+    if joint is not None:
+        function, edits = joined(joint)
+        message = f"FSDP.{name} becomes {function.name}, together with the model's state"
+        yield _finding(use, facts, message, edits, Tier.NATIVE)
+        return
+    if use.call is not None and (name not in IN_MODES or mode_goes(facts, use.call)):
+        made = _saved(use, facts) if name in SAVERS else None
+        if made is not None:
+            message = f"FSDP.{name} becomes {GET.name}"
+            yield _finding(use, facts, message, made, Tier.NATIVE)
             return
+        load = find_load(use, facts) if name in LOADERS else None
         if load is not None:
-            yield _loaded(use, facts, load, units)
+            yield _loaded(use, facts, load)
             return
-    yield finding(
-        RULE,
-        use,
-        f"FSDP.{name} goes through the shim{_reason(use, facts)}",
-        tier=Tier.SHIM,
-        edits=[ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))],
-        models=units,
-    )
+    message = f"FSDP.{name} goes through the shim{_reason(use, facts)}"
+    shim = [ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))]
+    yield _finding(use, facts, message, shim, Tier.SHIM)
+
+
+def _finding(use: Use, facts: Facts, message: str, edits: Iterable[Edit], tier: Tier) -> Finding:
+    units = facts.models(facts.analysis.wrapped(facts.value(_model_of(use, facts))))
+    return finding(RULE, use, message, tier=tier, edits=edits, models=units)
+
+
+def _model_of(use: Use, facts: Facts) -> ast.expr | None:
+    """The argument of a call that is an FSDP model."""
+    if use.call is None:
+        return None
+    every = [*use.call.args, *(keyword.value for keyword in use.call.keywords)]
+    return next((node for node in every if facts.analysis.wrapped(facts.value(node))), None)
+
+
+def _saved(use: Use, facts: Facts) -> list[Edit] | None:
+    save = find_save(use, facts)
+    return saved(use.module, save) if save is not None else None
 
 
 def _reason(use: Use, facts: Facts) -> str:
     """Why plain PyTorch is not enough, where that is simple to say."""
     setting = setting_at(facts, use.call) if use.call is not None else None
-    if short(use.name) != "optim_state_dict" or setting is None or not is_on_every_cpu(setting):
+    if short(use.name) != "optim_state_dict" or setting is None:
+        return ""
+    if setting.kind != "FULL" or not setting.optim_offload or setting.optim_rank0:
         return ""
     return (
         ": its full state is on the CPU of every rank, as FSDP1 has it by default; PyTorch's own "
@@ -103,62 +107,15 @@ def _sharded_loader(use: Use) -> Finding:
     return finding(RULE, use, f"{name} goes through the shim", tier=Tier.SHIM, edits=edits)
 
 
-def _saved(use: Use, save: Save, units: frozenset[str]) -> Finding:
-    module, setting = use.module, save.setting
-    assert use.call is not None
-    is_full = setting.kind == "FULL"
-    flags = ["full_state_dict"] if is_full else []
-    if setting.optim_offload and (is_full or setting.optim_given):
-        flags.append("cpu_offload")
-    model, optim = Kept(module.span(save.model)), Kept(module.span(save.optim))
-    edits: list[Edit] = [
-        ReplaceExpression(module.span(use.call), call(GET, model, optim, *_options(flags)))
-    ]
-    if not save.model_saved_before:
-        reshard = code("# an evaluation leaves the root unsharded\n{model}.reshard()", model=model)
-        edits.append(InsertStatements(module.span(module.statement(use.node)), reshard))
-    return finding(
-        RULE,
-        use,
-        "FSDP.optim_state_dict becomes get_optimizer_state_dict",
-        tier=Tier.NATIVE,
-        edits=edits,
-        models=units,
-    )
-
-
-def _options(flags: list[str]) -> list[Keyword]:
-    given = (Keyword(flag, Literal(True)) for flag in flags)
-    return [Keyword("options", call(OPTIONS, *given))] if flags else []
-
-
-def _loaded(use: Use, facts: Facts, load: Load, units: frozenset[str]) -> Finding:
-    module = use.module
-    native = loads_natively(use, facts, load)
-    setting = setting_at(facts, use.call) if use.call is not None and native else None
-    flags = []
-    if setting is not None and setting.kind == "FULL":
-        flags = ["full_state_dict", *(["broadcast_from_rank0"] if setting.optim_rank0 else [])]
-    function = SET if native else SHIM_LOAD
-    kept = [Kept(module.span(node)) for node in (load.model, load.optim, load.state)]
-    return finding(
-        RULE,
-        use,
-        f"loading the optimizer's state becomes one call of {function.name}",
-        tier=Tier.NATIVE if native else Tier.SHIM,
-        edits=_in_place_of(use, load, call(function, *kept, *_options(flags))),
-        models=units,
-    )
-
-
-def _in_place_of(use: Use, load: Load, new: Code) -> list[Edit]:
-    module = use.module
-    if load.assignment is None:
-        return [ReplaceExpression(module.span(load.call), new)]
-    return [
-        ReplaceStatement(module.span(load.assignment), new),
-        ReplaceStatement(module.span(module.statement(load.call)), NOTHING),
-    ]
+def _loaded(use: Use, facts: Facts, load: Load) -> Finding:
+    flags = load_flags(use, facts, load)
+    function, tier = (SET, Tier.NATIVE) if flags is not None else (SHIM_LOAD, Tier.SHIM)
+    message = f"loading the optimizer's state becomes one call of {function.name}"
+    if flags is None:
+        optim = use.module.segment(load.optim)
+        message += f": `{optim}` may keep no state, which {SET.name} refuses"
+    edits = loaded(use.module, load, function, flags or ())
+    return _finding(use, facts, message, edits, tier)
 
 
 RULE = Rule(
@@ -183,14 +140,15 @@ RULE = Rule(
             "`set_optimizer_state_dict`",
             (Tier.NATIVE, Tier.SHIM),
         ),
-        Surface("FullyShardedDataParallel.full_optim_state_dict", "the shim's", (Tier.SHIM,)),
-        Surface("FullyShardedDataParallel.sharded_optim_state_dict", "the shim's", (Tier.SHIM,)),
-        Surface("FullyShardedDataParallel.shard_full_optim_state_dict", "the shim's", (Tier.SHIM,)),
-        Surface(
-            "FullyShardedDataParallel.scatter_full_optim_state_dict", "the shim's", (Tier.SHIM,)
-        ),
-        Surface(
-            "FullyShardedDataParallel.flatten_sharded_optim_state_dict", "the shim's", (Tier.SHIM,)
+        *(
+            Surface(f"FullyShardedDataParallel.{name}", f"`{new.name}`", (Tier.NATIVE, Tier.SHIM))
+            for name, new in (
+                ("full_optim_state_dict", GET),
+                ("sharded_optim_state_dict", GET),
+                ("shard_full_optim_state_dict", SET),
+                ("scatter_full_optim_state_dict", SET),
+                ("flatten_sharded_optim_state_dict", SET),
+            )
         ),
         Surface("FullyShardedDataParallel.rekey_optim_state_dict", "the shim's", (Tier.SHIM,)),
     ),

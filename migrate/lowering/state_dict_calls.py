@@ -8,7 +8,16 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from fsdp_migrate.findings.code import Kept, Keyword, Literal, Name, call, code, loop_variable
+from fsdp_migrate.findings.code import (
+    Kept,
+    Keyword,
+    Literal,
+    Name,
+    Part,
+    call,
+    code,
+    loop_variable,
+)
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.lowering.state_dict_modes import Setting
 from fsdp_migrate.syntax.module import Module
@@ -55,12 +64,16 @@ def by_dcp(found: StateDictCall) -> tuple[Name, Edit]:
     return (GET, _get(found)) if found.state is None else (SET, _set(found, found.state))
 
 
-def _get(found: StateDictCall) -> Edit:
-    setting, model = found.setting, found.kept(found.model)
+def saving_flags(setting: Setting) -> tuple[str, ...]:
+    """The options that are True where a state is taken."""
     is_full = setting.kind == "FULL"
-    flags = [FULL] if is_full else []
-    if setting.offload and (setting.rank0 or not is_full):
-        flags.append(ON_CPU)
+    flags = (FULL.name,) if is_full else ()
+    return (*flags, ON_CPU.name) if setting.offload and (setting.rank0 or not is_full) else flags
+
+
+def _get(found: StateDictCall) -> Edit:
+    model = found.kept(found.model)
+    flags = [Keyword(flag, Literal(True)) for flag in saving_flags(found.setting)]
     state = call(GET, model, options=call(OPTIONS, *flags)) if flags else call(GET, model)
     if found.is_copied:  # DCP gives it to the first rank only
         state = code(
@@ -72,14 +85,22 @@ def _get(found: StateDictCall) -> Edit:
     return ReplaceExpression(found.module.span(found.node), state)
 
 
+def own_state(found: StateDictCall, state: ast.expr) -> Part:
+    """The state to load, copied where something else reads it.
+
+    DCP's function puts DTensors into the dict that it is given, in the place of full tensors.
+    """
+    given = found.kept(state)
+    is_full = found.setting.kind == "FULL"
+    return given if not is_full or found.only_reader else code("dict({state})", state=given)
+
+
 def _set(found: StateDictCall, state: ast.expr) -> Edit:
     is_full = found.setting.kind == "FULL"
     flags = [FULL] if is_full else []
     if found.strict is not None:
         flags.append(Keyword("strict", found.kept(found.strict)))
-    given = found.kept(state)
-    # DCP's function puts DTensors into the dict that it is given, in the place of full tensors.
-    own = given if not is_full or found.only_reader else code("dict({state})", state=given)
+    own = own_state(found, state)
     options = [Keyword("options", call(OPTIONS, *flags))] if flags else []
     new = call(SET, found.kept(found.model), own, *options)
     return ReplaceExpression(found.module.span(found.node), new)

@@ -148,7 +148,8 @@ class Blocks:
                 line = cst.SimpleStatementLine([*kept[:-1], last])
                 if kept[-1] is updated.body[-1]:
                     line = line.with_changes(trailing_whitespace=updated.trailing_whitespace)
-                pieces.append(line)
+                column = self.places.columns.get(original, 0)
+                pieces.append(self.new.fitted(original, line, column))
                 kept.clear()
 
         for small, new in zip(original.body, updated.body, strict=True):

@@ -8,11 +8,10 @@ all processes shard the model together, and where the first of all is the only o
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import bindings, scope_of
-from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Method, Result, Value, Wrapped
+from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Method, Result, Value
 from fsdp_migrate.lowering.wrap_plan import HYBRID, WrapPlan
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.rank_tests import RANK, rank_test
@@ -22,19 +21,6 @@ from fsdp_migrate.syntax.nodes import nodes_in
 
 OF_ALL = frozenset({"rank", "global_rank"})
 ON_ITS_NODE = "LOCAL_RANK"  # the environment variable
-
-
-def is_for_first_of_all(
-    facts: Facts, module: Module, call: ast.Call, wraps: Iterable[Wrapped]
-) -> bool:
-    """Whether the first of all processes alone has a use for what `call` takes of models.
-
-    Models that are wrapped where nobody sees it count as wrapped as FSDP1 does by itself.
-    """
-    plans = [plan for plan in map(facts.plan, wraps) if plan is not None]
-    if all(shards_over_all(facts.analysis, plan) for plan in plans):
-        return True
-    return read_on_first_of_all(facts, module, call)
 
 
 def shards_over_all(analysis: Analysis, plan: WrapPlan) -> bool:
@@ -60,24 +46,8 @@ def _is_line(analysis: Analysis, mesh: object) -> bool:
     )
 
 
-def read_on_first_of_all(facts: Facts, module: Module, call: ast.Call) -> bool:
-    """Whether the result goes into a variable that the first of all processes alone reads."""
-    statement = module.parents[call]
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-    if not isinstance(target, ast.Name):
-        return False
-    scope = module.function(call) or module.tree
-    named = [n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == target.id]
-    reads = [node for node in named if isinstance(node.ctx, ast.Load)]
-    deleted = [node for node in named if isinstance(node.ctx, ast.Del)]
-    return (
-        len(named) == len(reads) + len(deleted) + 1
-        and bool(reads)
-        and all(_runs_on_first_of_all(facts, module, node) for node in reads)
-    )
-
-
-def _runs_on_first_of_all(facts: Facts, module: Module, node: ast.AST) -> bool:
+def runs_on_first_of_all(facts: Facts, module: Module, node: ast.AST) -> bool:
+    """Whether `node` stands behind a test for the first of all ranks."""
     test = rank_test(facts, module, node)
     return test is not None and all(
         not _is_of_group(facts, module, part) for part in nodes_in(test)

@@ -11,7 +11,7 @@ from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
 from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
 from fsdp_migrate.rule.facts import Facts, Use
-from fsdp_migrate.rule.queries.first_ranks import is_for_first_of_all
+from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all, read_on_first_of_all
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
 from fsdp_migrate.rule.queries.values import library_name
@@ -30,6 +30,11 @@ def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
     found = StateDictCall(use.module, use.call, use.receiver, setting)
     if use.name == "load_state_dict":
         return _load(use, facts, found)
+    if setting.kind == "FULL" and setting.offload != setting.rank0:
+        if read_on_first_of_all(facts, use.module, use.call):
+            # Nobody misses what the other ranks don't have, or sees what they have.
+            setting = replace(setting, rank0=setting.offload)
+            found = replace(found, setting=setting)
     # DCP has no full state dict that the first rank alone has, and has on its GPU.
     on_first_gpu = setting.kind == "FULL" and setting.rank0 and not setting.offload
     if on_first_gpu or (found.is_copied and found.binds_names):

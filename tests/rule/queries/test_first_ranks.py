@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.rule.queries.first_ranks import is_for_first_of_all
+from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all
 from support.facts import Program
 
 HEAD = """\

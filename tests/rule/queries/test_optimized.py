@@ -6,12 +6,8 @@ import pytest
 
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.optimizer_groups import may_have_more_entries
-from fsdp_migrate.rule.queries.optimizer_state import (
-    find_load,
-    find_save,
-    is_stateful,
-    loads_natively,
-)
+from fsdp_migrate.rule.queries.optimizer_loads import find_load, keeps_state, load_flags
+from fsdp_migrate.rule.queries.optimizer_saves import find_save
 from support.facts import Program
 
 HEAD = """
@@ -58,12 +54,16 @@ def test_entries_that_a_new_optimizer_lacks(text: str, more: bool) -> None:
     [
         ("torch.optim.AdamW(model.parameters())", True),
         ("torch.optim.SGD(model.parameters(), lr=1.0)", False),
+        ("torch.optim.SGD(model.parameters(), lr=1.0, momentum=0)", False),
+        ("torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)", True),
+        ("torch.optim.SGD(model.parameters(), 1.0, 0.9)", True),
+        ("torch.optim.SGD(model.parameters(), lr=1.0, momentum=float(input()))", False),
         ("input()", False),
     ],
 )
-def test_stateful(optimizer: str, expected: bool) -> None:
+def test_keeping_state(optimizer: str, expected: bool) -> None:
     found = Program(f"{HEAD}other = {optimizer}\nlast = other\n")
-    assert is_stateful(found.node("other"), found.facts) is expected
+    assert keeps_state(found.node("other"), found.facts) is expected
 
 
 def test_the_models_of_an_optimizer() -> None:
@@ -73,21 +73,21 @@ def test_the_models_of_an_optimizer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found_at_all", "saved_before"),
+    ("text", "found_at_all", "resharding"),
     [
-        ("FSDP.optim_state_dict(model, optimizer)", True, False),
-        ("FSDP.optim_state_dict(optim=optimizer, model=model)", True, False),
-        ("FSDP.optim_state_dict(model, optimizer, None)", False, False),
-        ("a = model . state_dict(), FSDP.optim_state_dict(model, optimizer)", True, True),
-        ("FSDP.optim_state_dict(model, input())", False, False),
+        ("FSDP.optim_state_dict(model, optimizer)", True, "root"),
+        ("FSDP.optim_state_dict(optim=optimizer, model=model)", True, "root"),
+        ("FSDP.optim_state_dict(model, optimizer, None)", False, ""),
+        ("a = model . state_dict(), FSDP.optim_state_dict(model, optimizer)", True, ""),
+        ("FSDP.optim_state_dict(model, input())", True, "root"),
     ],
 )
-def test_saving(text: str, found_at_all: bool, saved_before: bool) -> None:
+def test_saving(text: str, found_at_all: bool, resharding: str) -> None:
     kind = "StateDictType.SHARDED_STATE_DICT"
     found = program(f"with FSDP.state_dict_type(model, {kind}):\n    {text}")
     save = find_save(found.use("optim_state_dict"), found.facts)
     assert (save is not None) is found_at_all
-    assert save is None or save.model_saved_before is saved_before
+    assert save is None or save.resharding == resharding
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_loading(text: str, found_at_all: bool) -> None:
     use = found.use("optim_state_dict_to_load")
     load = find_load(use, found.facts)
     assert (load is not None) is found_at_all
-    assert load is None or loads_natively(use, found.facts, load)
+    assert load is None or load_flags(use, found.facts, load) is not None
