@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Cls, Instance, Result, Symbol, Value
 from fsdp_migrate.findings.code import Code, Part, code, either, variable
+from fsdp_migrate.lowering.class_nesting import may_nest
 from fsdp_migrate.syntax.span import Site
 
 UNIT = variable("module", "submodule", "unit", "fsdp_unit")
@@ -40,14 +41,17 @@ class Condition:
         return code("{unit} is not {root} and {test}", unit=UNIT, root=root, test=self.test)
 
 
-def any_of(conditions: list[Condition]) -> Condition:
+def any_of(analysis: Analysis, conditions: list[Condition]) -> Condition:
     """The condition that holds where one of `conditions` does."""
+    own = frozenset[Site]().union(*(c.classes for c in conditions))
+    libraries = frozenset[str]().union(*(c.libraries for c in conditions))
+    is_open = any(c.open for c in conditions)
     return Condition(
         either(*(condition.test for condition in conditions)),
-        nested=True,
-        classes=frozenset().union(*(c.classes for c in conditions)),
-        libraries=frozenset().union(*(c.libraries for c in conditions)),
-        open=any(c.open for c in conditions),
+        nested=is_open or any(c.nested for c in conditions) or may_nest(analysis, own, libraries),
+        classes=own,
+        libraries=libraries,
+        open=is_open,
         is_class_test=all(c.is_class_test for c in conditions),
     )
 

@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Func
 from fsdp_migrate.lowering.predicates import is_docstring
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 # How FSDP1 calls a policy, by name; its own policies take one more argument behind these.
 PASSED = ("module", "recurse", "nonwrapped_numel")
@@ -82,6 +83,18 @@ def _returned(function: ast.FunctionDef | ast.Lambda) -> ast.expr | None:
     if not isinstance(last, ast.Return) or not all(isinstance(s, ast.Assign) for s in before):
         return None
     return last.value
+
+
+def only_returns(function: ast.AST) -> ast.expr | None:
+    """What a function without decorators returns, that does nothing else but assign."""
+    if not isinstance(function, ast.FunctionDef) or function.decorator_list:
+        return None
+    *before, last = [s for s in function.body if not is_docstring(s)] or [function]
+    if not isinstance(last, ast.Return) or not all(isinstance(s, ast.Assign) for s in before):
+        return None
+    parameters = {a.arg for a in nodes_in(function.args) if isinstance(a, ast.arg)}
+    names = {n.id for s in (*before, last) for n in nodes_in(s) if isinstance(n, ast.Name)}
+    return last.value if names.isdisjoint(parameters) else None
 
 
 def _names(args: ast.arguments) -> set[str]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Cls, Func, Symbol, Value, symbols
 from fsdp_migrate.findings.code import Kept, Part, code
+from fsdp_migrate.lowering.class_nesting import may_nest
 from fsdp_migrate.lowering.condition import UNIT, Condition, named_classes
-from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.module import Module, scope_nodes
 from fsdp_migrate.syntax.nodes import children, nodes_in
 
 ISINSTANCE = Symbol("builtins.isinstance")
 # Calls that give a model's own modules without the model itself.
 WITHOUT_ROOT = frozenset({"children", "items", "keys", "named_children", "values"})
+# Functions that return True or False.
+BOOLEANS = frozenset(
+    f"builtins.{n}"
+    for n in ("all", "any", "bool", "callable", "hasattr", "isinstance", "issubclass")
+)
 _SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -37,23 +43,23 @@ def lambda_condition(analysis: Analysis, module: Module, predicate: ast.Lambda) 
     name, body = parameter_of(predicate), predicate.body
     if name is None or any(isinstance(n, ast.NamedExpr | ast.Yield) for n in nodes_in(body)):
         return None
-    test = Kept(module.span(body), tuple((module.span(n), UNIT) for n in _reads(body, name)))
+    test = Kept(module.span(body), tuple((module.span(n), UNIT) for n in reads_of(body, name)))
     tests = body.values if isinstance(body, ast.BoolOp) else [body]
     is_or = not isinstance(body, ast.BoolOp) or isinstance(body.op, ast.Or)
     asks = is_or and all(class_test(analysis, item, name) is not None for item in tests)
-    return _open(test, _tested(analysis, body, name), is_class_test=asks)
+    return _open(analysis, test, [body], name, is_class_test=asks)
 
 
-def _reads(node: ast.AST, name: str) -> Iterator[ast.Name]:
+def reads_of(node: ast.AST, name: str) -> Iterator[ast.Name]:
     """Where `node` reads the variable `name` of the scope around it."""
     if isinstance(node, ast.Name):
         if node.id == name:
             yield node
     elif isinstance(node, _SCOPES) and name in _bound(node):
-        yield from (read for outer in _outside(node) for read in _reads(outer, name))
+        yield from (read for outer in _outside(node) for read in reads_of(outer, name))
     else:
         for child in children(node):
-            yield from _reads(child, name)
+            yield from reads_of(child, name)
 
 
 def _bound(scope: ast.AST) -> set[str]:
@@ -78,28 +84,70 @@ def _outside(scope: ast.AST) -> list[ast.expr]:
 def function_condition(analysis: Analysis, module: Module, predicate: ast.Name) -> Condition:
     """The condition that a function, which is called by its name, tells."""
     test = code("{predicate}({unit})", predicate=Kept(module.span(predicate)), unit=UNIT)
-    return _open(test, _tested_by_function(analysis, predicate))
+    asked, name = _asked_by(analysis, predicate)
+    return _open(analysis, test, asked, name)
 
 
-def _open(test: Part, tested: Value | None, is_class_test: bool = False) -> Condition:
-    """A condition that holds for modules of the classes `tested` only, if those are known."""
+def tested_by(analysis: Analysis, test: Part, tests: Sequence[ast.expr], name: str) -> Condition:
+    """The condition `test`, which is that one of the `tests` of the module `name` is true."""
+    asks = all(class_test(analysis, item, name) is not None for item in tests)
+    return _open(analysis, test, tests, name, is_class_test=asks)
+
+
+def _open(
+    analysis: Analysis,
+    test: Part,
+    tests: Sequence[ast.expr],
+    name: str,
+    is_class_test: bool = False,
+) -> Condition:
+    """A condition that holds for modules of the classes asked for only, if those are known."""
+    tested = _any_of([_tested(analysis, item, name) for item in tests]) if tests else None
     own, libraries = named_classes(tested or frozenset())
-    return Condition(test, True, own, libraries, open=tested is None, is_class_test=is_class_test)
+    by_class = not any(isinstance(n, ast.In) for item in tests for n in nodes_in(item))
+    nested = not tested or not by_class or may_nest(analysis, own, libraries)
+    return Condition(test, nested, own, libraries, open=tested is None, is_class_test=is_class_test)
 
 
-def _tested_by_function(analysis: Analysis, node: ast.expr) -> Value | None:
-    """The classes that a predicate of the program, a single `return`, asks for."""
+def _asked_by(analysis: Analysis, node: ast.expr) -> tuple[list[ast.expr], str]:
+    """What a predicate of the program returns, if that is all it does, and its parameter."""
     value = analysis.value(node)
-    if len(value) != 1:
-        return None
-    (atom,) = value
+    (atom,) = value if len(value) == 1 else (None,)
     info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
     if info is None or not isinstance(info.node, ast.FunctionDef) or len(info.node.args.args) != 1:
-        return None
+        return [], ""
     body = [s for s in info.node.body if not is_docstring(s)]
     if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
-        return None
-    return _tested(analysis, body[0].value, info.node.args.args[0].arg)
+        return [], ""
+    return [body[0].value], info.node.args.args[0].arg
+
+
+def gives_no_arguments(analysis: Analysis, predicate: ast.expr) -> bool:
+    """Whether the function of a `CustomPolicy` gives units no arguments of their own, by a dict."""
+    value = analysis.value(predicate)
+    (atom,) = value if len(value) == 1 else (None,)
+    info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
+    if info is None or isinstance(info.node, ast.AsyncFunctionDef) or info.is_generator:
+        return False
+    if isinstance(info.node, ast.Lambda):
+        return _is_bool(analysis, info.node.body)
+    returned = [n for n in scope_nodes(info.node) if isinstance(n, ast.Return)]
+    return all(n.value is not None and _is_bool(analysis, n.value) for n in returned)
+
+
+def _is_bool(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether an expression surely is True or False."""
+    match node:
+        case ast.Constant(value=bool()) | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            return True
+        case ast.BoolOp(values=values):
+            return all(_is_bool(analysis, value) for value in values)
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_bool(analysis, body) and _is_bool(analysis, orelse)
+        case ast.Call(func=func):
+            names = symbols(analysis.value(func))
+            return bool(names) and names <= BOOLEANS
+    return False
 
 
 def _tested(analysis: Analysis, node: ast.expr, name: str) -> Value | None:

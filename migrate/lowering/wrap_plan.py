@@ -160,6 +160,7 @@ class Parts:
     absorbed: tuple[Definition, ...] = ()  # what may go with the call
     replaced: tuple[tuple[ast.expr, Part], ...] = ()  # what becomes of expressions elsewhere
     residues: tuple[Residue, ...] = ()
+    defined: tuple[Code, ...] = ()  # functions that are written into the file
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ import ast
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, scope_of
-from fsdp_migrate.analysis.values import Cls, Func, Symbol
-from fsdp_migrate.findings.code import Element, Kept, Part, Starred, code, parts_of
+from fsdp_migrate.analysis.values import Func, Symbol
+from fsdp_migrate.findings.code import Element, Kept, Part, Starred, code, parts_of, qualified
+from fsdp_migrate.lowering.class_nesting import may_nest
 from fsdp_migrate.lowering.condition import UNIT, Condition, any_of, named_classes
 from fsdp_migrate.lowering.followed import followed, is_same
-from fsdp_migrate.lowering.policy_functions import handed_on
+from fsdp_migrate.lowering.policy_functions import handed_on, only_returns
 from fsdp_migrate.lowering.predicates import (
     class_test,
     function_condition,
-    is_docstring,
+    gives_no_arguments,
     lambda_condition,
     parameter_of,
 )
@@ -22,17 +23,15 @@ from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds_names, path_of
-from fsdp_migrate.syntax.span import Site
 
-HOLDERS = frozenset(
-    f"torch.nn.{name}" for name in ("ModuleDict", "ModuleList", "Sequential", "Transformer")
-)
 _WRITTEN_OUT = (ast.Set, ast.Tuple, ast.List, ast.Lambda, ast.Call)
 TRANSFORMER = f"{ROOT}.wrap.transformer_auto_wrap_policy"
 LAMBDA = f"{ROOT}.wrap.lambda_auto_wrap_policy"
 MODULE_FUNCTION = f"{ROOT}.wrap._module_wrap_policy"
 OR = f"{ROOT}.wrap._or_policy"
 MODULE_WRAP = f"{ROOT}.wrap.ModuleWrapPolicy"
+CUSTOM = f"{ROOT}.wrap.CustomPolicy"
+ALWAYS = f"{ROOT}.wrap.always_wrap_policy"
 
 
 def lower_policy(
@@ -43,6 +42,8 @@ def lower_policy(
     Definitions that the policy was followed through are added to `absorbed`.
     """
     at, node = node, _follow(module, node, absorbed)
+    if analysis.value(node) == {Symbol(ALWAYS)}:
+        return ALL
     condition = _by_function(analysis, module, node, at, {}, absorbed)
     if condition is not None or not isinstance(node, ast.Call):
         return condition
@@ -57,10 +58,20 @@ def lower_policy(
                 return lower(analysis, module, given[parameter], absorbed)
         return _by_function(analysis, module, node.args[0], at, given, absorbed)
     if callee == {Symbol(MODULE_WRAP)}:
-        words = [*node.args, *(k.value for k in node.keywords if k.arg == "module_classes")]
-        if len(words) == len(node.args) + len(node.keywords) == 1:
-            return _classes(analysis, module, words[0], absorbed)
+        words = only_argument(node, "module_classes")
+        return _classes(analysis, module, words, absorbed) if words is not None else None
+    if callee == {Symbol(CUSTOM)}:
+        words = only_argument(node, "lambda_fn")
+        if words is None or not gives_no_arguments(analysis, words):
+            return None
+        return _predicate(analysis, module, words, absorbed)
     return _made_by_function(analysis, module, node, absorbed)
+
+
+def only_argument(call: ast.Call, name: str) -> ast.expr | None:
+    """The one argument of a call, by position or by its name."""
+    words = [*call.args, *(k.value for k in call.keywords if k.arg == name)]
+    return words[0] if len(words) == len(call.args) + len(call.keywords) == 1 else None
 
 
 def _any(
@@ -73,7 +84,7 @@ def _any(
     known = [part for part in parts if part is not None]
     if len(known) != len(parts):
         return None
-    return any_of(known)
+    return any_of(analysis, known)
 
 
 def _by_function(
@@ -119,7 +130,7 @@ def _made_by_function(
     info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
     if info is None or info.module is not module or call.args or call.keywords:
         return None
-    made = _only_returns(info.node)
+    made = only_returns(info.node)
     if made is None or not isinstance(info.node, ast.FunctionDef):
         return None
     condition = lower_policy(analysis, module, made, [])
@@ -127,18 +138,6 @@ def _made_by_function(
         return None
     absorbed.append(info.node)
     return condition
-
-
-def _only_returns(function: ast.AST) -> ast.expr | None:
-    """What a function without decorators returns, that does nothing else but assign."""
-    if not isinstance(function, ast.FunctionDef) or function.decorator_list:
-        return None
-    *before, last = [s for s in function.body if not is_docstring(s)] or [function]
-    if not isinstance(last, ast.Return) or not all(isinstance(s, ast.Assign) for s in before):
-        return None
-    parameters = {a.arg for a in nodes_in(function.args) if isinstance(a, ast.arg)}
-    names = {n.id for s in (*before, last) for n in nodes_in(s) if isinstance(n, ast.Name)}
-    return last.value if names.isdisjoint(parameters) else None
 
 
 def _reads_locals(module: Module, condition: Condition, function: ast.FunctionDef) -> bool:
@@ -186,7 +185,7 @@ def _class_condition(analysis: Analysis, module: Module, items: list[ast.expr]) 
     atoms = [atom for item in items for atom in analysis.value(item)]
     own, libraries = named_classes(frozenset(atoms))
     known = len(own) + len(libraries) == len(atoms) == len(items)
-    nested = not known or _may_nest(analysis, own, libraries)
+    nested = not known or may_nest(analysis, own, libraries)
     if len(items) == 1 and not isinstance(items[0], ast.Starred):
         tested: Part = Kept(module.span(items[0]))
     else:
@@ -213,33 +212,6 @@ def _unpacked(analysis: Analysis, node: ast.expr) -> ast.expr:
     return node
 
 
-def _may_nest(analysis: Analysis, own: frozenset[Site], libraries: frozenset[str]) -> bool:
-    """Whether a module of one of the classes may hold one of any of them."""
-    if libraries:
-        single = len(libraries) == 1 and not own
-        # Layers of torch that hold modules given by the user may hold anything.
-        return not single or not libraries.isdisjoint(HOLDERS)
-    reach: set[Site] = set()
-    todo = list(own)
-    seen: set[Site] = set()
-    while todo:
-        site = todo.pop()
-        if site in seen:
-            continue
-        seen.add(site)
-        for cls in analysis.lineage(site):
-            info = analysis.classes[cls]
-            for call in nodes_in(info.node):
-                value = analysis.value(call.func) if isinstance(call, ast.Call) else frozenset()
-                for atom in value:
-                    if isinstance(atom, Cls):
-                        reach.add(atom.site)
-                        todo.append(atom.site)
-            if any(not isinstance(b, Cls | Symbol) for b in analysis.bases(cls)):
-                return True
-    return any(target in analysis.lineage(made) for made in reach for target in own)
-
-
 def _predicate(
     analysis: Analysis, module: Module, node: ast.expr, absorbed: list[Definition]
 ) -> Condition | None:
@@ -256,6 +228,17 @@ def _predicate(
     return _class_condition(analysis, module, items)
 
 
+# Every module but the root, and but those that fully_shard refuses: they hold nothing themselves.
+ALL = Condition(
+    code(
+        "not isinstance({unit}, ({list}, {dict}))",
+        unit=UNIT,
+        list=qualified("torch.nn.ModuleList"),
+        dict=qualified("torch.nn.ModuleDict"),
+    ),
+    nested=True,
+    open=True,
+)
 # What `functools.partial` makes a policy of, and the one argument that says which.
 PARTIALS = (
     (TRANSFORMER, "transformer_layer_cls", _classes),

@@ -24,7 +24,13 @@ from fsdp_migrate.findings.code import (
     local_variable,
     variable,
 )
-from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.edits import (
+    Define,
+    Edit,
+    InsertStatements,
+    ReplaceExpression,
+    ReplaceStatement,
+)
 from fsdp_migrate.findings.spelling import width
 from fsdp_migrate.lowering.condition import UNIT
 from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
@@ -58,13 +64,16 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
     module, made = plan.fact.module, plan.fact.node
     assert plan.model is not None
     place = module.span(made)
-    elsewhere = (ReplaceExpression(module.span(node), part) for node, part in plan.parts.replaced)
+    elsewhere: list[Edit] = [
+        ReplaceExpression(module.span(node), part) for node, part in plan.parts.replaced
+    ]
+    statement = module.statement(made)
+    elsewhere += [Define(module.span(statement), function) for function in plan.parts.defined]
     if plan.shape == "expression":
         model = Kept(module.span(plan.model))
         found = keywords(plan, model, named=False)
         new = call(FULLY_SHARD, model, *found.shared, *found.root)
         return ReplaceExpression(place, new), *elsewhere
-    statement = module.statement(made)
     if plan.shape == "hoisted":
         done = _sharding(plan, MODEL)
         lines = (*done.above, done.root, *done.below) if done.below else done.above

@@ -34,13 +34,14 @@ def test_the_root_is_left_out_in_front() -> None:
 
 
 def test_one_of_several() -> None:
+    analysis = solved("").solver
     parts = [
         Condition(ONE, nested=False, libraries=frozenset({"torch.nn.Linear"}), is_class_test=True),
         Condition(OTHER, nested=False, open=True),
     ]
-    both = any_of(parts)
+    both = any_of(analysis, parts)
     assert both.nested
     assert both.open
     assert not both.is_class_test
     assert both.libraries == {"torch.nn.Linear"}
-    assert any_of(parts[:1]).is_class_test
+    assert any_of(analysis, parts[:1]).is_class_test

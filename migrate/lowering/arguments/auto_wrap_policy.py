@@ -2,33 +2,149 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 from fsdp_migrate.analysis.definitions import Definition
-from fsdp_migrate.analysis.values import NONE, Func
-from fsdp_migrate.analysis.wraps import Argument
-from fsdp_migrate.lowering.wrap_plan import Parts, Units
+from fsdp_migrate.analysis.values import NONE
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
+from fsdp_migrate.findings.code import Code
+from fsdp_migrate.lowering.condition import Condition
+from fsdp_migrate.lowering.followed import followed, is_same
+from fsdp_migrate.lowering.size_policy import BySize, by_size, by_size_function, is_by_size
+from fsdp_migrate.lowering.unit_functions import (
+    BY_POLICY,
+    BY_RECURSING,
+    UNITS_BY_POLICY,
+    UNITS_BY_RECURSING,
+    UNITS_BY_SIZE,
+)
+from fsdp_migrate.lowering.user_policy import predicate_of, questions
+from fsdp_migrate.lowering.wrap_plan import ModelCall, Parts, Units
 from fsdp_migrate.lowering.wrap_policy import lower_policy
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, resolve
+from fsdp_migrate.syntax.nodes import nodes_in
 
-
-def _is_function(argument: Argument) -> bool:
-    """Whether the policy is a function of the user's, which may hand on to one of FSDP1's."""
-    return all(isinstance(atom, Func) for atom in argument.value)
+COUNTS_IGNORED = "a policy that counts parameters doesn't count those of ignored modules"
+MAY_LOOK = "whether FSDP1 looks into all modules depends on a precision that may be None"
 
 
 def lower_auto_wrap_policy(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
-    """A policy that asks for classes, or a predicate, becomes the condition of a loop."""
+    """A condition on modules becomes that of a loop; other policies list the units.
+
+    Raises:
+        NotNative: which modules are units is not to be seen, or FSDP1's call shape is wanted.
+    """
     if argument.value == NONE:
         return parts
     absorbed: list[Definition] = []
-    condition, through = None, tuple[Definition, ...]()
-    if argument.node is not None and _is_function(argument):
-        condition = lower_policy(site.analysis, site.module, argument.node, absorbed)
-    if condition is None:
-        node, through = resolve(site, argument.node)
-        condition = lower_policy(site.analysis, site.module, node, absorbed)
-    if condition is None:
+    condition = _condition(site, argument, absorbed)
+    if condition is not None:
+        units = Units(condition, condition.may_hold_for(site.analysis, site.fact.inner))
+        return replace(parts, units=units, absorbed=(*parts.absorbed, *absorbed))
+    found = _by_size(site, argument)
+    if found is not None:
+        return _with_list(
+            site,
+            parts,
+            ModelCall(UNITS_BY_SIZE, (found.keyword(site.module),)),
+            _by_size_function(site),
+            found.through,
+        )
+    return _by_policy(site, argument, parts)
+
+
+def _written(site: WrapSite, node: ast.expr) -> tuple[ast.expr, tuple[Definition, ...]]:
+    """`node`, or what the one assignment of the variable that it names says, and that."""
+    found = followed(site.module, node) if isinstance(node, ast.Name) else None
+    return (found.value, (found,)) if found is not None else (node, ())
+
+
+def _condition(site: WrapSite, argument: Argument, absorbed: list[Definition]) -> Condition | None:
+    """The condition that a policy is."""
+    if argument.node is None:
+        return None
+    written, through = _written(site, argument.node)
+    for node, gone in ((argument.node, ()), (written, through)):
+        made: list[Definition] = []
+        found = lower_policy(site.analysis, site.module, node, made) or predicate_of(
+            site.analysis, site.module, node, argument.node, made
+        )
+        if found is not None:
+            absorbed += [*gone, *made]
+            return found
+    return None
+
+
+def _by_size(site: WrapSite, argument: Argument) -> BySize | None:
+    """What a policy says of sizes, if nothing else, in words that mean the same at the call."""
+    node = argument.node
+    if node is None:
+        return None
+    written, through = _written(site, node)
+    for each, gone in ((node, ()), (written, through)):
+        found = by_size(site.analysis, site.module, each)
+        if found is not None and _is_same(site, found, node):
+            return replace(found, through=(*gone, *found.through))
+    return None
+
+
+def _by_size_function(site: WrapSite) -> Code:
+    """The one function of the file that lists units by their size."""
+    models = [
+        (fact.inner, _looks_always(fact))
+        for fact in site.analysis.wraps.values()
+        if fact.module is site.module
+        for policy in [fact.arguments.get("auto_wrap_policy")]
+        if policy is not None and any(is_by_size(site.analysis, a) for a in policy.value)
+    ]
+    found = by_size_function(site.analysis, models)
+    if found is None:
+        raise NotNative("models in which FSDP1 looks into attention, and others, are sharded here")
+    return found
+
+
+def _is_same(site: WrapSite, found: BySize, at: ast.expr) -> bool:
+    names = nodes_in(found.smallest) if found.smallest is not None else ()
+    return all(is_same(site.module, n, at) for n in names if isinstance(n, ast.Name))
+
+
+def _by_policy(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
+    """A function of the user's that counts parameters is asked by a function of the file."""
+    found = questions(site.analysis, argument.value)
+    if found is None or argument.node is None:
+        resolve(site, argument.node)
         raise NotNative("the wrap policy is not a plain set of classes or a predicate")
-    units = Units(condition, condition.may_hold_for(site.analysis, site.fact.inner))
-    return replace(parts, units=units, absorbed=(*parts.absorbed, *through, *absorbed))
+    always = found.always_look or _looks_always(site.fact)
+    if always is None:
+        raise NotNative(MAY_LOOK)
+    name = UNITS_BY_POLICY if always else UNITS_BY_RECURSING
+    listed = ModelCall(name, (site.kept(argument.node),))
+    return _with_list(site, parts, listed, BY_POLICY if always else BY_RECURSING)
+
+
+def _looks_always(fact: WrapFact) -> bool | None:
+    """Whether FSDP1 looked into all modules, as it did with mixed precision; None if unknown."""
+    argument = fact.arguments.get("mixed_precision")
+    given = argument.value if argument is not None else NONE
+    return None if given - NONE and given & NONE else bool(given - NONE)
+
+
+def _with_list(
+    site: WrapSite,
+    parts: Parts,
+    listed: ModelCall,
+    function: Code,
+    through: tuple[Definition, ...] = (),
+) -> Parts:
+    """`parts` with the units that a function lists, which is written into the file."""
+    if site.style == "shim":
+        raise NotNative("the wrap policy counts parameters")
+    if any(site.value(name) - NONE for name in ("ignored_modules", "ignored_states")):
+        raise NotNative(COUNTS_IGNORED)
+    return replace(
+        parts,
+        units=Units(listed=listed),
+        defined=(*parts.defined, function),
+        absorbed=(*parts.absorbed, *through),
+    )

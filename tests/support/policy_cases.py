@@ -1,0 +1,148 @@
+"""Programs that choose their units in all the ways that FSDP1 knew, as text."""
+
+from __future__ import annotations
+
+IMPORTS = """\
+import functools
+import sys
+
+from torch.distributed.fsdp import MixedPrecision
+from torch.distributed.fsdp.wrap import (
+    CustomPolicy,
+    _or_policy,
+    always_wrap_policy,
+    enable_wrap,
+    lambda_auto_wrap_policy,
+    size_based_auto_wrap_policy,
+    transformer_auto_wrap_policy,
+    wrap,
+)
+"""
+
+TRAIN = """
+
+def train(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for x in batches(3):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+SIZE = """
+
+def main():
+    least = int(sys.argv[1])
+    policy = functools.partial(size_based_auto_wrap_policy, min_num_params=least)
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
+SIZE_OF_ATTENTION = """
+
+class Attentive(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+        self.attention = nn.MultiheadAttention(3, 1, batch_first=True)
+        self.last = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
+
+    def forward(self, x):
+        x = self.net(x)
+        x = self.attention(x, x, x)[0] + x
+        return self.last["a"](x) + self.last["b"](x)
+
+
+def main():
+    start()
+    model = Attentive().cuda()
+    model = FSDP(
+        model,
+        auto_wrap_policy=functools.partial(
+            size_based_auto_wrap_policy, min_num_params=int(sys.argv[1])
+        ),
+        device_id=torch.cuda.current_device(),
+    )
+    train(model)
+"""
+
+HANDED_ON = """
+
+def sized(module, recurse, nonwrapped_numel):
+    return size_based_auto_wrap_policy(module, recurse, nonwrapped_numel, 100)
+
+
+def main():
+    train(FSDP(start(), auto_wrap_policy=sized, device_id=torch.cuda.current_device()))
+"""
+
+PREDICATE = """
+
+def is_unit(module, recurse, nonwrapped_numel):
+    if recurse:
+        return True
+    if isinstance(module, Block):
+        return True
+    return isinstance(module, nn.Linear) and module.out_features == 3
+
+
+def main():
+    train(FSDP(start(), auto_wrap_policy=is_unit, device_id=torch.cuda.current_device()))
+"""
+
+COUNTING = """
+
+def counting(module, recurse, nonwrapped_numel, least=100):
+    if recurse:
+        return True
+    return isinstance(module, (Block, nn.Linear)) and nonwrapped_numel >= least
+
+
+def main():
+    least = int(sys.argv[1])
+    policy = functools.partial(counting, least=least) if least else counting
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
+RECURSING = """
+
+class Policy:
+    def __init__(self, least):
+        self.least = least
+
+    def decide(self, module, recurse, nonwrapped_numel):
+        if isinstance(module, nn.ModuleList):
+            return recurse
+        if recurse and isinstance(module, Block):
+            return self.least > 20
+        return nonwrapped_numel >= self.least
+
+
+def main():
+    policy = Policy(int(sys.argv[1]))
+    train(FSDP(start(), auto_wrap_policy=policy.decide, device_id=torch.cuda.current_device()))
+"""
+
+ALWAYS = """
+
+def main():
+    train(FSDP(start(), auto_wrap_policy=always_wrap_policy, device_id=torch.cuda.current_device()))
+"""
+
+CUSTOM = """
+
+def main():
+    policy = CustomPolicy(lambda m: isinstance(m, Block) or hasattr(m, "out_features"))
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
+# Each with the arguments that it is run with.
+PROGRAMS = {
+    "size": (SIZE, ("1", "40", "100", "190", "400", "100000")),
+    "size of attention": (SIZE_OF_ATTENTION, ("20", "30", "60")),
+    "handed on": (HANDED_ON, ("",)),
+    "predicate": (PREDICATE, ("",)),
+    "counting": (COUNTING, ("0", "30", "300")),
+    "recursing": (RECURSING, ("20", "30", "100000")),
+    "always": (ALWAYS, ("",)),
+    "custom": (CUSTOM, ("",)),
+}
