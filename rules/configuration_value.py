@@ -146,9 +146,9 @@ SURFACES = (
     Surface("wrap.ModuleWrapPolicy", "`isinstance(module, classes)`", EITHER),
     Surface("wrap.transformer_auto_wrap_policy", "`isinstance(module, classes)`", EITHER),
     Surface("wrap.lambda_auto_wrap_policy", "`if predicate(module)`", EITHER),
-    Surface("wrap.CustomPolicy", "the shim's", SHIM),
-    Surface("wrap.always_wrap_policy", "the shim's", SHIM),
-    Surface("wrap.size_based_auto_wrap_policy", "the shim's", SHIM),
+    Surface("wrap.CustomPolicy", "`if predicate(module)`", EITHER),
+    Surface("wrap.always_wrap_policy", "a loop over all modules", EITHER),
+    Surface("wrap.size_based_auto_wrap_policy", "a function that lists the units", EITHER),
     Surface("wrap.enable_wrap", "the shim's", SHIM),
     Surface("wrap.wrap", "the shim's", SHIM),
 )
