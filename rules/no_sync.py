@@ -4,48 +4,41 @@ https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 
 The flag is set again after the window, if a backward pass may run without setting it first, and
 in a `finally`, if something catches exceptions: no model may be left that silently never reduces
-its gradients.  A context that isn't entered where it is made goes through the shim's.
+its gradients.  A function that returns the context sets the flag where every caller enters it at
+once, and becomes a context manager elsewhere; a context that is kept as a value is made by a
+function which the file gets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import (
-    NOTHING,
-    Code,
-    Kept,
-    Literal,
-    Name,
-    Part,
-    attribute,
-    block,
-    call,
-)
-from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
-from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.accumulated_sums import sums_are_kept
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
-from fsdp_migrate.rule.queries.method_calls import as_function, given
+from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
-from fsdp_migrate.rule.queries.no_sync_contexts import (
-    Choice,
-    StackEntry,
-    Window,
-    find_stack_entry,
-)
-from fsdp_migrate.rule.queries.no_sync_windows import Windows, find_windows, may_be_nested
-from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, no_uses
+from fsdp_migrate.rule.queries.no_sync_contexts import keeps_unsharded
+from fsdp_migrate.rule.queries.no_sync_forms import Forms, Kind
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding_in, no_uses
 
-SYNC = "set_requires_gradient_sync"
-RESHARD = "set_reshard_after_backward"  # beside it where weights stay gathered
-SHIM = Name(RUNTIME, "no_sync")
+FLAG = "no_sync becomes set_requires_gradient_sync"
+MESSAGES = {
+    Kind.PLACE: FLAG,
+    Kind.MANAGER: f"{FLAG}, in a function that is a context manager now",
+    Kind.DEFINED: f"{FLAG}, in a context manager of the file's own",
+    Kind.SHIM: "no_sync goes through the shim's context manager",
+}
 UNSAFE = (
     "; where mixed precision reduces in another dtype than it computes in, FSDP2 adds microbatches "
     "up in that of the reduction, FSDP1 did in that of the parameters"
 )
 
+GATHERED = (
+    "; the sharding strategy is known only at run time: where it keeps weights after the forward, "
+    "model.set_reshard_after_backward with the same flag has them gathered once for a window"
+)
 DROPPED = (
     "; what is added up is cleared inside a window, which FSDP1 did and FSDP2 does not before the "
     "window ends"
@@ -54,47 +47,41 @@ DROPPED = (
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Replace every use of the method: whether a flag is set again depends on all windows."""
-    windows = find_windows(facts)
-    for use in facts.uses:
-        if use.name != "no_sync" or use.receiver is None:
-            continue
-        if use.certain or not given(use):  # a method of the same name that takes something
-            yield _replaced(use, facts, windows)
+    uses = [
+        use
+        for use in facts.uses
+        if use.name == "no_sync" and use.receiver is not None
+        if use.certain or not given(use)  # a method of the same name that takes something
+    ]
+    forms = Forms.of(facts, uses)
+    yield from (_replaced(use, facts, forms) for use in uses)
     yield from asked_by_name(RULE, facts, "no_sync")
 
 
-def _replaced(use: Use, facts: Facts, windows: Windows) -> Finding:
-    window = windows.by_use.get(use)
-    entry = find_stack_entry(use, facts) if window is None else None
-    edits: list[Edit] = []
-    if window is not None:
-        edits = list(_without(window, windows))
-    elif entry is not None and not may_be_nested(use, facts):
-        edits = [_on_stack(entry)]
-    aside = _aside(use, facts)
-    safety = Safety.UNSAFE if aside else Safety.SAFE
-    if edits:
-        return finding(
-            RULE,
-            use,
-            f"no_sync becomes set_requires_gradient_sync{aside}",
-            tier=Tier.NATIVE,
-            edits=edits,
-            safety=safety,
-            models=facts.models(use.wraps),
-        )
-    plans = [facts.plan(wrapped) for wrapped in use.wraps]
-    keeps = {plan.keeps_unsharded if plan is not None else None for plan in plans}
-    more = {"reshard_after_backward": Literal(False)} if use.certain and keeps == {True} else {}
-    return finding(
+def _replaced(use: Use, facts: Facts, forms: Forms) -> Finding:
+    form, aside = forms.of_use(use), _aside(use, facts)
+    message = MESSAGES[form.kind]
+    if form.kind is Kind.SHIM:
+        message += _why(use)
+    elif keeps_unsharded(use, facts) is None:
+        message += GATHERED
+    return finding_in(
         RULE,
-        use,
-        f"no_sync goes through the shim's context manager{aside}",
-        tier=Tier.SHIM,
-        edits=[as_function(use, SHIM, **more)],
-        safety=safety,
+        use.module,
+        use.node,
+        f"{message}{aside}",
+        tier=Tier.SHIM if form.kind is Kind.SHIM else Tier.NATIVE,
+        edits=form.edits,
+        safety=Safety.UNSAFE if aside else Safety.SAFE,
         models=facts.models(use.wraps),
     )
+
+
+def _why(use: Use) -> str:
+    """Why no form of FSDP2's own is right for all that it may be."""
+    if not use.certain:
+        return ": what has the method may be another object than a model of this program"
+    return ": it may be entered inside of another one, which has to outlast it"
 
 
 def _aside(use: Use, facts: Facts) -> str:
@@ -104,44 +91,6 @@ def _aside(use: Use, facts: Facts) -> str:
     loop = loop_around(use.module, use.node)
     dropped = loop is not None and any(True for _ in dropped_inside_window(facts, use, loop))
     return DROPPED if dropped else ""
-
-
-def _without(window: Window, windows: Windows) -> Iterator[Edit]:
-    """The edits that put the flag in the place of a context."""
-    module, choice = window.use.module, window.choice
-    to = _flags(choice, choice.condition)
-    for statement, item in window.entries:
-        yield LeaveContext(
-            module.span(item.context_expr),
-            before=to if window.is_set_where_entered and not window.idle else None,
-            after=None if window.idle or windows.stays(window) else _flags(choice, Literal(True)),
-            guarded=statement in windows.guarded,
-        )
-    if window.stored is not None:
-        here = not window.idle and not window.is_set_where_entered
-        yield ReplaceStatement(module.span(window.stored), to if here else NOTHING)
-
-
-def _on_stack(entry: StackEntry) -> ReplaceStatement:
-    """An exit stack switches the sync on again when it unwinds."""
-    module, choice = entry.choice.use.module, entry.choice
-    stack = Kept(module.span(entry.stack))
-    undone = [
-        call(attribute(stack, "callback"), setter, Literal(True)) for setter in _setters(choice)
-    ]
-    new = block(_flags(choice, choice.condition), *undone)
-    return ReplaceStatement(module.span(entry.statement), new)
-
-
-def _flags(choice: Choice, value: Part) -> Code:
-    """The lines that set the flags of the model to `value`."""
-    return block(*(call(setter, value) for setter in _setters(choice)))
-
-
-def _setters(choice: Choice) -> list[Code]:
-    model = Kept(choice.use.module.span(choice.receiver))
-    names = [SYNC, RESHARD] if choice.keeps_unsharded else [SYNC]
-    return [attribute(model, name) for name in names]
 
 
 RULE = Rule(

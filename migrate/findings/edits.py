@@ -94,6 +94,17 @@ class Define:
 
 
 @dataclass(frozen=True)
+class Decorate:
+    """Put the decorator that `code` is on the function whose statement is at `span`.
+
+    It stands below those that are there.
+    """
+
+    span: Span
+    code: Part
+
+
+@dataclass(frozen=True)
 class LeaveContext:
     """Take the item whose context is the expression at `span` out of its `with` statement.
 
@@ -127,6 +138,7 @@ Edit = (
     | ReplaceStatement
     | InsertStatements
     | Define
+    | Decorate
     | LeaveContext
     | MoveStatement
 )

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-from fsdp_migrate.findings.edits import InsertStatements
+from fsdp_migrate.findings.edits import Decorate, Define, InsertStatements
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.planning.programs import Programs
 from fsdp_migrate.planning.unused import Unused
@@ -23,6 +23,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Span
 
 _UNUSED = "unused "
+NEW_ONLY = (Decorate, Define, InsertStatements)  # nothing of the file changes by these
 
 
 @dataclass(frozen=True)
@@ -159,4 +160,4 @@ class Groups:
 def _spans(item: Finding) -> list[Span]:
     """What the fix of a finding changes in its file."""
     edits = item.fix.edits.get(item.path, ()) if item.fix is not None else ()
-    return [edit.span for edit in edits if not isinstance(edit, InsertStatements)]
+    return [edit.span for edit in edits if not isinstance(edit, NEW_ONLY)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fsdp_migrate.findings.edits import (
+    Decorate,
     Edit,
     InsertStatements,
     LeaveContext,
@@ -40,6 +41,7 @@ class EditsByPlace:
     expressions: dict[Span, ReplaceExpression | RewriteArguments] = field(default_factory=dict)
     statements: dict[Start, ReplaceStatement] = field(default_factory=dict)
     inserts: dict[Start, list[InsertStatements]] = field(default_factory=lambda: defaultdict(list))
+    decorations: dict[Start, Decorate] = field(default_factory=dict)  # by the function
     moves: dict[Start, MoveStatement] = field(default_factory=dict)
     landings: set[Start] = field(default_factory=set)  # where moved statements go
     leaves: dict[Span, LeaveContext] = field(default_factory=dict)  # by the context
@@ -56,6 +58,8 @@ class EditsByPlace:
                 _put(self.statements, start, edit)
             elif isinstance(edit, LeaveContext):
                 _put(self.leaves, edit.span, edit)
+            elif isinstance(edit, Decorate):
+                _put(self.decorations, start, edit)
             elif isinstance(edit, MoveStatement):
                 _put(self.moves, start, edit)
                 self.landings.add(start_of(edit.below))

@@ -167,6 +167,10 @@ class _Builder:
     def _without_items(self, statement: ast.stmt) -> list[ast.stmt]:
         """A statement of which nothing goes but items of a `with`."""
         new = self.of(statement)
+        decoration = self.edits.decorations.get(start_of(self.module.span(statement)))
+        if decoration is not None and isinstance(new, ast.FunctionDef):
+            own = [*new.decorator_list, self.new.expression(decoration.code)]
+            return [copied(new, {"decorator_list": own})]
         if not isinstance(statement, ast.With) or not isinstance(new, ast.With):
             return [new]
         kept: list[ast.withitem] = []

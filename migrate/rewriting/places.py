@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import libcst as cst
 from libcst.metadata import CodeRange
 
-from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceStatement
+from fsdp_migrate.findings.edits import Decorate, Edit, LeaveContext, ReplaceStatement
 from fsdp_migrate.rewriting.edits_by_place import EditError, EditsByPlace, Start, lines_of
 from fsdp_migrate.syntax.span import Span
 
@@ -24,6 +24,7 @@ class Places:
     original: dict[Span, cst.BaseExpression] = field(default_factory=dict)
     starts: dict[cst.CSTNode, Start] = field(default_factory=dict)  # edited statements
     left: dict[cst.CSTNode, LeaveContext] = field(default_factory=dict)  # contexts
+    decorated: dict[cst.CSTNode, Decorate] = field(default_factory=dict)  # functions
     lines: dict[cst.CSTNode, Start] = field(default_factory=dict)  # moved, or landed behind
     columns: dict[cst.CSTNode, int] = field(default_factory=dict)  # of statements' lines
     quiet: set[cst.CSTNode] = field(default_factory=set)  # statements that nothing changes in
@@ -77,6 +78,10 @@ class Places:
         yield from inserts
         if edit is not None:
             yield edit
+        decoration = self.edits.decorations.get(start)
+        if decoration is not None and isinstance(node, cst.FunctionDef):
+            self.decorated[node] = decoration
+            yield decoration
 
     def _index_expression(self, node: cst.BaseExpression, span: Span) -> Iterator[Edit]:
         left, edit = self.edits.leaves.get(span), self.edits.expressions.get(span)

@@ -59,6 +59,16 @@ class _Renderer(ExpressionEdits):
             updated_node = updated_node.with_changes(footer=[*rest, *updated_node.footer])
         return updated_node.with_changes(body=body)
 
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        edit = self.places.decorated.get(original_node)
+        if edit is None:
+            return updated_node
+        self.places.made.add(edit)
+        decorator = cst.Decorator(self.fragments.expression(edit.code))
+        return updated_node.with_changes(decorators=[*updated_node.decorators, decorator])
+
     def leave_If(self, original_node: cst.If, updated_node: cst.If) -> cst.If:
         """Take out an `elif` that is to go."""
         orelse = original_node.orelse

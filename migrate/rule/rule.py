@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
@@ -130,3 +131,22 @@ def finding_at(
         models=models,
         blocking=blocking,
     )
+
+
+def finding_in(
+    rule: Rule,
+    module: Module,
+    node: ast.AST,
+    message: str,
+    *,
+    tier: Tier,
+    edits: Iterable[tuple[Module, Edit]],
+    safety: Safety = Safety.SAFE,
+    models: frozenset[str] = frozenset(),
+) -> Finding:
+    """A finding about a place whose edits are in several files, each given with its own."""
+    found = finding_at(rule, module, node, message, tier=tier, safety=safety, models=models)
+    by_path: dict[Path, tuple[Edit, ...]] = {module.path: ()}
+    for home, edit in edits:
+        by_path[home.path] = (*by_path.get(home.path, ()), edit)
+    return replace(found, fix=Fix(by_path, safety))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.findings.code import code, local_variable, qualified, variable
-from fsdp_migrate.findings.edits import Define, Edit, ReplaceExpression
+from fsdp_migrate.findings.edits import Decorate, Define, Edit, ReplaceExpression
 from fsdp_migrate.rewriting.definitions import defined_once
 from fsdp_migrate.syntax.module import Module
 from support.edits import edited, module_of
@@ -103,3 +103,10 @@ def test_above_a_decorator() -> None:
     new = edited(module, *defined_once(module, _edits(module, ["f"])))
     assert new.startswith("import f\n\n\ndef get_sharding(strategy):\n")
     assert new.endswith("\n\n\n@f.cached\ndef first():\n    return get_sharding(1)\n")
+
+
+def test_a_decorator_below_those_that_are_there() -> None:
+    module = module_of("import f\n\n\n@f.cached\ndef first():\n    return f(1)\n")
+    span = module.span(module.tree.body[-1])
+    new = edited(module, Decorate(span, qualified("contextlib.contextmanager")))
+    assert "@f.cached\n@contextlib.contextmanager\ndef first():" in new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.findings.code import Element, Kept, Keyword, Name, Part, Starred, call
+from fsdp_migrate.findings.code import Element, Kept, Keyword, Name, Part, Starred, Variable, call
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.rule.facts import Use
 from fsdp_migrate.syntax.module import Module
@@ -40,7 +40,7 @@ def given(use: Use) -> tuple[Element, ...]:
     return elements(use.module, use.call, use.receiver) if use.call is not None else ()
 
 
-def as_function(use: Use, function: Name, **more: Part) -> ReplaceExpression:
+def as_function(use: Use, function: Name | Variable, **more: Part) -> ReplaceExpression:
     """`model.method(x)` as `function(model, x)`, `model.method` as `partial(function, model)`.
 
     `more` are keyword arguments besides.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fsdp_migrate.analysis.values import Symbol
+from fsdp_migrate.analysis.library.modules import DDP
+from fsdp_migrate.analysis.values import Result, Symbol
 from fsdp_migrate.findings.code import Kept, Literal, Part
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.opposites import opposite
-from fsdp_migrate.rule.queries.values import results
+from fsdp_migrate.rule.queries.values import library_name, results
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 
+ASKING = frozenset({f"builtins.{name}" for name in ("hasattr", "isinstance", "len")})
 NULL = {Symbol("contextlib.nullcontext"), Symbol("contextlib.suppress")}
 
 
@@ -29,6 +31,7 @@ class Choice:
     test: ast.expr | None = None  # None: it is entered in any case
     negated: bool = False
     keeps_unsharded: bool = False
+    shared: bool = False  # the model may be one of DDP's, whose method stays
 
     @property
     def receiver(self) -> ast.expr:
@@ -97,16 +100,21 @@ class StackEntry:
     stack: ast.expr
 
 
-def is_repeatable(node: ast.expr) -> bool:
-    """Whether evaluating the expression once more changes nothing."""
-    doing = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
-    return not any(isinstance(child, doing) for child in nodes_in(node))
+def is_repeatable(facts: Facts, node: ast.expr, *, asking: bool = True) -> bool:
+    """Whether evaluating the expression once more changes nothing: of calls, it may be `asking`."""
+    doing = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
+    calls = ASKING if asking else frozenset()
+    return not any(
+        isinstance(child, doing)
+        or (isinstance(child, ast.Call) and library_name(facts.value(child.func)) not in calls)
+        for child in nodes_in(node)
+    )
 
 
 # ---------------------------------------------------------------------- entered by `with`
 def find_window(use: Use, facts: Facts) -> Window | None:
     """The window that a use of `no_sync` opens, if it is easy to see."""
-    choice = _choice(use, facts)
+    choice = find_choice(use, facts)
     if choice is None:
         return None
     module, context = use.module, choice.context
@@ -169,8 +177,8 @@ def _variable(item: ast.withitem, called: bool) -> ast.expr | None:
 # ---------------------------------------------------------------------- entered on a stack
 def find_stack_entry(use: Use, facts: Facts) -> StackEntry | None:
     """The exit stack that the context is put on, which leaves it when it unwinds."""
-    choice = _choice(use, facts) if use.call is not None else None
-    if choice is None:
+    choice = find_choice(use, facts) if use.call is not None else None
+    if choice is None or choice.shared:
         return None
     module = use.module
     entering = module.parents[choice.context]
@@ -187,26 +195,29 @@ def find_stack_entry(use: Use, facts: Facts) -> StackEntry | None:
 
 
 # ---------------------------------------------------------------------- chosen by a test
-def _choice(use: Use, facts: Facts) -> Choice | None:
+def find_choice(use: Use, facts: Facts) -> Choice | None:
     """What is entered, and when; None if the context can't be done without."""
     call = use.call
-    if not use.certain or use.receiver is None or not is_repeatable(use.receiver):
+    shared = is_shared(use)
+    if (
+        not (use.certain or shared)
+        or use.receiver is None
+        or not is_repeatable(facts, use.receiver, asking=False)
+    ):
         return None
     if call is not None and (call.keywords or call.args not in ([], [use.receiver])):
         return None
-    keeps = keeps_unsharded(use, facts)
-    if keeps is None:
-        return None
+    keeps = keeps_unsharded(use, facts) is True
     context: ast.expr = call if call is not None else use.node
     parent = use.module.parents[context]
     if not isinstance(parent, ast.IfExp) or parent.test is context:
-        return Choice(use, context, keeps_unsharded=keeps)
+        return Choice(use, context, keeps_unsharded=keeps, shared=shared)
     other = parent.orelse if parent.body is context else parent.body
-    if not _is_null(other, facts, called=call is not None):
+    if not is_null(other, facts, called=call is not None):
         return None
-    if keeps and not is_repeatable(parent.test):
+    if keeps and not is_repeatable(facts, parent.test):
         return None  # the condition is written twice
-    return Choice(use, parent, parent.test, parent.body is context, keeps)
+    return Choice(use, parent, parent.test, parent.body is context, keeps, shared)
 
 
 def _picked_by_branch(
@@ -222,13 +233,20 @@ def _picked_by_branch(
     same = (
         isinstance(plain, ast.Assign)
         and [ast.dump(t) for t in plain.targets] == [ast.dump(t) for t in assignment.targets]
-        and _is_null(plain.value, facts, called=use.call is not None)
+        and is_null(plain.value, facts, called=use.call is not None)
     )
     parent = use.module.parents[branch]
     is_elif = isinstance(parent, ast.If) and parent.orelse == [branch]
-    if not same or is_elif or not is_repeatable(branch.test):
+    if not same or is_elif or not is_repeatable(facts, branch.test):
         return None
-    return Choice(use, choice.context, branch.test, negated, choice.keeps_unsharded)
+    return replace(choice, test=branch.test, negated=negated)
+
+
+def is_shared(use: Use) -> bool:
+    """Whether the receiver is an FSDP1 model or one of DDP's, and nothing else."""
+    return bool(use.wraps and use.others) and all(
+        isinstance(atom, Result) and atom.symbol == DDP for atom in use.others
+    )
 
 
 def keeps_unsharded(use: Use, facts: Facts) -> bool | None:
@@ -240,7 +258,7 @@ def keeps_unsharded(use: Use, facts: Facts) -> bool | None:
     return keeps.pop() if len(keeps) == 1 else None
 
 
-def _is_null(node: ast.expr, facts: Facts, called: bool) -> bool:
+def is_null(node: ast.expr, facts: Facts, called: bool = True) -> bool:
     """Whether `node` is a context that does nothing (or makes one, unless it is `called`)."""
     if called and isinstance(node, ast.Call):
         node = node.func

@@ -9,12 +9,13 @@ exception may leave it as it is where nothing catches exceptions.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.values import Result, Symbol, Wrapped
 from fsdp_migrate.rule.facts import Facts, Use
-from fsdp_migrate.rule.queries.no_sync_contexts import Window, find_window
+from fsdp_migrate.rule.queries.no_sync_contexts import Window, find_window, is_repeatable
+from fsdp_migrate.rule.queries.no_sync_returns import Provider, find_provider
 from fsdp_migrate.rule.queries.running import (
     enclosing_contexts,
     ends_early,
@@ -37,12 +38,13 @@ class Windows:
     """The windows of a program that are simple enough to do without a context manager."""
 
     by_use: Mapping[Use, Window]
+    providers: Mapping[Use, Provider]  # functions that can set the flag where they are called
     staying: frozenset[Use]
     guarded: frozenset[ast.With]  # what follows them could be skipped, and the program go on
 
-    def stays(self, window: Window) -> bool:
+    def stays(self, window: Window | Provider) -> bool:
         """Whether every backward pass of the program sets the flag of the window's model first."""
-        return not window.idle and window.use in self.staying
+        return window.use in self.staying
 
 
 def find_windows(facts: Facts) -> Windows:
@@ -51,13 +53,28 @@ def find_windows(facts: Facts) -> Windows:
     marked = [replace(window, idle=_is_idle(window, entered)) for window in entered]
     # A window inside of another one would put back what that one has set.
     apart = [w for w in marked if w.idle or not may_be_nested(w.use, facts)]
-    windows = Windows(
-        {window.use: window for window in apart},
-        frozenset(_staying(facts, apart)),
-        frozenset(_guarded(facts, apart)),
-    )
-    simple = {use: w for use, w in windows.by_use.items() if _is_simple(windows, w)}
-    return replace(windows, by_use=simple)
+    guarded = frozenset(_guarded(facts, apart))
+    providers = [p for p in _providers(facts) if p.entries and p.can_set_flags]
+    while True:
+        setting: list[Window | Provider] = [*(w for w in apart if not w.idle), *providers]
+        windows = Windows(
+            {window.use: window for window in apart},
+            {provider.use: provider for provider in providers},
+            frozenset(_staying(facts, setting)),
+            guarded,
+        )
+        simple = [window for window in apart if _is_simple(facts, windows, window)]
+        sets = [provider for provider in providers if windows.stays(provider)]
+        if len(simple) == len(apart) and len(sets) == len(providers):
+            return windows
+        apart, providers = simple, sets
+
+
+def _providers(facts: Facts) -> Iterator[Provider]:
+    for use in facts.uses:
+        provider = find_provider(use, facts) if use.name == "no_sync" else None
+        if provider is not None and not may_be_nested(use, facts):
+            yield provider
 
 
 def _entered(facts: Facts) -> Iterator[Window]:
@@ -99,9 +116,13 @@ def _is_idle(window: Window, every: Iterable[Window]) -> bool:
     return around is not None and around.test is None
 
 
-def _is_simple(windows: Windows, window: Window) -> bool:
+def _is_simple(facts: Facts, windows: Windows, window: Window) -> bool:
     """Whether what replaces a window can stand where the window is."""
     if any(_loses_names(window, statement, item) for statement, item in window.entries):
+        return False
+    if window.choice.shared and (window.test is None or not is_repeatable(facts, window.test)):
+        return False
+    if window.choice.shared and not windows.stays(window):
         return False
     if window.stored is None or window.is_stored_beside:
         return True
@@ -131,7 +152,7 @@ def _read(node: ast.AST) -> set[str]:
 
 
 # ---------------------------------------------------------------------- what need not be done
-def _staying(facts: Facts, windows: list[Window]) -> Iterator[Use]:
+def _staying(facts: Facts, windows: Sequence[Window | Provider]) -> Iterator[Use]:
     """The windows that need not set the flag again."""
     passes = list(_backward_passes(facts))
     for window in windows:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 
 from fsdp_migrate.analysis.values import Method, Result, Symbol, Unknown
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.decorators import calls_inside
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import children
 
@@ -39,14 +40,22 @@ def runs_inside(
         if isinstance(around, ast.With) and around in statements and child in around.body:
             return True
         if isinstance(around, FUNCTIONS):
-            found = runs(facts, module, around)
-            return (
-                depth < DEPTH
-                and bool(found)
+            ways = [runs(facts, module, around), *_decorated(facts, module, around)]
+            return depth < DEPTH and any(
+                bool(found)
                 and all(runs_inside(facts, home, c, statements, depth + 1) for home, c in found)
+                for found in ways
             )
         child = around
     return False
+
+
+def _decorated(
+    facts: Facts, module: Module, function: ast.AST
+) -> Iterator[list[tuple[Module, ast.AST]]]:
+    """The calls in the function's decorators, one of which each call of it comes through."""
+    for decorator in getattr(function, "decorator_list", ()):
+        yield [*(calls_inside(facts, module, decorator) or ())]
 
 
 def runs_once(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> bool:
