@@ -82,7 +82,8 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
 def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     """What the analysis finds out, and what becomes of each model and each state-dict context."""
     analysis = analyse(project)
-    facts = Facts(analysis, options, plan_wraps(analysis, options.style), find_modes(analysis))
+    wraps = plan_wraps(analysis, options.style)
+    facts = Facts(analysis, options, wraps.plans, find_modes(analysis), born=wraps.born)
     facts = replace(facts, uses=every_use(facts, registry))
     facts = replace(facts, modes=settled(facts.modes, calls_in_modes(facts, registry)))
     gone = places_that_go(facts, registry)

@@ -13,9 +13,10 @@ from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.born_values import born_in_files
 from fsdp_migrate.rule.queries.models import only_models
 from fsdp_migrate.rule.queries.wraps import as_policy
-from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.rule.shim_types import (
     RENAMED,
     SYMBOLS,
@@ -91,6 +92,20 @@ def _precision(use: Use) -> Finding:
     return finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit])
 
 
+def survey(facts: Facts) -> Iterable[Finding]:
+    """One finding a file for the values that become FSDP2's where they are born."""
+    for born in born_in_files(facts):
+        yield finding_at(
+            RULE,
+            born.module,
+            born.first,
+            born.words,
+            tier=Tier.NATIVE,
+            edits=born.edits,
+            models=born.models,
+        )
+
+
 EITHER = (Tier.NATIVE, Tier.SHIM)
 SHIM = (Tier.SHIM,)
 MANUAL = (Tier.MANUAL,)
@@ -161,6 +176,7 @@ RULE = Rule(
     fix_safety="Safe: the shim's types have the same members, fields and defaults.",
     needs=("the value goes to a constructor that is migrated",),
     check=check,
+    survey=survey,
     symbols=SYMBOLS,
     surfaces=SURFACES,
     examples=(

@@ -14,7 +14,6 @@ from fsdp_migrate.analysis.values import NONE, Instance, Result, Value
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Element, Keyword, Literal, Name, Part, call, variable
 from fsdp_migrate.lowering.arguments.initial_weights import asked
-from fsdp_migrate.lowering.arguments.sharding_strategy import is_member
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.origin import origin
 from fsdp_migrate.lowering.wrap_plan import (
@@ -29,6 +28,7 @@ from fsdp_migrate.lowering.wrap_plan import (
     Units,
 )
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
+from fsdp_migrate.lowering.written_strategies import is_member
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
@@ -89,7 +89,7 @@ def _sharding(site: WrapSite) -> Part:
             continue
         assert argument.node is not None
         value: Part = site.kept(argument.node)
-        if name == "sharding_strategy" and is_member(site, argument.node):
+        if name == "sharding_strategy" and is_member(site.analysis, argument.node):
             (member,) = site.members
             if member == "FULL_SHARD":
                 continue

@@ -22,7 +22,9 @@ from fsdp_migrate.lowering.arguments.device_and_mesh import device_type, with_de
 from fsdp_migrate.lowering.arguments.ignored import check_ignored, may_ignore
 from fsdp_migrate.lowering.arguments.initial_weights import is_empty_elsewhere
 from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_arguments
-from fsdp_migrate.lowering.arguments.sharding_strategy import members
+from fsdp_migrate.lowering.arguments.sharding_strategy import members, with_chosen
+from fsdp_migrate.lowering.born_strategies import members_at
+from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.residues import (
@@ -61,6 +63,7 @@ def plan_call(
     fact: WrapFact,
     style: Style = "native",
     refused: Mapping[str, str] = NO_REASONS,
+    born: BornValues = NOTHING_BORN,
 ) -> WrapPlan:
     """What becomes of one call."""
     device = fact.arguments["device_id"].value if "device_id" in fact.arguments else NOTHING
@@ -70,8 +73,9 @@ def plan_call(
         nesting=nesting,
         fact=fact,
         arguments=fact.arguments,
-        members=members(fact),
+        members=members_at(born, fact) or members(fact),
         device_type=device_type(analysis, device),
+        born=born,
         style=style,
     )
     shape = _shape(fact)
@@ -166,7 +170,7 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
     parts = lowered.parts
     try:
         check_ignored(parts)
-        parts = _with_mesh(site, with_sharding(site, parts))
+        parts = with_chosen(site, _with_mesh(site, with_sharding(site, parts)))
         parts = lower_comm_hook(site, parts)
         if shape == "expression" and _takes_statements(parts):
             if not _is_hoistable(site):
@@ -178,7 +182,7 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
 
 
 def _with_mesh(site: WrapSite, parts: Parts) -> Parts:
-    if parts.sharding is not None:
+    if parts.sharding is not None or parts.chosen is not None:
         return parts
     try:
         return with_default_mesh(site, parts)

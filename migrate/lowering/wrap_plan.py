@@ -21,10 +21,9 @@ from fsdp_migrate.findings.code import (
     variable,
 )
 from fsdp_migrate.lowering.condition import Condition
+from fsdp_migrate.lowering.sharding_function import KEEP_UNSHARDED, Rows
 from fsdp_migrate.syntax.span import Site, Span
 
-HYBRID = frozenset({"HYBRID_SHARD", "_HYBRID_SHARD_ZERO2"})
-KEEP_UNSHARDED = frozenset({"SHARD_GRAD_OP", "_HYBRID_SHARD_ZERO2"})
 MESH = variable("mesh")
 
 # Where the call stands: alone in an assignment or a return, or inside of an expression, out of
@@ -37,6 +36,15 @@ class Reshard:
     """Whether weights are given back after the forward pass."""
 
     after_forward: Part
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A sharding strategy that the run chooses, by an expression of its label."""
+
+    label: Part
+    rows: Rows
+    is_value: bool = False  # the expression is one of `reshard_after_forward` itself
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ class Parts:
     """What the arguments of a call become, each in its own terms."""
 
     sharding: Part | None = None  # keyword arguments: the mesh, and when weights are given back
+    chosen: Chosen | None = None  # until it is known whether there is a mesh
     reshard: Reshard | None = None
     mesh: Mesh | None = None
     device: Device | None = None

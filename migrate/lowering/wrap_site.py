@@ -13,6 +13,7 @@ from fsdp_migrate.analysis.values import NOTHING, Symbol, Value
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Kept
 from fsdp_migrate.findings.options import Style
+from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues
 from fsdp_migrate.lowering.followed import followed
 from fsdp_migrate.lowering.nesting import Nesting, Role
 from fsdp_migrate.lowering.program_facts import ProgramFacts
@@ -34,6 +35,7 @@ class WrapSite:
     arguments: Mapping[str, Argument]
     members: frozenset[str]  # the sharding strategies that it can have
     device_type: str
+    born: BornValues = NOTHING_BORN  # what values become elsewhere
     style: Style = "native"  # "shim": one argument without a native form turns the whole call
 
     @property

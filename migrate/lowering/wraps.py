@@ -3,36 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NOTHING, Result
-from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.options import Style
+from fsdp_migrate.lowering.arguments.keyword_dicts import written_arguments
+from fsdp_migrate.lowering.born_strategies import decide as strategies
+from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues, born_values
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.span import Site
 
 PRECISION = "mixed_precision"
 SHARED = "its MixedPrecision also reaches a wrap that only the run knows"
 
 
-def plan_wraps(analysis: Analysis, style: Style = "native") -> Mapping[Site, WrapPlan]:
-    """A plan for every wrap site."""
-    nesting = Nesting(analysis)
-    programs: dict[frozenset[str], ProgramFacts] = {}
+FAMILIES = (strategies,)  # what is migrated where it is born
 
-    def made(fact: WrapFact, refused: Mapping[str, str]) -> WrapPlan:
-        names = analysis.project.program_of(fact.module.name)
-        if names not in programs:
-            programs[names] = ProgramFacts.of(analysis, fact.module)
-        return plan_call(analysis, programs[names], nesting, fact, style, refused)
 
-    plans = {site: made(fact, {}) for site, fact in analysis.wraps.items()}
-    while torn := _torn(plans):
-        plans |= {site: made(analysis.wraps[site], {PRECISION: SHARED}) for site in torn}
-    return plans
+@dataclass(frozen=True, eq=False)
+class Wraps:
+    """A plan for every wrap site, and what the values become that they are given."""
+
+    plans: Mapping[Site, WrapPlan]
+    born: BornValues
+
+
+def plan_wraps(analysis: Analysis, style: Style = "native") -> Wraps:
+    """A plan for every wrap site.
+
+    A value is migrated where it is born only if each call that is given it becomes plain calls:
+    where one doesn't, the value is decided on again.
+    """
+    plan = _Planner(analysis, style)
+    if style == "shim" or not analysis.wraps:
+        return Wraps(plan(NOTHING_BORN), NOTHING_BORN)
+    stopped: frozenset[Site] = frozenset()
+    while True:
+        born = born_values(analysis, FAMILIES, plan.arguments_of, stopped)
+        plans = plan(born)
+        torn = frozenset(
+            fact.site
+            for migrated in born.migrated
+            for fact in born.readers(migrated, analysis.wraps.values())
+            if not plans[fact.site].native
+        )
+        if torn <= stopped:
+            return Wraps(plans, born)
+        stopped |= torn
+
+
+class _Planner:
+    """Plans the calls of a program for what values have become."""
+
+    def __init__(self, analysis: Analysis, style: Style) -> None:
+        self._analysis = analysis
+        self._style: Style = style
+        self._nesting = Nesting(analysis)
+        self._programs: dict[frozenset[str], ProgramFacts] = {}
+
+    def __call__(self, born: BornValues) -> Mapping[Site, WrapPlan]:
+        """The plans, which agree with each other."""
+        wraps = self._analysis.wraps
+        plans = {site: self._made(fact, {}, born) for site, fact in wraps.items()}
+        while torn := _torn(plans):
+            plans |= {s: self._made(wraps[s], {PRECISION: SHARED}, born) for s in torn}
+        return plans
+
+    def arguments_of(self, fact: WrapFact) -> Mapping[str, Argument]:
+        """The arguments of a call, those of a dict that is written out with the places there."""
+        try:
+            return written_arguments(self._analysis, fact).arguments
+        except NotNative:
+            return fact.arguments
+
+    def _made(self, fact: WrapFact, refused: Mapping[str, str], born: BornValues) -> WrapPlan:
+        names = self._analysis.project.program_of(fact.module.name)
+        if names not in self._programs:
+            self._programs[names] = ProgramFacts.of(self._analysis, fact.module)
+        program, style = self._programs[names], self._style
+        return plan_call(self._analysis, program, self._nesting, fact, style, refused, born)
 
 
 def _torn(plans: Mapping[Site, WrapPlan]) -> list[Site]:

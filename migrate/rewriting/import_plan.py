@@ -165,8 +165,9 @@ class _Fate:
         self, node: ast.ImportFrom, alias: ast.alias, bound: str, target: str | None
     ) -> None:
         """A name of FSDP1's goes where nothing needs it, and moves if the shim has it."""
-        if bound not in self.exported and (bound not in self.after or target is None):
-            only_listed = bound in self.listed and bound not in self.read
+        only_listed = bound in self.listed and bound not in self.read
+        needed = bound in self.after and target is not None and not only_listed
+        if bound not in self.exported and not needed:
             if bound not in self.after or only_listed:
                 self.gone.add(bound)
                 self.unlisted |= {bound} if only_listed else set()

@@ -42,7 +42,7 @@ def laid_out(statement: Statement, indent: str, room: int, kept: Container[int])
         inner = [laid_out(cast(Statement, s), indent, room, kept) for s in body.body]
         return statement.with_changes(body=body.with_changes(body=inner))
     value = getattr(statement.body[0], "value", None)
-    if not isinstance(value, cst.Call | cst.Dict):
+    if not isinstance(value, cst.Call | cst.Dict | cst.Subscript):
         return statement
     bare = statement.with_changes(leading_lines=[])
     fitted = Layout({value}, indent, room, room).fit(bare)

@@ -6,27 +6,47 @@ import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from fsdp_migrate.analysis.definitions import Definition, definition, removable
-from fsdp_migrate.findings.code import NOTHING
+from fsdp_migrate.findings.code import NOTHING, Kept, parts_of
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.nodes import children
+from fsdp_migrate.syntax.nodes import children, nodes_in
 from fsdp_migrate.syntax.span import Span
 
 
 def removed_nodes(facts: Facts) -> Mapping[str, frozenset[ast.AST]]:
-    """By module, the nodes that go with native wraps and contexts, and with what they read."""
+    """By module, the nodes that go with native wraps and contexts, and with what they read.
+
+    Those of values that are migrated where they are born are among them.
+    """
     modules = facts.analysis.project.modules.values()
-    return {module.name: frozenset(_removed(facts, module)) for module in modules}
+    return {m.name: frozenset(taken_nodes(facts, m) | _born(facts, m)) for m in modules}
 
 
-def _removed(facts: Facts, module: Module) -> set[ast.AST]:
+def _born(facts: Facts, module: Module) -> set[ast.AST]:
+    """The nodes of a file in whose place something new stands, where a value is born or read."""
+    found: set[ast.AST] = set()
+    for migrated in facts.born.migrated:
+        if module.name in migrated.modules:
+            found |= migrated.places
+        for place, part in migrated.replaced:
+            if place.module is module:
+                kept = {span for p in parts_of(part) if isinstance(p, Kept) for span in p.spans}
+                found.update(_inside(module, place.node, kept - {module.span(place.node)}))
+        for owner, statement in migrated.dropped:
+            if owner is module:
+                found.update(nodes_in(statement))
+    return found
+
+
+def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
+    """The nodes of a file that go with native wraps and contexts."""
     native = [p for p in facts.wraps.values() if p.native and p.fact.module is module]
     modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
     kept = {span for plan in native for span in plan.kept}
     tops = [*(top for plan in native for top in _replaced(plan)), *(mode.call for mode in modes)]
-    removed = {node for top in tops for node in _inside(module, top, kept)}
+    removed: set[ast.AST] = {node for top in tops for node in _inside(module, top, kept)}
     absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]
     absorbed += [d for mode in modes for d in mode.absorbed]
     while more := [

@@ -13,6 +13,7 @@ from fsdp_migrate.analysis.effects import Effects
 from fsdp_migrate.analysis.values import Value, Wrapped
 from fsdp_migrate.findings.arguments import Arguments, bind
 from fsdp_migrate.findings.options import Options
+from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.lowering.state_dict_modes import Modes
@@ -74,7 +75,8 @@ class Facts:
     """Everything that is known when the rules run.
 
     `removed` are, by module, the nodes that go with what is migrated natively, and `gone` the
-    places in statements that a rule, given by its code, takes out.
+    places in statements that a rule, given by its code, takes out.  `born` is what values become
+    where they are born.
     """
 
     analysis: Analysis
@@ -82,6 +84,7 @@ class Facts:
     wraps: Mapping[Site, WrapPlan]
     modes: Modes
     uses: tuple[Use, ...] = ()
+    born: BornValues = NOTHING_BORN
     removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
     gone: Mapping[Position, str] = field(default_factory=dict)
 

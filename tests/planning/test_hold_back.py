@@ -255,7 +255,7 @@ def test_the_shim_can_be_ruled_out() -> None:
     from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, ShardingStrategy
 
     def wrap(module, name):
-        return FSDP(module, sharding_strategy=ShardingStrategy[name])
+        return FSDP(module, sharding_strategy=ShardingStrategy(name).value)
     """
     assert any(item.tier is Tier.SHIM for item in run(train=text).findings)
     done = run(train=text, options=Options(runtime="never"))

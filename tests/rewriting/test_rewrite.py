@@ -186,7 +186,7 @@ def test_stars_that_other_files_live_on() -> None:
             "names.py": f"from {LONG} import *\nfrom {LONG}.wrap import *\n",
             "train.py": "from names import FullyShardedDataParallel as FSDP, ShardingStrategy\n\n"
             "def shard(model, name):\n"
-            "    return FSDP(model, sharding_strategy=ShardingStrategy[name])\n",
+            "    return FSDP(model, sharding_strategy=ShardingStrategy[name].value)\n",
         }
     )
     assert run.after["names.py"] == "from fsdp_migrate.runtime import ShardingStrategy\n"

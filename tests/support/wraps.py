@@ -53,7 +53,7 @@ def plans(
     text: str, others: Mapping[str, str] | None = None, style: Style = "native"
 ) -> list[WrapPlan]:
     """The plans of a program, in the order of the source."""
-    made = plan_wraps(solved(text, others).solver, style)
+    made = plan_wraps(solved(text, others).solver, style).plans
     return [made[site] for site in sorted(made)]
 
 

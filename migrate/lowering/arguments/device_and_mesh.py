@@ -11,7 +11,8 @@ from fsdp_migrate.findings.code import Code, Keyword, Literal, Name, call, code,
 from fsdp_migrate.lowering.arguments.node_groups import is_node_groups, mesh_shape
 from fsdp_migrate.lowering.device_numbers import has_number
 from fsdp_migrate.lowering.nesting import Role
-from fsdp_migrate.lowering.wrap_plan import HYBRID, Device, Mesh, Parts
+from fsdp_migrate.lowering.sharding_function import HYBRID
+from fsdp_migrate.lowering.wrap_plan import Device, Mesh, Parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.fsdp1_names import short
 

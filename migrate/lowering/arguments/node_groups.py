@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.values import Result, Symbol
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Code, Kept, Part, code
 from fsdp_migrate.lowering.nesting import Role
-from fsdp_migrate.lowering.wrap_plan import HYBRID
+from fsdp_migrate.lowering.sharding_function import HYBRID
 from fsdp_migrate.lowering.wrap_site import WrapSite, resolve
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.paths import path_of

@@ -1,24 +1,26 @@
-"""`sharding_strategy=`: whether weights are given back after the forward pass."""
+"""`sharding_strategy=`: the mesh, and whether weights are given back after the forward pass."""
 
 from __future__ import annotations
 
-import ast
 from dataclasses import replace
 
-from fsdp_migrate.analysis.definitions import bindings, definition, is_imported, scope_of
 from fsdp_migrate.analysis.values import NONE, Symbol
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
-from fsdp_migrate.findings.code import Literal, Part, code, variable
-from fsdp_migrate.lowering.wrap_plan import HYBRID, KEEP_UNSHARDED, Parts, Reshard
-from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none, resolve
-from fsdp_migrate.syntax.fsdp1_names import ROOT, short
-from fsdp_migrate.syntax.nodes import nodes_in
-
-STRATEGY = f"{ROOT}.ShardingStrategy"
-AFTER_FORWARD = variable("reshard_after_forward")
-# The default, FULL_SHARD among them: the root keeps its weights, all other units give them back.
-DEFAULT = Literal(None)
-KEEP = Literal(False)
+from fsdp_migrate.findings.code import Kept, Literal, Part, code
+from fsdp_migrate.lowering.born_strategies import StrategyForm, form_at
+from fsdp_migrate.lowering.nesting import Role
+from fsdp_migrate.lowering.sharding_function import (
+    GET_SHARDING,
+    HYBRID,
+    KEEP_UNSHARDED,
+    ON_WORLD,
+    after_forward,
+    get_sharding,
+)
+from fsdp_migrate.lowering.wrap_plan import Chosen, Parts, Reshard
+from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
+from fsdp_migrate.lowering.written_strategies import KEEP, STRATEGY, written_strategy
+from fsdp_migrate.syntax.fsdp1_names import short
 
 
 def members(fact: WrapFact) -> frozenset[str]:
@@ -40,75 +42,60 @@ def members(fact: WrapFact) -> frozenset[str]:
 
 
 def lower_sharding_strategy(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
-    """One strategy, or a choice between those that differ in when weights are given back."""
-    if not site.members:
-        raise NotNative("the sharding strategy is known only at run time")
-    node = argument.node
-    needs_mesh = bool(site.members & (HYBRID | {"NO_SHARD"}))
-    if isinstance(node, ast.Name) and not needs_mesh and definition(site.module, node) is None:
-        return _chosen(site, node, parts)
-    if len(site.members) > 1:
-        if needs_mesh:
-            raise NotNative("the sharding strategy is chosen at run time")
-        written, through = resolve(site, node)
-        reshard = Reshard(_after_forward(site, written))
-        return replace(parts, reshard=reshard, absorbed=(*parts.absorbed, *through))
-    through = ()
-    if isinstance(node, ast.Name):
-        _, through = resolve(site, node)
-    elif node is None or isinstance(node, ast.Subscript | ast.Call):
-        raise NotNative("the sharding strategy is looked up")
-    elif isinstance(node, ast.Attribute) and not is_member(site, node):
-        raise NotNative("the sharding strategy comes from a configuration")
-    keeps = site.members <= KEEP_UNSHARDED
+    """One strategy, a choice between some, or one that is migrated where it is born."""
+    form = form_at(site.born, site.fact)
+    if isinstance(form, str):
+        raise NotNative(form)
+    if form is not None and len(form.rows.members) == 1:
+        return replace(parts, reshard=Reshard(KEEP) if site.members <= KEEP_UNSHARDED else None)
+    if form is not None:
+        return replace(parts, chosen=_chosen(site, argument, form))
+    found = written_strategy(site.analysis, site.module, argument.node, site.members)
     return replace(
         parts,
-        reshard=Reshard(KEEP) if keeps else None,
-        absorbed=(*parts.absorbed, *through),
+        reshard=found.reshard,
+        absorbed=(*parts.absorbed, *found.absorbed),
+        replaced=(*parts.replaced, *found.replaced),
     )
 
 
-def _chosen(site: WrapSite, name: ast.Name, parts: Parts) -> Parts:
-    """The variable of a strategy, made one of what it says of the weights after a forward.
+def _chosen(site: WrapSite, argument: Argument, form: StrategyForm) -> Chosen:
+    """The strategy that the run chooses, as the expression of its label."""
+    assert argument.node is not None
+    label: Part = Kept(site.module.span(argument.node))
+    optional = bool(argument.value & NONE)
+    if form.values:
+        return Chosen(label, form.rows, is_value=True)
+    if optional:
+        default = Literal(form.rows.labels({"FULL_SHARD"})[0])
+        label = code("{strategy} or {default}", strategy=label, default=default)
+    return Chosen(label, form.rows)
+
+
+def with_chosen(site: WrapSite, parts: Parts) -> Parts:
+    """`parts` with what the strategy that the run chooses means, beside the mesh that is given.
 
     Raises:
-        NotNative: it is bound to more than members of the enum, or read elsewhere.
+        NotNative: it takes a mesh that units of the model share, or another one than is given.
     """
-    unsure = NotNative(f"`{name.id}` is known only at run time")
-    scope = scope_of(site.module, name)
-    if scope is None or (
-        isinstance(scope, ast.Module) and is_imported(site.analysis, site.module, name.id)
-    ):
-        raise unsure
-    bound = list(bindings(scope, name.id))
-    same = [n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == name.id]
-    named = any(isinstance(n, ast.Constant) and n.value == name.id for n in nodes_in(scope))
-    if named or {*same} != {name, *bound}:
-        raise unsure
-    replaced: list[tuple[ast.expr, Part]] = []
-    for target in bound:
-        statement = site.module.parents.get(target)
-        if not isinstance(statement, ast.Assign) or statement.targets != [target]:
-            raise unsure
-        replaced.append((statement.targets[0], AFTER_FORWARD))
-        replaced.append((statement.value, _after_forward(site, statement.value)))
-    return replace(parts, reshard=Reshard(AFTER_FORWARD), replaced=(*parts.replaced, *replaced))
-
-
-def is_member(site: WrapSite, node: ast.expr) -> bool:
-    """Whether a member of the enum is written there."""
-    return isinstance(node, ast.Attribute) and site.analysis.value(node.value) == frozenset(
-        {Symbol(STRATEGY)}
-    )
-
-
-def _after_forward(site: WrapSite, node: ast.expr) -> Part:
-    """What an expression of strategies says of the weights after a forward."""
-    if isinstance(node, ast.IfExp):
-        yes, no = _after_forward(site, node.body), _after_forward(site, node.orelse)
-        return code("{yes} if {test} else {no}", yes=yes, test=site.kept(node.test), no=no)
-    if is_none(node):
-        return DEFAULT
-    if isinstance(node, ast.Attribute) and is_member(site, node):
-        return KEEP if node.attr in KEEP_UNSHARDED else DEFAULT
-    raise NotNative("the sharding strategy is chosen at run time")
+    chosen = parts.chosen
+    if chosen is None:
+        return parts
+    if parts.sharding is not None:  # with a group or a mesh that is left to the runtime
+        if chosen.is_value:
+            raise NotNative("the sharding strategy goes with a group that only the run knows")
+        return parts
+    if chosen.is_value:
+        return replace(parts, reshard=Reshard(chosen.label))
+    reshard = Reshard(after_forward(chosen.label, chosen.rows))
+    if chosen.rows.members <= ON_WORLD:
+        return replace(parts, reshard=reshard)
+    if parts.mesh is not None:
+        if chosen.rows.members & (HYBRID | {"NO_SHARD"}):
+            raise NotNative("the sharding strategy, chosen at run time, goes with a given mesh")
+        return replace(parts, reshard=reshard)
+    if site.role is not Role.ROOT or site.has_inner:
+        raise NotNative("the units of one model share a mesh, which the strategy chooses")
+    sharding = code("{get}({label})", get=GET_SHARDING, label=chosen.label)
+    function = get_sharding(chosen.rows, site.device_type)
+    return replace(parts, sharding=sharding, defined=(*parts.defined, function))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.definitions import definition
-from fsdp_migrate.lowering.wrap_plan import HYBRID
+from fsdp_migrate.lowering.sharding_function import HYBRID
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import called, owners
 from fsdp_migrate.syntax.module import Module

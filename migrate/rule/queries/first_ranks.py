@@ -12,7 +12,8 @@ import ast
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Method, Result, Value
-from fsdp_migrate.lowering.wrap_plan import HYBRID, WrapPlan
+from fsdp_migrate.lowering.sharding_function import HYBRID
+from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.rank_tests import RANK, rank_test
 from fsdp_migrate.syntax.fsdp1_names import short

@@ -21,7 +21,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.findings.code import Kept, Literal, Part, call, code, qualified
-from fsdp_migrate.lowering.wrap_plan import HYBRID
+from fsdp_migrate.lowering.sharding_function import HYBRID
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import calls
 from fsdp_migrate.rule.queries.running import runs

@@ -45,18 +45,41 @@ def test_a_variable_that_is_bound_twice_says_what_becomes_of_weights() -> None:
     assert said == {"reshard_after_forward", "None", "False"}
 
 
-def test_a_variable_that_others_read_stays() -> None:
+def test_a_variable_that_others_read_becomes_the_name() -> None:
     lines = (f"strategy = {S}.FULL_SHARD", "if flag:", f"    strategy = {S}.SHARD_GRAD_OP")
     plan = wrapped("sharding_strategy=strategy", *lines, "print(strategy)")
-    assert plan.reason == "`strategy` is known only at run time"
+    assert plan.native
+    assert plan.parts.reshard is not None
+    said = shown(plan.fact.module, plan.parts.reshard.after_forward)
+    assert said == 'False if strategy == "SHARD_GRAD_OP" else None'
+
+
+@pytest.mark.parametrize(
+    ("strategy", "label"),
+    [
+        (f"{S}.NO_SHARD if flag else None", f'{S}.NO_SHARD if flag else None or "FULL_SHARD"'),
+        (f"{{True: {S}.NO_SHARD, False: {S}.FULL_SHARD}}[flag]", None),
+        (f"{S}[flag]", None),
+    ],
+)
+def test_a_choice_that_needs_a_mesh(strategy: str, label: str | None) -> None:
+    plan = wrapped(f"sharding_strategy={strategy}")
+    assert shown(plan.fact.module, plan.parts.sharding) == f"get_sharding({label or strategy})"
+    (function,) = plan.parts.defined
+    assert '"NO_SHARD": ((world, 1), None)' in shown(plan.fact.module, function)
+
+
+def test_a_look_up_of_one_member() -> None:
+    plan = wrapped(f"sharding_strategy={{True: {S}.SHARD_GRAD_OP}}[True]")
+    assert plan.parts.reshard is not None
+    assert shown(plan.fact.module, plan.parts.reshard.after_forward) == "False"
 
 
 @pytest.mark.parametrize(
     ("strategy", "reason"),
     [
         ("flag", "the sharding strategy is known only at run time"),
-        (f"{S}.NO_SHARD if flag else None", "the sharding strategy is chosen at run time"),
-        (f"{{True: {S}.FULL_SHARD}}[True]", "the sharding strategy is looked up"),
+        (f"{S}(flag).other", "the sharding strategy is known only at run time"),
     ],
 )
 def test_what_only_the_run_knows(strategy: str, reason: str) -> None:

@@ -1,0 +1,145 @@
+"""What is done with a sharding strategy, and how that is done with its label."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.values import NONE, Atom, Container, Symbol, Value
+from fsdp_migrate.findings.code import Kept, Part, code
+from fsdp_migrate.lowering.strategy_places import CLASS, STRATEGY
+from fsdp_migrate.lowering.value_flow import Place, Read
+from fsdp_migrate.lowering.value_reads import Act
+from fsdp_migrate.syntax.module import Module, all_annotations
+from fsdp_migrate.syntax.nodes import nodes_in
+
+NewForm = tuple[Place, Part]
+STR = code("str")
+ENUM_MEMBERS = frozenset({Symbol(f"{STRATEGY}.__members__")})
+
+
+class Unclear(Exception):
+    """What is done with a strategy that can't be done with its label."""
+
+
+class Readers:
+    """The readers of a program's strategies, `atoms`."""
+
+    def __init__(self, analysis: Analysis, atoms: frozenset[Atom]) -> None:
+        self.analysis = analysis
+        self.atoms = atoms
+
+    def rewritten(self, read: Read) -> Iterator[NewForm]:
+        """What takes the place of a reader that can't stay as it is.
+
+        Raises:
+            Unclear: it can't read a label.
+        """
+        node, module, parent = read.place.node, read.place.module, read.parent
+        where = f"{module.path.name}:{node.lineno}"
+        match read.act:
+            case Act.TESTED | Act.KEYED | Act.PRINTED if not read.inside:
+                if read.act is Act.KEYED and not self._keeps_keys(parent):
+                    raise Unclear(f"it is looked up in what isn't known at {where}")
+                return
+            case Act.PRINTED:
+                return
+            case Act.COMPARED if isinstance(parent, ast.Compare):
+                yield from self._compared(module, parent, where)
+            case Act.COMPARED:
+                return
+            case Act.FIELD if isinstance(parent, ast.Attribute) and parent.attr == "name":
+                self._only_strategies(module, node, where)
+                yield Place(module, parent), Kept(module.span(node))
+            case Act.CHECKED if isinstance(parent, ast.Call) and len(parent.args) == 2:
+                yield from self._checked(module, parent, where)
+            case _:
+                raise Unclear(f"{read.why or f'`{module.text(parent)}`'} at {where}")
+
+    def _only_strategies(self, module: Module, node: ast.expr, where: str) -> None:
+        if self.analysis.value(node) - self.atoms - NONE:
+            raise Unclear(f"`{module.text(node)}` may be something else at {where}")
+
+    def _keeps_keys(self, parent: ast.AST) -> bool:
+        """Whether what is looked up in is made here, with the strategies as its keys."""
+        owner: ast.expr | None = None
+        if isinstance(parent, ast.Subscript):
+            owner = parent.value
+        elif isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute):
+            owner = parent.func.value
+        value = self.analysis.value(owner)
+        return owner is None or (bool(value) and all(isinstance(a, Container) for a in value))
+
+    # ------------------------------------------------------------------ comparisons
+    def _compared(self, module: Module, parent: ast.Compare, where: str) -> Iterator[NewForm]:
+        sides = [parent.left, *parent.comparators]
+        for side in sides:
+            if not self._is_known(self.analysis.value(side)):
+                raise Unclear(f"it is compared with `{module.text(side)}` at {where}")
+        if not any(isinstance(op, ast.Is | ast.IsNot) for op in parent.ops):
+            return
+        if any(self.analysis.value(side) == NONE for side in sides):
+            return
+        if len(parent.ops) > 1:
+            raise Unclear(f"`{module.text(parent)}` at {where}")
+        left, right = (Kept(module.span(side)) for side in sides)
+        same = isinstance(parent.ops[0], ast.Is)
+        yield (
+            Place(module, parent),
+            (
+                code("{left} == {right}", left=left, right=right)
+                if same
+                else code("{left} != {right}", left=left, right=right)
+            ),
+        )
+
+    def _is_known(self, value: Value) -> bool:
+        """Whether a value is a strategy, None, or a container of nothing else."""
+        if not value:
+            return False
+        for atom in value:
+            inner = self.analysis.parts(atom) if isinstance(atom, Container) else {atom}
+            if not inner <= self.atoms | NONE:
+                keys = isinstance(atom, Container) and atom.kind == "dict"
+                if not keys:
+                    return False
+        return True
+
+    def _checked(self, module: Module, call: ast.Call, where: str) -> Iterator[NewForm]:
+        """`isinstance(x, ShardingStrategy)`, which is to be true of no other string."""
+        if self.analysis.value(call.func) != {Symbol("builtins.isinstance")}:
+            raise Unclear(f"`{module.text(call)}` at {where}")
+        self._only_strategies(module, call.args[0], where)
+        if self.analysis.value(call.args[1]) != CLASS:
+            raise Unclear(f"`{module.text(call)}` at {where}")
+        yield Place(module, call.args[1]), STR
+
+
+# ---------------------------------------------------------------------- the class itself
+def of_class(
+    analysis: Analysis, place: Place, annotations: frozenset[ast.AST]
+) -> Iterator[NewForm]:
+    """What takes the place of a reference to the class, but for those of a birth.
+
+    Raises:
+        Unclear: nothing does.
+    """
+    node, module = place.node, place.module
+    parent = module.parents[node]
+    if node in annotations:
+        yield place, STR
+        return
+    if isinstance(parent, ast.Attribute):
+        return  # the dict of members, which is looked at itself
+    raise Unclear(f"`{module.text(module.statement(node))}` reads the class itself")
+
+
+def annotation_nodes(modules: Iterable[Module]) -> frozenset[ast.AST]:
+    """The nodes in annotations of variables, parameters and results."""
+    return frozenset(
+        node
+        for module in modules
+        for annotation in all_annotations(module.tree)
+        for node in nodes_in(annotation)
+    )
