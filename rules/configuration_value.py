@@ -15,6 +15,7 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.born_values import born_in_files
 from fsdp_migrate.rule.queries.models import only_models
+from fsdp_migrate.rule.queries.state_dict_types import why_type_stays
 from fsdp_migrate.rule.queries.wraps import as_policy
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.rule.shim_types import (
@@ -74,7 +75,8 @@ def _staying(use: Use, facts: Facts) -> Iterable[Finding]:
     yield finding(
         RULE,
         use,
-        f"what goes to the shim takes its types from there: {', '.join(names)}",
+        f"what goes to the shim takes its types from there: {', '.join(names)}"
+        + (why_type_stays(facts) if "StateDictType" in names else ""),
         tier=Tier.SHIM,
         edits=take_from_shim(uses),
         models=readers(facts, uses),

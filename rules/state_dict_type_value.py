@@ -53,7 +53,6 @@ RULE = Rule(
     ),
     needs=(
         "every place that reads a member is known",
-        "no context that stays is given a member",
         "what members are compared with are members",
     ),
     check=no_uses,

@@ -68,9 +68,17 @@ def staying(facts: Facts, module: Module) -> list[Use]:
         and any(use.name == s or use.name.startswith(s + ".") for s in SYMBOLS)
         and not is_local(use)
         and not swallowed(use, facts)
-        and not (type_name(use) == "StateDictType" and types_of(facts).as_strings)
+        and not _becomes_string(use, facts)
         and not is_native_precision(use, facts)
     ]
+
+
+def _becomes_string(use: Use, facts: Facts) -> bool:
+    """Whether the reference is to a type of state dicts that becomes its name."""
+    if type_name(use) != "StateDictType":
+        return False
+    types = types_of(facts)
+    return types.as_strings and use.node not in types.in_contexts
 
 
 def in_shim_wrap(use: Use, facts: Facts) -> bool:

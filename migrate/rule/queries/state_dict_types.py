@@ -34,6 +34,7 @@ class Types:
     """What becomes of the values: edits by file, or why they stay."""
 
     edits: tuple[tuple[Module, Edit], ...] = ()
+    in_contexts: frozenset[ast.AST] = frozenset()  # members that a context which stays is given
     why: str = ""  # what isn't understood, and where
     at: Place | None = None
 
@@ -46,10 +47,22 @@ class Types:
 @lru_cache(maxsize=2)
 def types_of(facts: Facts) -> Types:
     """What becomes of the types of state dicts that a program carries."""
+    if facts.options.style == "shim":
+        return Types(why="the style keeps FSDP1's shape")
+    found = _Types(facts)
     try:
-        return Types(tuple(dict.fromkeys(_Types(facts).edits())))
+        return Types(tuple(dict.fromkeys(found.edits())), frozenset(found.in_contexts))
     except _Stays as stays:
         return Types(why=stays.why, at=stays.at)
+
+
+def why_type_stays(facts: Facts) -> str:
+    """What needs the enum, in words that follow a message; nothing where a context does."""
+    found = types_of(facts)
+    if found.at is None:
+        return ""
+    where = f"{found.at.module.path.name}:{found.at.node.lineno}"
+    return f".  StateDictType stays an enum: {found.why} ({where})"
 
 
 class _Stays(Exception):
@@ -65,14 +78,19 @@ class _Types:
         self.flow: ValueFlow = flow_of(facts.analysis)
         groups = self.flow.groups(FAMILY)
         self.atoms: frozenset[Atom] = frozenset().union(*groups)
+        self.in_contexts: set[ast.AST] = set()
 
     def edits(self) -> Iterator[tuple[Module, Edit]]:
         """The edits of all places that stay; raises where one needs FSDP1's enum."""
-        for place in self.flow.births(self.atoms):
-            if not self._goes(place):
+        births = {place.node: place for place in self.flow.births(self.atoms)}
+        reads = [read for read in self.flow.reads(self.atoms) if not self._goes(read.place)]
+        given = {read.place.node for read in reads if read.act is Act.GIVEN}
+        self.in_contexts |= given & births.keys()
+        for node, place in births.items():
+            if node not in given and not self._goes(place):
                 yield from self._edit(place, self._born(place))
-        for read in self.flow.reads(self.atoms):
-            if not self._goes(read.place):
+        for read in reads:
+            if read.place.node not in self.in_contexts:
                 yield from self._read(read)
         for module, node in self._classes():
             yield from self._class(Place(module, node))
@@ -107,6 +125,8 @@ class _Types:
                 kept = Kept(read.place.module.span(read.place.node))
                 yield from self._edit(Place(read.place.module, read.parent), kept)
                 return
+        if read.act is Act.GIVEN:
+            raise _Stays(read.place, "it is given to a context that stays")
         if read.act not in AS_BEFORE:
             text = read.place.module.text(read.parent)
             raise _Stays(read.place, read.why or f"`{text}` needs the enum")
