@@ -16,8 +16,8 @@ from fsdp_migrate.findings.edits import Edit, LeaveContext, ReplaceExpression, R
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
-from fsdp_migrate.rule.queries.state_dict_modes import mode_set_by
-from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
+from fsdp_migrate.rule.queries.state_dict_modes import ModePlan, mode_set_by
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 NAMES = ("state_dict_type", "set_state_dict_type", "get_state_dict_type")
@@ -33,10 +33,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     name = short(use.name)
     plan = mode_set_by(use, facts)
     units = facts.models(facts.analysis.wrapped(facts.value(_model(use))))
-    if plan is not None and plan.native and plan.statement is not None:
-        gone: Edit = LeaveContext(use.module.span(plan.call))
-        if isinstance(plan.statement, ast.Expr):
-            gone = ReplaceStatement(use.module.span(plan.statement), NOTHING)
+    if plan is not None and plan.native and (plan.statement or plan.helper) is not None:
         local = plan.setting is not None and plan.setting.kind == "LOCAL"
         yield finding(
             RULE,
@@ -44,7 +41,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             LOCAL if local else f"{name} goes; the state-dict calls inside it state their options",
             tier=Tier.NATIVE,
             safety=Safety.UNSAFE if local else Safety.SAFE,
-            edits=[gone, *removals(facts, use.module, plan.absorbed)],
+            edits=[_gone(use, plan), *removals(facts, use.module, plan.absorbed)],
             models=units,
         )
         return
@@ -56,6 +53,36 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edits=[ReplaceExpression(use.module.span(use.node), Name(RUNTIME, name))],
         models=units,
     )
+
+
+def _gone(use: Use, plan: ModePlan) -> Edit:
+    """What takes the mode away: a function too that does nothing but hand it over."""
+    span = use.module.span
+    if plan.helper is not None:
+        return ReplaceStatement(span(plan.helper.statement), NOTHING)
+    if isinstance(plan.statement, ast.Expr):
+        return ReplaceStatement(span(plan.statement), NOTHING)
+    return LeaveContext(span(plan.call))
+
+
+def survey(facts: Facts) -> Iterable[Finding]:
+    """The `with` statements that enter a context which was handed to them."""
+    for plan in facts.modes.plans.values():
+        if plan.entry_of is None or not plan.native or not plan.module.rewrite:
+            continue
+        made = facts.modes.plans[plan.entry_of].call
+        given = made.args[:1] if isinstance(made, ast.Call) else []
+        models = facts.analysis.wrapped(facts.value(given[0])) if given else set()
+        yield finding_at(
+            RULE,
+            plan.module,
+            plan.call,
+            "the context goes with what handed it over; the state-dict calls inside state their "
+            "options",
+            tier=Tier.NATIVE,
+            edits=[LeaveContext(plan.module.span(plan.call))],
+            models=facts.models(models),
+        )
 
 
 def _model(use: Use) -> ast.expr | None:
@@ -80,6 +107,7 @@ RULE = Rule(
         "the type has a counterpart: full or sharded",
     ),
     check=check,
+    survey=survey,
     symbols=tuple(f"{FSDP1}.{name}" for name in NAMES),
     methods=NAMES,
     surfaces=(

@@ -19,7 +19,7 @@ from fsdp_migrate.findings.code import (
     loop_variable,
 )
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
-from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names
 

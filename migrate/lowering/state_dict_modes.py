@@ -14,56 +14,22 @@ from dataclasses import dataclass, field, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, definition
-from fsdp_migrate.analysis.values import NONE, Const, Method, Result, Symbol, Value
+from fsdp_migrate.analysis.values import Method, Symbol
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.context_helpers import Entry, Helper, helper_of
 from fsdp_migrate.lowering.local_state_dicts import asks_no_model
+from fsdp_migrate.lowering.state_dict_settings import LOCAL, Setting, given_to_mode, setting_of
 from fsdp_migrate.syntax.comparison import same
-from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names, path_of
 from fsdp_migrate.syntax.span import Site
 
 CONTEXT = f"{FSDP1}.state_dict_type"
 SETTER = f"{FSDP1}.set_state_dict_type"
-LOCAL = "LOCAL"  # which no call of FSDP2 means
-KINDS = {
-    f"{ROOT}.StateDictType.FULL_STATE_DICT": "FULL",
-    f"{ROOT}.StateDictType.SHARDED_STATE_DICT": "SHARDED",
-    f"{ROOT}.StateDictType.LOCAL_STATE_DICT": LOCAL,
-}
-PARAMETERS = ("module", "state_dict_type", "state_dict_config", "optim_state_dict_config")
-FLAGS = ("offload_to_cpu", "rank0_only")
-CONFIGS = frozenset(
-    f"{ROOT}.{name}"
-    for name in (
-        "FullOptimStateDictConfig", "FullStateDictConfig", "LocalOptimStateDictConfig",
-        "LocalStateDictConfig", "OptimStateDictConfig",
-        "ShardedOptimStateDictConfig", "ShardedStateDictConfig", "StateDictConfig",
-    )
-)  # fmt: skip
-SHARDED_CONFIGS = frozenset(
-    {f"{ROOT}.ShardedStateDictConfig", f"{ROOT}.ShardedOptimStateDictConfig"}
-)
-
 # The modes that can be open where a call runs, by the calls that set them; for none of them, the
 # program that the call is in: one of its modules.
 OpenModes = frozenset[Site | str]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a mode says of state dicts, the flags of its configurations included.
-
-    The optimizer's defaults are FSDP1's: on the CPU, on all ranks.  `optim_given` tells a flag
-    that the program states from a default that it may not even know of.
-    """
-
-    kind: str = "FULL"
-    offload: bool = False
-    rank0: bool = False
-    optim_offload: bool = True
-    optim_rank0: bool = False
-    optim_given: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,13 +37,15 @@ class ModePlan:
     """One call that sets a mode, and whether it goes."""
 
     module: Module
-    call: ast.Call
+    call: ast.Call | ast.Name  # what sets it, or enters what was handed over
     setting: Setting | None  # None if only the run knows it, or if setting it binds variables
     statement: ast.With | ast.Expr | None  # the `with` that the call is an item of, or the call
     native: bool = False
     absorbed: tuple[Definition, ...] = ()  # what it reads, which may go with it
     program: str = ""  # a module of the program that it is in
     is_for_good: bool = False  # whether the mode outlasts the statement
+    helper: Helper | None = None  # what hands the context to the `with` statements that enter it
+    entry_of: Site | None = None  # the call whose context the statement enters
 
 
 @dataclass(frozen=True)
@@ -115,6 +83,18 @@ class Modes:
         known = self.defaults.get(place, Setting()) is not None
         return known and all(plan.native for plan in self.setters(place).values())
 
+    def around(self, analysis: Analysis, call: ast.Call) -> OpenModes:
+        """The modes that can be open around `call`; a context that is handed over, where it is
+        entered around the call, if it is entered in the same function."""
+        found = set(modes_around(analysis, call))
+        for site in [place for place in found if isinstance(place, Site)]:
+            helper = self.plans[site].helper if site in self.plans else None
+            entry = helper.entry_around(call) if helper is not None else None
+            if entry is not None:
+                found -= {site}
+                found |= {entry.site}
+        return frozenset(found)
+
     def with_native(self, sites: set[Site]) -> Modes:
         """The same modes, of which those set at `sites` go."""
         plans = {s: replace(plan, native=s in sites) for s, plan in self.plans.items()}
@@ -130,6 +110,8 @@ def find_modes(analysis: Analysis) -> Modes:
         if callees & {CONTEXT, SETTER}:
             plan = _plan(analysis, analysis.project.modules[site.module], call)
             plans[site] = plan
+            if plan.helper is not None:
+                plans |= {entry.site: _entered(plan, site, entry) for entry in plan.helper.entries}
             if SETTER in callees:
                 setting.add(plan.program)
     return Modes(plans, {program: _set_at_once(analysis, plans, program) for program in setting})
@@ -154,7 +136,7 @@ def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
     """
     every = list(calls)
     outside = {place for open_modes, _ in every for place in open_modes if isinstance(place, str)}
-    native = _candidates(modes, outside)
+    native = _together(modes, _candidates(modes, outside))
     while True:
         result = modes.with_native(native)
         held = set().union(
@@ -166,7 +148,16 @@ def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
         )
         if not native & held:
             return result
-        native -= held
+        native = _together(modes, native - held)
+
+
+def _together(modes: Modes, native: set[Site]) -> set[Site]:
+    """`native` without contexts that are handed over and don't go everywhere they are entered."""
+    for site, plan in modes.plans.items():
+        if plan.helper is not None:
+            parts = {site, *(entry.site for entry in plan.helper.entries)}
+            native = native if parts <= native else native - parts
+    return native
 
 
 def _candidates(modes: Modes, outside: set[str]) -> set[Site]:
@@ -174,7 +165,7 @@ def _candidates(modes: Modes, outside: set[str]) -> set[Site]:
     known = {
         site: plan
         for site, plan in modes.plans.items()
-        if plan.setting is not None and plan.statement is not None
+        if plan.helper is not None or (plan.setting is not None and plan.statement is not None)
     }
     for program, default in modes.defaults.items():
         setters = modes.setters(program)
@@ -219,21 +210,30 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
         for name, node in given.items()
         if name != "module" and isinstance(node, ast.Name)
     ]
-    setting = _setting(analysis, given)
+    setting = setting_of(analysis, module, given)
     if setting is not None and setting.kind == LOCAL:
         if not isinstance(statement, ast.With) or not asks_no_model(analysis, statement):
             setting = None
     kept = tuple(found for found in absorbed if found is not None)
-    return replace(plan, setting=setting, absorbed=kept)
+    plan = replace(plan, setting=setting, absorbed=kept)
+    helper = helper_of(analysis, module, call, given)
+    if helper is None or plan.is_for_good:
+        return plan
+    common = {entry.setting for entry in helper.entries}
+    setting = common.pop() if len(common) == 1 else None
+    return replace(plan, setting=setting, helper=helper, statement=None)
 
 
-def given_to_mode(call: ast.Call) -> dict[str, ast.expr] | None:
-    """The arguments of a call that sets a mode, by name; None if they can't be told apart."""
-    starred = any(isinstance(argument, ast.Starred) for argument in call.args)
-    if starred or any(keyword.arg is None for keyword in call.keywords):
-        return None
-    given = dict(zip(PARAMETERS, call.args, strict=False))
-    return given | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+def _entered(plan: ModePlan, site: Site, entry: Entry) -> ModePlan:
+    """The plan of a `with` statement that enters a context which was handed to it."""
+    return ModePlan(
+        entry.module,
+        entry.call,
+        entry.setting,
+        entry.statement,
+        program=plan.program,
+        entry_of=site,
+    )
 
 
 def _statement_of(module: Module, call: ast.Call) -> ast.With | ast.Expr | None:
@@ -290,48 +290,3 @@ def _sets(plan: ModePlan, fact: WrapFact) -> bool:
         and path is not None
         and path == path_of(statement.targets[0])
     )
-
-
-# ---------------------------------------------------------------------- what a mode says
-def _setting(analysis: Analysis, given: Mapping[str, ast.expr]) -> Setting | None:
-    kind = _kind(analysis.value(given.get("state_dict_type")))
-    model = _config(analysis, given.get("state_dict_config"))
-    optim = _config(analysis, given.get("optim_state_dict_config"))
-    if kind is None or model is None or optim is None:
-        return None
-    return Setting(
-        kind,
-        model.get("offload_to_cpu", False),
-        model.get("rank0_only", False),
-        optim.get("offload_to_cpu", True),
-        optim.get("rank0_only", False),
-        "optim_state_dict_config" in given,
-    )
-
-
-def _kind(value: Value) -> str | None:
-    kinds = {KINDS.get(a.name) if isinstance(a, Symbol) else None for a in value}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-def _config(analysis: Analysis, node: ast.expr | None) -> dict[str, bool] | None:
-    """The flags of a configuration object; None if they can't be known."""
-    value = analysis.value(node)
-    if node is None or value == NONE:
-        return {}
-    if len(value) != 1:
-        return None
-    (atom,) = value
-    if not isinstance(atom, Result) or atom.symbol not in CONFIGS:
-        return None
-    args, kwargs = analysis.calls[atom.site]
-    named = dict(zip(FLAGS, args, strict=False)) | kwargs
-    if atom.symbol in SHARDED_CONFIGS:
-        named.pop("_use_dtensor", None)
-    flags: dict[str, bool] = {}
-    for name, flag in named.items():
-        known = next(iter(flag)) if len(flag) == 1 else None
-        if name not in FLAGS or not isinstance(known, Const) or not isinstance(known.value, bool):
-            return None
-        flags[name] = known.value
-    return flags

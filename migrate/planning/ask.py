@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Tier
-from fsdp_migrate.lowering.state_dict_modes import OpenModes, modes_around
+from fsdp_migrate.lowering.state_dict_modes import OpenModes
 from fsdp_migrate.rule.facts import Facts, Position, Use
 from fsdp_migrate.rule.queries.unseen_calls import unseen_calls
 from fsdp_migrate.rule.registry import Registry
@@ -65,9 +65,9 @@ def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes
     for use in facts.uses:
         for rule in _owners(use, registry):
             if rule.lowerable is not None and use.call is not None:
-                yield modes_around(facts.analysis, use.call), rule.lowerable(use, facts)
+                yield facts.modes.around(facts.analysis, use.call), rule.lowerable(use, facts)
     for found in unseen_calls(facts):
-        yield modes_around(facts.analysis, found.call), False
+        yield facts.modes.around(facts.analysis, found.call), False
 
 
 def outermost_uses(facts: Facts, registry: Registry) -> tuple[Use, ...]:

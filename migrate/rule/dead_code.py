@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from fsdp_migrate.analysis.definitions import Definition, definition, removable
 from fsdp_migrate.findings.code import NOTHING, Kept, parts_of
 from fsdp_migrate.findings.edits import ReplaceStatement
+from fsdp_migrate.lowering.state_dict_modes import ModePlan
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
@@ -45,7 +46,7 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     native = [p for p in facts.wraps.values() if p.native and p.fact.module is module]
     modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
     kept = {span for plan in native for span in plan.kept}
-    tops = [*(top for plan in native for top in _replaced(plan)), *(mode.call for mode in modes)]
+    tops = [*(top for plan in native for top in _replaced(plan)), *(_left(mode) for mode in modes)]
     removed: set[ast.AST] = {node for top in tops for node in _inside(module, top, kept)}
     absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]
     absorbed += [d for mode in modes for d in mode.absorbed]
@@ -57,6 +58,11 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     ]:
         removed |= {node for content in more for node in _inside(module, content, kept)}
     return removed
+
+
+def _left(mode: ModePlan) -> ast.AST:
+    """What goes with a context: the function that hands it over as a whole."""
+    return mode.helper.statement if mode.helper is not None else mode.call
 
 
 def _inside(module: Module, node: ast.AST, kept: Collection[Span]) -> Iterator[ast.AST]:

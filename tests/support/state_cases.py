@@ -193,7 +193,57 @@ def main():
     train(model, optimizer, 8)
 """
 
+HELPERS = """
+
+class Saver:
+    def __init__(self):
+        self.model, self.optimizer = build()
+
+    def full_state(self, on_first=True):
+        return FSDP.state_dict_type(
+            self.model,
+            StateDictType.FULL_STATE_DICT,
+            FullStateDictConfig(offload_to_cpu=on_first, rank0_only=on_first),
+            FullOptimStateDictConfig(offload_to_cpu=on_first, rank0_only=on_first),
+        )
+
+    @contextlib.contextmanager
+    def shards(self):
+        with FSDP.state_dict_type(self.model, StateDictType.SHARDED_STATE_DICT):
+            yield
+
+    def state(self):
+        with self.full_state():
+            return {
+                "model": self.model.state_dict(),
+                "optimizer": FSDP.optim_state_dict(self.model, self.optimizer),
+            }
+
+    def load(self, state):
+        with self.full_state(on_first=False):
+            self.model.load_state_dict(state["model"])
+            flat = FSDP.optim_state_dict_to_load(self.model, self.optimizer, state["optimizer"])
+        self.optimizer.load_state_dict(flat)
+
+
+def main():
+    saver = Saver()
+    train(saver.model, saver.optimizer, 2)
+    evaluate(saver.model)
+    state = saver.state()
+    print(sorted(state["model"]))
+    if dist.get_rank() == 0:
+        torch.save(state, f"{OUT}/state.pt")
+    dist.barrier()
+    with saver.shards():
+        dcp.save(saver.model.state_dict(), checkpoint_id=f"{OUT}/shards")
+    train(saver.model, saver.optimizer, 1)
+    saver.load(torch.load(f"{OUT}/state.pt", weights_only=False))
+    train(saver.model, saver.optimizer, 8)
+"""
+
 PROGRAMS = {
+    "helpers": HELPERS,
     "joint": JOINT,
     "apart": APART,
     "legacy": LEGACY,

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import NONE, Result
-from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.optimizer_groups import may_have_more_entries
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import Wrapped
-from fsdp_migrate.lowering.state_dict_modes import Setting
+from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all, read_on_first_of_all
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 
-from fsdp_migrate.lowering.state_dict_modes import ModePlan, OpenModes, Setting, modes_around
+from fsdp_migrate.lowering.state_dict_modes import ModePlan, OpenModes
+from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.rule.facts import Facts, Use
 
-__all__ = ["Setting", "mode_goes", "mode_set_by", "setting_at"]
+__all__ = ["ModePlan", "Setting", "mode_goes", "mode_set_by", "setting_at"]
 
 
 def setting_at(facts: Facts, call: ast.Call) -> Setting | None:
@@ -26,4 +27,4 @@ def mode_set_by(use: Use, facts: Facts) -> ModePlan | None:
 
 
 def _open_modes(facts: Facts, call: ast.Call) -> OpenModes:
-    return modes_around(facts.analysis, call)
+    return facts.modes.around(facts.analysis, call)

@@ -26,7 +26,6 @@ FAMILY = "state_dict_type"
 TYPE = f"{ROOT}.StateDictType"
 LOCAL = "LOCAL_STATE_DICT"
 AS_BEFORE = (Act.COMPARED, Act.KEYED, Act.PRINTED, Act.SEEN, Act.TESTED)
-SAME = {ast.Is: "==", ast.IsNot: "!="}
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,15 @@ class _Types:
         if not isinstance(op, ast.In | ast.NotIn) and not self.facts.value(other) & self.atoms:
             if not (isinstance(other, ast.Constant) and other.value is None):
                 raise _Stays(place, f"`{place.module.text(other)}` may be FSDP1's own enum")
-        sign = SAME.get(type(op))
-        if sign is None or (isinstance(other, ast.Constant) and other.value is None):
+        if not isinstance(op, ast.Is | ast.IsNot):
             return
-        span = place.module.span
-        new = code(f"{{left}} {sign} {{right}}", left=Kept(span(left)), right=Kept(span(right)))
+        if isinstance(other, ast.Constant) and other.value is None:
+            return
+        first, second = (Kept(place.module.span(node)) for node in (left, right))
+        if isinstance(op, ast.Is):
+            new = code("{first} == {second}", first=first, second=second)
+        else:
+            new = code("{first} != {second}", first=first, second=second)
         yield from self._edit(Place(place.module, test), new)
 
     # ------------------------------------------------------------------ the class itself

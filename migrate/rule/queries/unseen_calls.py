@@ -27,7 +27,8 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
     symbols,
 )
-from fsdp_migrate.lowering.state_dict_modes import ModePlan, given_to_mode
+from fsdp_migrate.lowering.state_dict_modes import ModePlan
+from fsdp_migrate.lowering.state_dict_settings import given_to_mode
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
