@@ -33,6 +33,7 @@ from fsdp_migrate.lowering.residues import (
     units_share_mesh,
     with_sharding,
 )
+from fsdp_migrate.lowering.unit_inputs import get_parameter_dtype
 from fsdp_migrate.lowering.wrap_plan import ModelCall, Parts, Reason, Shape, WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
@@ -171,6 +172,7 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
     try:
         check_ignored(parts)
         parts = with_chosen(site, _with_mesh(site, with_sharding(site, parts)))
+        parts = _with_batch_norm(site, _with_one_policy(site, parts))
         parts = lower_comm_hook(site, parts)
         if shape == "expression" and _takes_statements(parts):
             if not _is_hoistable(site):
@@ -179,6 +181,16 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
     except NotNative as error:
         return shape, Lowered(parts, (Reason(CALL, str(error)),))
     return shape, Lowered(parts)
+
+
+def _with_one_policy(site: WrapSite, parts: Parts) -> Parts:
+    """`parts` that cast the inputs of all units, where those below the root are cast anyway."""
+    precision, units = parts.precision, parts.units
+    if precision is None or units is None or not precision.own_cast:
+        return parts
+    if not get_parameter_dtype(site.analysis, site.program, units.condition):
+        return parts
+    return replace(parts, precision=replace(precision, children_cast=True, child_policy=None))
 
 
 def _with_mesh(site: WrapSite, parts: Parts) -> Parts:

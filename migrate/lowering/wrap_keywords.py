@@ -25,6 +25,8 @@ SET_DEVICE = qualified("torch.cuda.set_device")
 REPLACE = Name("dataclasses", "replace")
 DEVICE = variable("device")
 PRECISION = variable("mp_policy")
+UNIT_POLICY = variable("unit_policy")
+INPUTS = "# the inputs of the model are cast, those of the units inside stay as they are"
 IGNORED = variable("ignored_params")
 NO_POLICY = Literal(None)
 
@@ -77,7 +79,9 @@ def _with_precision(
             bound = code("{name} = {value}", name=precision.fsdp1, value=precision.bound)
             found = replace(found, above=(*above, bound))
         root = Keyword("mp_policy", policy)
-        child = Keyword("mp_policy", precision.child_policy or policy)
+        if precision.child_policy is None:
+            return replace(found, shared=(*found.shared, root), policy=policy)
+        child = Keyword("mp_policy", precision.child_policy)
         return replace(found, root=(root,), child=(child,), policy=policy)
     readers = 1 + has_children + precision.buffers_as_parameters
     if named and readers > 1 and not precision.is_name:
@@ -87,6 +91,9 @@ def _with_precision(
     child = _casting(policy, precision.casts, precision.children_cast) if has_children else root
     if root == child:
         return replace(found, above=above, shared=(*found.shared, root), policy=policy)
+    if precision.casts != precision.children_cast:
+        bound = code(f"{INPUTS}\n{{name}} = {{made}}", name=UNIT_POLICY, made=child.value)
+        above, child = (*above, bound), Keyword("mp_policy", UNIT_POLICY)
     return replace(found, above=above, root=(root,), child=(child,), policy=policy)
 
 

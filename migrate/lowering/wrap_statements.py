@@ -46,7 +46,7 @@ MODEL = variable("model")
 KEYWORDS = variable("fsdp_kwargs")
 UNSHARDED = variable("unsharded")
 REMADE = ("cpu_offload",)  # of which a function makes new ones
-LONG, LONG_ALONE = 30, 50  # keywords beyond this width are written once, in a dict of their own
+MANY, LONG = 3, 60  # keywords of that number, or beyond that width, are written once, in a dict
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
     found = keywords(plan, model, named=True)
     above += [*current_device(plan), *found.above]
     shared: tuple[Element, ...] = found.shared
-    long = len(shared) > 0 and _width(module, shared) > (LONG if len(shared) > 1 else LONG_ALONE)
+    long = len(shared) >= MANY or _width(module, shared) > LONG
     if _shares_dict(parts, long):
         items = (
             k if isinstance(k, Starred) else Item(Literal(k.name), k.value) for k in found.shared
