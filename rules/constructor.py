@@ -96,6 +96,12 @@ def _notes(use: Use, plan: WrapPlan) -> Iterator[str]:
             "with CPU offload, clipping and full state dicts need a CPU backend too: "
             'init_process_group("cpu:gloo,cuda:nccl")'
         )
+    precision = plan.parts.precision
+    if plan.native and precision is not None and precision.saves_cast:
+        yield (
+            "if the model has persistent buffers, its state dicts hold them in the dtype that they "
+            "are cast to; FSDP1 saved them in their own"
+        )
     device = plan.parts.device
     if plan.native and device is not None and not plan.sets_device:
         yield (

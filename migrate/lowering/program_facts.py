@@ -235,6 +235,15 @@ class ProgramFacts:
             for call in self._registered(parts)
         )
 
+    def has_saved_buffers(self, model: Value) -> bool:
+        """Whether a module that is seen has buffers that are in its state dict."""
+        parts = self._parts(model)
+        return any(short(_name(thing)) in HAVE_BUFFERS for thing in parts.libraries) or any(
+            not any(_is_false(node) for node in call.args[2:3])
+            and not any(k.arg == "persistent" and _is_false(k.value) for k in call.keywords)
+            for call in self._registered(parts)
+        )
+
     def _registered(self, parts: ModelParts) -> Iterator[ast.Call]:
         """The calls that may give one of the modules a buffer."""
         for call in self._calls:
@@ -264,6 +273,10 @@ class ProgramFacts:
             )
             for atom in owner
         )
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
 
 
 def _name(thing: Result | Symbol) -> str:

@@ -121,10 +121,6 @@ def _leave_offload(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
 
 def _leave_precision(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     has_units = bool(site.value("auto_wrap_policy") - NONE)
-    if has_units:
-        batch_norm = site.program.may_hold_batch_norm(site.fact.inner)
-        if batch_norm:
-            raise NotNative(batch_norm)
     if site.role is Role.EITHER:
         raise NotNative("it may be a unit inside another one, whose inputs are not cast")
     node = _written(argument)

@@ -40,12 +40,14 @@ def get_parameter_dtype(
     """Whether each module that the condition holds for is given its inputs in that dtype."""
     if condition is None or condition.open or not condition.is_class_test:
         return False
-    if any(program.calls(name) for name in AUTOCAST) or not condition.classes:
+    if any(program.calls(name) for name in AUTOCAST):
         return False
     if any(not _layer(name) for name in condition.libraries):
         return False
     every = {d for site in condition.classes for d in (site, *analysis.descendants(site))}
-    return all(_refuses(analysis, site, DEPTH) for site in every)
+    every |= {s for s in analysis.classes if analysis.library_bases(s) & condition.libraries}
+    found = bool(every or condition.libraries)
+    return found and all(_refuses(analysis, site, DEPTH) for site in every)
 
 
 def _layer(name: str) -> bool:

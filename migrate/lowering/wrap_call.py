@@ -28,6 +28,7 @@ from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.residues import (
+    UNITS,
     left_to_run,
     materialized,
     units_share_mesh,
@@ -191,6 +192,23 @@ def _with_one_policy(site: WrapSite, parts: Parts) -> Parts:
     if not get_parameter_dtype(site.analysis, site.program, units.condition):
         return parts
     return replace(parts, precision=replace(precision, children_cast=True, child_policy=None))
+
+
+def _with_batch_norm(site: WrapSite, parts: Parts) -> Parts:
+    """`parts` that except BatchNorm layers from the precision, if there may be any.
+
+    Raises:
+        NotNative: the units are listed in a way that doesn't know of it.
+    """
+    precision, units = parts.precision, parts.units
+    if precision is None or units is None:
+        return parts
+    why = site.program.may_hold_batch_norm(site.fact.inner)
+    if not why:
+        return parts
+    if units.listed is not None and units.listed.function != UNITS:
+        raise NotNative(why)
+    return replace(parts, precision=replace(precision, batch_norm=True))
 
 
 def _with_mesh(site: WrapSite, parts: Parts) -> Parts:

@@ -78,18 +78,21 @@ def _with_precision(
         if precision.bound is not None and precision.fsdp1 is not None:
             bound = code("{name} = {value}", name=precision.fsdp1, value=precision.bound)
             found = replace(found, above=(*above, bound))
+        if precision.batch_norm:
+            found = replace(found, above=(*found.above, code("{n} = {p}", n=PRECISION, p=policy)))
+            policy = PRECISION
         root = Keyword("mp_policy", policy)
-        if precision.child_policy is None:
+        if precision.child_policy is None and not precision.batch_norm:
             return replace(found, shared=(*found.shared, root), policy=policy)
-        child = Keyword("mp_policy", precision.child_policy)
+        child = Keyword("mp_policy", precision.child_policy or policy)
         return replace(found, root=(root,), child=(child,), policy=policy)
-    readers = 1 + has_children + precision.buffers_as_parameters
+    readers = 1 + has_children + precision.buffers_as_parameters + precision.batch_norm
     if named and readers > 1 and not precision.is_name:
         above = (*above, code("{name} = {policy}", name=PRECISION, policy=policy))
         policy = PRECISION
     root = _casting(policy, precision.casts, precision.own_cast)
     child = _casting(policy, precision.casts, precision.children_cast) if has_children else root
-    if root == child:
+    if root == child and not precision.batch_norm:
         return replace(found, above=above, shared=(*found.shared, root), policy=policy)
     if precision.casts != precision.children_cast:
         bound = code(f"{INPUTS}\n{{name}} = {{made}}", name=UNIT_POLICY, made=child.value)

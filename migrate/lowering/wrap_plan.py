@@ -114,6 +114,8 @@ class Precision:
     fsdp1: Part | None = None  # the object of FSDP1, where the policies are made of it by the run
     bound: Kept | None = None  # what that is, where it is a variable of the new code
     casts_by_fsdp1: bool = False  # buffers get the dtype that it says
+    saves_cast: bool = False  # persistent buffers are saved so, if the model has any
+    batch_norm: bool = False  # there may be BatchNorm layers, units of their own in full precision
 
     @property
     def casts_buffers(self) -> bool:

@@ -17,11 +17,14 @@ from fsdp_migrate.findings.code import (
     Name,
     Part,
     Starred,
+    attribute,
     block,
+    both,
     call,
     code,
     dictionary,
     local_variable,
+    qualified,
     variable,
 )
 from fsdp_migrate.findings.edits import (
@@ -32,16 +35,24 @@ from fsdp_migrate.findings.edits import (
     ReplaceStatement,
 )
 from fsdp_migrate.findings.spelling import width
+from fsdp_migrate.lowering.arguments.precision_fields import POLICY
 from fsdp_migrate.lowering.condition import UNIT
 from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
-from fsdp_migrate.lowering.wrap_plan import Parts, WrapPlan
-from fsdp_migrate.lowering.wrap_states import buffers, initial_weights, state_of_first_rank
+from fsdp_migrate.lowering.wrap_plan import Parts, Precision, WrapPlan
+from fsdp_migrate.lowering.wrap_states import (
+    BATCH_NORM,
+    buffers,
+    initial_weights,
+    state_of_first_rank,
+)
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 FULLY_SHARD = Name(ROOT, "fully_shard")
+FSDP_MODULE = Name(ROOT, "FSDPModule")
+FLOAT32 = qualified("torch.float32")
 MODEL = variable("model")
 KEYWORDS = variable("fsdp_kwargs")
 UNSHARDED = variable("unsharded")
@@ -159,11 +170,34 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
             code("{unsharded} = list({model}.parameters())", unsharded=UNSHARDED, model=model)
         )
         below.append(_attributes(model))
+    if parts.precision is not None and parts.precision.batch_norm:
+        above.append(_batch_norm(parts.precision, model, shared, found.policy))
     if parts.units is not None:
         above.append(_units(plan, model, (*shared, *found.child)))
     above += _before(plan, model)
     root = call(FULLY_SHARD, model, *shared, *found.root)
     return Sharding(model, tuple(above), root, tuple(below))
+
+
+def _batch_norm(
+    precision: Precision, model: Part, shared: tuple[Element, ...], policy: Part
+) -> Code:
+    """The loop that makes units of BatchNorm layers, which compute in full precision."""
+    exempt = call(POLICY, FLOAT32, output_dtype=attribute(policy, "param_dtype"))
+    test = code("isinstance({unit}, {norm})", unit=UNIT, norm=BATCH_NORM)
+    given = precision.given
+    if precision.fsdp1 is not None:
+        given = code("{precision} is not None", precision=precision.fsdp1)
+    return code(
+        "# BatchNorm computes in full precision, as it did under FSDP1\n"
+        "for {unit} in {model}.modules():\n"
+        "    if {test}:\n"
+        "        {sharded}",
+        unit=UNIT,
+        model=model,
+        test=test if given is None else both(given, test),
+        sharded=call(FULLY_SHARD, UNIT, *shared, mp_policy=exempt),
+    )
 
 
 def _attributes(model: Part) -> Code:
@@ -225,6 +259,9 @@ def _units(plan: WrapPlan, model: Part, given: tuple[Element, ...]) -> Code:
     condition = units.condition
     assert condition is not None
     test = condition.without(model) if units.root_matches else condition.test
+    if plan.parts.precision is not None and plan.parts.precision.batch_norm:
+        if condition.open or not condition.is_class_test or condition.libraries:
+            test = both(code("not isinstance({unit}, {done})", unit=UNIT, done=FSDP_MODULE), test)
     if condition.nested:
         return code(
             "# children before their parents\n"

@@ -16,6 +16,7 @@ from fsdp_migrate.findings.code import (
     qualified,
     variable,
 )
+from fsdp_migrate.lowering.condition import UNIT
 from fsdp_migrate.lowering.wrap_plan import InitialWeights, WrapPlan
 
 DSD = "torch.distributed.checkpoint.state_dict"
@@ -26,6 +27,7 @@ OPTIONS = Name(DSD, "StateDictOptions")
 STATE = variable("full_state_dict")
 CAST_BUFFERS = Name("fsdp_migrate.runtime", "cast_buffers_from_fsdp1")
 BUFFER = variable("buffer")
+BATCH_NORM = Name("torch.nn.modules.batchnorm", "_BatchNorm")
 
 
 def state_of_first_rank(initial: InitialWeights, model: Part) -> Iterator[Code]:
@@ -93,7 +95,8 @@ def buffers(plan: WrapPlan, model: Part, policy: Part) -> Iterator[Code]:
     if precision.buffer_dtype is not None and precision.given is not None:
         if share:
             yield _each_buffer(model, *share)
-        loop = _each_buffer(model, _cast(precision.buffer_dtype, None))
+        each = _outside_batch_norm if precision.batch_norm else _each_buffer
+        loop = each(model, _cast(precision.buffer_dtype, None))
         yield code("if {given}:\n    {loop}", given=precision.given, loop=loop)
         return
     if precision.buffer_dtype is not None:
@@ -102,7 +105,26 @@ def buffers(plan: WrapPlan, model: Part, policy: Part) -> Iterator[Code]:
         dtype = attribute(policy, "param_dtype")
         there = code("{dtype} is not None", dtype=dtype) if precision.given else None
         cast = _cast(dtype, there)
+    if precision.batch_norm:
+        if share:
+            yield _each_buffer(model, *share)
+        yield _outside_batch_norm(model, cast)
+        return
     yield _each_buffer(model, *share, cast)
+
+
+def _outside_batch_norm(model: Part, *statements: Code) -> Code:
+    return code(
+        "for {module} in {model}.modules():\n"
+        "    if not isinstance({module}, {norm}):\n"
+        "        for {buffer} in {module}.buffers(recurse=False):\n"
+        "            {statements}",
+        module=UNIT,
+        norm=BATCH_NORM,
+        buffer=BUFFER,
+        model=model,
+        statements=block(*statements),
+    )
 
 
 def _each_buffer(model: Part, *statements: Code) -> Code:

@@ -44,9 +44,10 @@ def test_ignored_parameters_are_gathered_once() -> None:
 def test_units_below_the_root_may_treat_inputs_otherwise() -> None:
     plan = wrapped(f"{HALF.format('')}, {UNITS}")
     above, shared, root, child = said(plan, keywords(plan, NET, named=True))
-    assert above == ["mp_policy = MixedPrecisionPolicy(param_dtype=torch.half)"]
+    assert above[0] == "mp_policy = MixedPrecisionPolicy(param_dtype=torch.half)"
+    assert above[1].endswith("unit_policy = replace(mp_policy, cast_forward_inputs=False)")
     assert (shared, root) == ([], ["mp_policy=mp_policy"])
-    assert child == ["mp_policy=replace(mp_policy, cast_forward_inputs=False)"]
+    assert child == ["mp_policy=unit_policy"]
 
 
 def test_one_policy_for_all() -> None:

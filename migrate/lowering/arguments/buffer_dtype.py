@@ -30,7 +30,9 @@ def with_buffers(site: WrapSite, precision: Precision, every: list[Fields]) -> P
     else:
         raise NotNative(AT_RUN_TIME)
     if _is_saved(site):
-        raise NotNative("buffers are cast, and saved in the dtype that they had")
+        if site.style == "shim" or site.program.has_saved_buffers(site.fact.inner):
+            raise NotNative("buffers are cast, and saved in the dtype that they had")
+        precision = replace(precision, saves_cast=True)
     if site.has_inner:
         raise NotNative("buffers are cast unit by unit")
     if any(site.analysis.value(node) & NONE for node in given):

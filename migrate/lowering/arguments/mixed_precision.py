@@ -34,7 +34,7 @@ def lower_mixed_precision(site: WrapSite, argument: Argument, parts: Parts) -> P
     """A `MixedPrecision(...)` that is written out or passed on becomes a policy."""
     if argument.value == NONE:
         return parts
-    if site.value("auto_wrap_policy") - NONE:
+    if site.style == "shim" and site.value("auto_wrap_policy") - NONE:
         why = site.program.may_hold_batch_norm(site.fact.inner)
         if why:
             raise NotNative(why)

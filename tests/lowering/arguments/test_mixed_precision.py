@@ -92,9 +92,9 @@ def test_what_has_no_native_form(argument: str, reason: str) -> None:
 
 # ---------------------------------------------------------------------- BatchNorm
 @pytest.mark.parametrize(
-    ("layer", "native"), [("nn.BatchNorm2d(4)", False), ("nn.LayerNorm(4)  # no BatchNorm", True)]
+    ("layer", "exempt"), [("nn.BatchNorm2d(4)", True), ("nn.LayerNorm(4)  # no BatchNorm", False)]
 )
-def test_batch_norm_under_a_policy_is_left_to_the_shim(layer: str, native: bool) -> None:
+def test_batch_norm_under_a_policy_keeps_full_precision(layer: str, exempt: bool) -> None:
     text = f"""\
 class BatchNormless(nn.Module):
     def __init__(self):
@@ -105,7 +105,12 @@ class BatchNormless(nn.Module):
 policy = ModuleWrapPolicy({{nn.Linear}})
 model = FSDP(BatchNormless(), auto_wrap_policy=policy, mixed_precision=MixedPrecision({BF16}))
 """
-    assert plan(text).native == native
+    found = plan(text)
+    assert found.native
+    assert found.parts.precision is not None
+    assert found.parts.precision.batch_norm == exempt
+    assert ("isinstance(module, _BatchNorm)" in migrated(text)) == exempt
+    assert plan(text, style="shim").native != exempt
 
 
 def test_units_below_a_root_that_casts_do_not() -> None:
@@ -118,7 +123,8 @@ def build(net):
     )
 """
     after = migrated(text)
-    assert "fully_shard(module, mp_policy=replace(mp_policy, cast_forward_inputs=False))" in after
+    assert "unit_policy = replace(mp_policy, cast_forward_inputs=False)" in after
+    assert "fully_shard(module, mp_policy=unit_policy)" in after
     assert "fully_shard(net, mp_policy=mp_policy)" in after
 
 
