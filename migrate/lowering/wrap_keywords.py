@@ -26,7 +26,6 @@ REPLACE = Name("dataclasses", "replace")
 DEVICE = variable("device")
 PRECISION = variable("mp_policy")
 UNIT_POLICY = variable("unit_policy")
-INPUTS = "# the inputs of the model are cast, those of the units inside stay as they are"
 IGNORED = variable("ignored_params")
 NO_POLICY = Literal(None)
 
@@ -95,7 +94,12 @@ def _with_precision(
     if root == child and not precision.batch_norm:
         return replace(found, above=above, shared=(*found.shared, root), policy=policy)
     if precision.casts != precision.children_cast:
-        bound = code(f"{INPUTS}\n{{name}} = {{made}}", name=UNIT_POLICY, made=child.value)
+        bound = code(
+            "# the inputs of the model are cast, those of the units inside stay as they are\n"
+            "{name} = {made}",
+            name=UNIT_POLICY,
+            made=child.value,
+        )
         above, child = (*above, bound), Keyword("mp_policy", UNIT_POLICY)
     return replace(found, above=above, root=(root,), child=(child,), policy=policy)
 
