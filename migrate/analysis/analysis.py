@@ -10,6 +10,7 @@ from types import MappingProxyType
 from fsdp_migrate.analysis.call_graph import CallGraph
 from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import Heap
+from fsdp_migrate.analysis.interned import forget
 from fsdp_migrate.analysis.interpreter import run_task
 from fsdp_migrate.analysis.program import ClassInfo, FunctionInfo
 from fsdp_migrate.analysis.proof_search import ROUNDS, find_proofs
@@ -119,6 +120,7 @@ class Analysis:
 
 def analyse(project: Project) -> Analysis:
     """Follow the values of `project` until nothing new is found."""
+    forget()
     solver = Solver(project, run_task)
     solver.solve()
     for _ in range(ROUNDS):

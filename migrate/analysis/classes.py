@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from operator import itemgetter
 
 from fsdp_migrate.analysis.heap import ANY, Heap
 from fsdp_migrate.analysis.program import Program
@@ -35,6 +36,7 @@ class Classes:
         self._heap = heap
         self._lineages: dict[Site, list[Site]] = {}
         self._descendants: dict[Site, list[Site]] | None = None
+        self._parts: dict[Atom, Value] = {}
 
     def forget(self) -> None:
         """A class has got another base: work everything out anew."""
@@ -109,11 +111,17 @@ class Classes:
         return any(_may_be_module(base) for site in sites for base in self.bases(site))
 
     def parts(self, atom: Atom) -> Value:
-        """What an object holds: an instance's attributes, a container's items."""
+        """What an object holds, its attributes or items, when the heap is at rest."""
+        known = self._parts.get(atom)
+        if known is None:
+            known = self._parts[atom] = self._held(atom)
+        return known
+
+    def _held(self, atom: Atom) -> Value:
         if isinstance(atom, Instance):
             family = {*self.lineage(atom.cls), *self.descendants(atom.cls)}
-            places = self._heap.items()
-            return join(*(v for k, v in places if k[0] == "field" and k[1] in family))
+            fields = (field for cls in family for field in self._heap.fields.get(cls, ()))
+            return join(*(value for _, value in sorted(fields, key=itemgetter(0))))
         if isinstance(atom, Container):
             return self._heap.dict_values(atom)
         if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):

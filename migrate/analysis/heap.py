@@ -8,15 +8,16 @@ name or index in it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, ItemsView, KeysView
+from collections.abc import Callable, Hashable, ItemsView, KeysView, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+from fsdp_migrate.analysis.interned import Interned
 from fsdp_migrate.analysis.values import (
     NOTHING,
     TOO_MANY,
     Container,
     Value,
-    cached_hash,
     join,
 )
 from fsdp_migrate.syntax.span import Site
@@ -28,14 +29,14 @@ Place = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Interned):
     """A function (or module body, `site` None) and the class of the object it runs on."""
 
     module: str
     site: Site | None = None
     receiver: Site | None = None
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 class Heap:
@@ -56,6 +57,15 @@ class Heap:
     def items(self) -> ItemsView[Place, Value]:
         """All places that hold something, and what."""
         return self._cells.items()
+
+    @cached_property
+    def fields(self) -> Mapping[Site, list[tuple[int, Value]]]:
+        """What objects of each class hold, with a number for each place; for a heap at rest."""
+        found: dict[Site, list[tuple[int, Value]]] = defaultdict(list)
+        for number, (place, value) in enumerate(self._cells.items()):
+            if place[0] == "field" and isinstance(place[1], Site):
+                found[place[1]].append((number, value))
+        return found
 
     def item_keys(self, site: Site) -> KeysView[Hashable]:
         """The keys under which the container made at `site` holds something."""

@@ -10,42 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fsdp_migrate.syntax.span import Site, steady_hash
-
-
-def cached_hash(self: object) -> int:
-    """The hash of an atom: worked out once, for values live in sets, and no matter of the process.
-
-    Sets of atoms are then walked in one order in every run of the program.
-    """
-    state = vars(self)
-    known: int | None = state.get("_hash")
-    if known is None:
-        known = hash((steady_hash(type(self).__name__), *map(_steady, _fields(state))))
-        state["_hash"] = known
-    return known
-
-
-def _fields(state: dict[str, object]) -> list[object]:
-    return [value for name, value in state.items() if not name.startswith("_")]
-
-
-def _steady(field: object) -> int:
-    if isinstance(field, str):
-        return steady_hash(field)
-    if isinstance(field, bytes):
-        return steady_hash(field.hex())
-    return 0 if field is None else hash(field)
+from fsdp_migrate.analysis.interned import Interned, fields_of
+from fsdp_migrate.syntax.span import Site
 
 
 @dataclass(frozen=True)
-class Const:
+class Const(Interned):
     """A literal.  `kind` keeps `1`, `True` and `1.0` apart."""
 
     value: bool | int | float | complex | str | bytes | None
     kind: str
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
     @classmethod
     def of(cls, value: bool | int | float | complex | str | bytes | None) -> Const:
@@ -54,110 +30,110 @@ class Const:
 
 
 @dataclass(frozen=True)
-class Symbol:
+class Symbol(Interned):
     """Something of a library, by its canonical dotted name."""
 
     name: str
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class ModuleRef:
+class ModuleRef(Interned):
     """A module or package of the project."""
 
     module: str
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Func:
+class Func(Interned):
     """A function, method or lambda of the project."""
 
     site: Site
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Cls:
+class Cls(Interned):
     """A class of the project."""
 
     site: Site
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Instance:
+class Instance(Interned):
     """An object of a class of the project."""
 
     cls: Site
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Bound:
+class Bound(Interned):
     """A method of the project together with the object it was taken from."""
 
     func: Func
     receiver: Atom
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Super:
+class Super(Interned):
     """`super()` in a method of `cls`, called on `receiver`."""
 
     cls: Site
     receiver: Atom
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Interned):
     """What calling (or subscripting) a library's `symbol` at `site` gives."""
 
     symbol: str
     site: Site
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Partial:
+class Partial(Interned):
     """A `functools.partial` made at `site`."""
 
     site: Site
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Interned):
     """An attribute of an object that is not of the project: `model.no_sync`, `optimizer.step`."""
 
     receiver: Atom
     name: str
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Wrapped:
+class Wrapped(Interned):
     """An FSDP1 model made by the constructor call at `site` (None: by an annotation only)."""
 
     site: Site | None
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Interned):
     """Parameters (or named parameters, or a list of them) of a module.
 
     `kind` tells more, where more is known: "one" for a single one, "named" for pairs of a name and
@@ -167,11 +143,11 @@ class Params:
     owner: Atom
     kind: str = ""
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(Interned):
     """A tensor that is computed from parameters, gradients or optimizer state of `owner`.
 
     `origin` is the expression that the computation begins with: `p.grad` of `p.grad.norm() ** 2`.
@@ -182,21 +158,21 @@ class Tensor:
     origin: Site
     scalar: bool = False
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Container:
+class Container(Interned):
     """A dict, list, tuple or set made at `site`."""
 
     site: Site
     kind: str
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 @dataclass(frozen=True)
-class Unknown:
+class Unknown(Interned):
     """What the analysis can't know, and why.
 
     `models` are the FSDP1 models that may have come this way, by the calls that make them.
@@ -205,7 +181,7 @@ class Unknown:
     reason: str
     models: tuple[Site, ...] = ()
 
-    __hash__ = cached_hash
+    __hash__ = Interned.__hash__
 
 
 Atom = (
@@ -291,7 +267,7 @@ def _order(atom: Atom) -> tuple[object, ...]:
     state = vars(atom)
     known: tuple[object, ...] | None = state.get("_rank")
     if known is None:
-        known = (type(atom).__name__, *map(_rank, _fields(state)))
+        known = (type(atom).__name__, *map(_rank, fields_of(atom)))
         state["_rank"] = known
     return known
 

@@ -42,9 +42,17 @@ class ShardedTensors:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
+        self._models: dict[tuple[ast.AST, bool], frozenset[Wrapped]] = {}
+        self._items: dict[Value, Value] = {}
 
     def models(self, module: Module, node: ast.AST, lists: bool = False) -> frozenset[Wrapped]:
         """The FSDP models that `node` can be a sharded tensor of (or, `lists`, holds some of)."""
+        known = self._models.get((node, lists))
+        if known is None:
+            known = self._models[node, lists] = self._models_of(module, node, lists)
+        return known
+
+    def _models_of(self, module: Module, node: ast.AST, lists: bool) -> frozenset[Wrapped]:
         found: set[Wrapped] = set()
         for atom in self.held(node) if lists else self.analysis.value(node):
             found |= self.wraps_of(module, node, atom)
@@ -69,7 +77,11 @@ class ShardedTensors:
 
     def held(self, node: ast.AST) -> Value:
         """What `node` can be, or hold in a list."""
-        return self._with_items(self.analysis.value(node), 0)
+        value = self.analysis.value(node)
+        known = self._items.get(value)
+        if known is None:
+            known = self._items[value] = self._with_items(value, 0)
+        return known
 
     def _with_items(self, value: Value, depth: int) -> Value:
         found = value

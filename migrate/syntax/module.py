@@ -16,6 +16,7 @@ from fsdp_migrate.syntax.span import Site, Span
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
+_SITE = "_site"
 BUILTINS = frozenset(dir(builtins))
 _NAMED = (
     ast.FunctionDef,
@@ -83,8 +84,12 @@ class Module:
         return frozenset(declared | own)
 
     def site(self, node: ast.AST) -> Site:
-        """The place of `node`."""
-        return Site.of(self.name, node)
+        """The place of `node`, which keeps it."""
+        known: Site | None = getattr(node, _SITE, None)
+        if known is None or known.module != self.name:
+            known = Site.of(self.name, node)
+            setattr(node, _SITE, known)
+        return known
 
     def span(self, node: ast.AST) -> Span:
         """The range of `node`, columns in characters (`ast` counts bytes of UTF-8)."""

@@ -33,6 +33,7 @@ class Project:
     modules: dict[str, Module]
     folders: set[str] = field(default_factory=set)
     _programs: dict[str, frozenset[str]] | None = None
+    _resolved: dict[tuple[str, str, int], str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, modules: Iterable[Module]) -> Project:
@@ -98,6 +99,12 @@ class Project:
         An absolute name is looked for from the importer's own folder upwards (what a script's
         folder and an installed source tree both come down to), also below a `src` folder.
         """
+        key = (importer.name, dotted, level)
+        if key not in self._resolved:
+            self._resolved[key] = self._look_up(importer, dotted, level)
+        return self._resolved[key]
+
+    def _look_up(self, importer: Module, dotted: str, level: int) -> str | None:
         is_package = importer.path.name == "__init__.py"
         base = PurePosixPath(importer.name) if is_package else PurePosixPath(importer.name).parent
         parts = dotted.split(".") if dotted else []

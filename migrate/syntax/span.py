@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 
@@ -38,7 +38,7 @@ def steady_hash(text: str) -> int:
     return zlib.crc32(text.encode(errors="surrogatepass"))
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Site:
     """A place in the program: the module, and the node's own coordinates, columns in bytes."""
 
@@ -47,16 +47,16 @@ class Site:
     col: int
     end_line: int
     end_col: int
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work the hash out once, for sites are in the keys of all that the analysis finds."""
+        place = (steady_hash(self.module), self.line, self.col, self.end_line, self.end_col)
+        object.__setattr__(self, "_hash", hash(place))
 
     def __hash__(self) -> int:
-        """Worked out once, for sites are in the keys of all that the analysis finds."""
-        state = vars(self)
-        known: int | None = state.get("_hash")
-        if known is None:
-            home = steady_hash(self.module)
-            known = hash((home, self.line, self.col, self.end_line, self.end_col))
-            state["_hash"] = known
-        return known
+        """The same in every process, so that sets keep their order."""
+        return self._hash
 
     @classmethod
     def of(cls, module: str, node: ast.AST) -> Site:

@@ -115,6 +115,7 @@ class Events:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._known: dict[ast.expr, tuple[Event, ...]] = {}
+        self._models: dict[Value, frozenset[Wrapped]] = {}
 
     def of(self, node: ast.expr) -> tuple[Event, ...]:
         """What evaluating `node` itself does, the expressions in it apart."""
@@ -158,6 +159,12 @@ class Events:
 
     def whole(self, value: Value) -> frozenset[Wrapped]:
         """The FSDP models that `value` can be, or hold inside of a plain module."""
+        known = self._models.get(value)
+        if known is None:
+            known = self._models[value] = self._whole_of(value)
+        return known
+
+    def _whole_of(self, value: Value) -> frozenset[Wrapped]:
         found = self.itself(value)
         modules = frozenset(a for a in value if self.facts.analysis.is_module(a))
         return found | (held(self.facts.analysis, modules) if modules else frozenset())
