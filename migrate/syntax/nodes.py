@@ -42,9 +42,10 @@ def nodes_in(node: ast.AST) -> Sequence[ast.AST]:
     for each in found:  # which grows
         inside = getattr(each, _CHILDREN, None)
         found += children(each) if inside is None else inside
-    if isinstance(node, _KEEP):
-        setattr(node, _INSIDE, tuple(found))
-    return found
+    if not isinstance(node, _KEEP):
+        return found
+    setattr(node, _INSIDE, tuple(found))
+    return nodes_in(node)
 
 
 def all_in(node: ast.AST, kind: type[_Node]) -> Sequence[_Node]:
@@ -69,9 +70,10 @@ def own_nodes(node: ast.AST) -> Sequence[ast.AST]:
         found.append(item)
         if item is node or not isinstance(item, SCOPES):
             todo += children(item)
-    if isinstance(node, _KEEP):
-        setattr(node, _OWN, tuple(found))
-    return found
+    if not isinstance(node, _KEEP):
+        return found
+    setattr(node, _OWN, tuple(found))
+    return own_nodes(node)
 
 
 def fresh_copy(node: _Node) -> _Node:
