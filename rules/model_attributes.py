@@ -6,9 +6,16 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Kept, Name, Part, attribute, code, either
-from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.findings.edits import InsertStatements, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.kept_ranks import (
+    ASKED,
+    kept,
+    kept_as,
+    plans_of,
+    wrap_statement,
+)
 from fsdp_migrate.rule.queries.model_attributes import (
     ADVICE,
     AskedByName,
@@ -24,10 +31,10 @@ from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.span import Site
 
 CODE = "FSDP410"
 OWN = tuple(name for name, account in ATTRIBUTES.items() if account.rule == CODE)
-OF_GROUP = frozenset({"process_group", "rank", "world_size"})
 FSDP_MODULE = Name(ROOT, "FSDPModule")
 
 
@@ -36,20 +43,15 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     assert use.receiver is not None
     if not use.wraps or is_of_inner(facts, use.module, use.receiver):
         return
-    node, path = _whole(use)
-    new = _value(facts, use, node, path)
-    others = own_attributes(facts, facts.value(use.receiver) - use.wraps, use.name)
-    if new is None or (others and not use.others):
-        yield _lost(use, facts)
-        return
-    if others:
-        new = code(
-            "{value} if isinstance({model}, {fsdp}) else {as_it_was}",
-            value=new,
-            model=Kept(use.module.span(use.receiver)),
-            fsdp=FSDP_MODULE,
-            as_it_was=_as_it_was(use, path),
-        )
+    node, _ = _whole(use)
+    new = _in_place(use, facts)
+    if new is None:
+        name = _kept_as(use, facts)
+        if name is None:
+            yield _lost(use, facts)
+        if name in (None, use.name):
+            return
+        new = _either(use, facts, attribute(Kept(use.module.span(use.receiver)), name))
     yield finding(
         RULE,
         use,
@@ -58,6 +60,44 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edits=[ReplaceExpression(use.module.span(node), new)],
         models=facts.models(use.wraps),
     )
+
+
+def _in_place(use: Use, facts: Facts) -> Part | None:
+    """What takes the place of an attribute, where the program can say it there."""
+    assert use.receiver is not None
+    node, path = _whole(use)
+    new = _value(facts, use, node, path)
+    if new is None or (_others(use, facts) and not use.others):
+        return None
+    return _either(use, facts, new)
+
+
+def _others(use: Use, facts: Facts) -> frozenset[object]:
+    """What else is asked, and may have the attribute itself."""
+    assert use.receiver is not None
+    return own_attributes(facts, facts.value(use.receiver) - use.wraps, use.name)
+
+
+def _either(use: Use, facts: Facts, new: Part) -> Part:
+    """`new` for FSDP2's models, and what stands there for what else may be asked."""
+    assert use.receiver is not None
+    if not _others(use, facts):
+        return new
+    return code(
+        "{value} if isinstance({model}, {fsdp}) else {as_it_was}",
+        value=new,
+        model=Kept(use.module.span(use.receiver)),
+        fsdp=FSDP_MODULE,
+        as_it_was=_as_it_was(use, _whole(use)[1]),
+    )
+
+
+def _kept_as(use: Use, facts: Facts) -> str | None:
+    """What is read is called on the model, if it can be set where that is sharded."""
+    assert use.receiver is not None
+    if not isinstance(use.node.ctx, ast.Load) or not is_repeatable(use.receiver):
+        return None
+    return kept_as(facts, use.module, use.receiver, use.wraps, use.name)
 
 
 def _whole(use: Use) -> tuple[ast.expr, tuple[str, ...]]:
@@ -83,7 +123,7 @@ def _value(facts: Facts, use: Use, node: ast.expr, path: tuple[str, ...]) -> Par
         return None
     if not is_repeatable(use.receiver):
         return None
-    if use.name in OF_GROUP and ends_distributed(facts, use.module, node):
+    if use.name in ASKED and ends_distributed(facts, use.module, node):
         return None
     return value_now(facts, use.module, node, use.wraps, path)
 
@@ -117,6 +157,38 @@ def survey(facts: Facts) -> Iterator[Finding]:
             )
     for asked in asked_by_name(facts, OWN):
         yield _by_name(asked, facts)
+    yield from _kept(facts)
+
+
+def _kept(facts: Facts) -> Iterator[Finding]:
+    """What is set on models for those that ask them, at each wrap."""
+    asked: dict[Site, dict[str, Use]] = {}
+    for use in facts.uses:
+        if use.receiver is None or use.name not in ASKED or not use.wraps:
+            continue
+        if is_of_inner(facts, use.module, use.receiver) or _in_place(use, facts) is not None:
+            continue
+        name = _kept_as(use, facts)
+        for plan in plans_of(facts, use.wraps) if name is not None else ():
+            if plan is not None and name is not None:
+                asked.setdefault(plan.fact.site, {}).setdefault(name, use)
+    for site, names in asked.items():
+        plan = facts.wraps[site]
+        found = wrap_statement(plan)
+        lines = kept(plan, {name: use.name for name, use in names.items()})
+        if found is None or lines is None:
+            continue
+        read = next(iter(names.values()))
+        place = f"{read.module.path.name}:{read.node.lineno}"
+        yield finding_at(
+            RULE,
+            found.module,
+            plan.fact.node,
+            f"FSDP2's models have no {read.name}, which {place} reads: it is set below the wrap",
+            tier=Tier.NATIVE,
+            edits=[InsertStatements(found.module.span(found.statement), lines, after=True)],
+            models=facts.models(plan.models),
+        )
 
 
 def _by_name(asked: AskedByName, facts: Facts) -> Finding:
@@ -125,7 +197,7 @@ def _by_name(asked: AskedByName, facts: Facts) -> Finding:
     if asked.function == "hasattr":
         new = _has(asked)
     elif asked.function == "getattr" and asked.is_only_name and not asked.others:
-        if not (asked.name in OF_GROUP and ends_distributed(facts, module, call)):
+        if not (asked.name in ASKED and ends_distributed(facts, module, call)):
             new = value_now(facts, module, call, asked.wraps, (asked.name,))
     return finding_at(
         RULE,
@@ -158,7 +230,9 @@ RULE = Rule(
     fix_safety=(
         "Safe: the value is replaced where the constructor call is known to have given it (the "
         "default process group, a group or a mesh in a variable that is bound once, a flag that "
-        "is a literal), for all models that can be meant.  What isn't known is left and reported."
+        "is a literal), for all models that can be meant.  Where the group has no name there, it "
+        "is set on the model below the wrap, as the mesh of the sharded parameters has it.  What "
+        "isn't known is left and reported."
     ),
     needs=(
         "the receiver is an FSDP1 model, and not the module inside",

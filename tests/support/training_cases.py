@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.crossing_cases import CROSSING
+from support.group_cases import GROUPS
 from support.identity_cases import IDENTITY
 
 HEAD = """\
@@ -442,6 +443,7 @@ PROGRAMS = {
     "windows": WINDOWS,
     **CROSSING,
     **IDENTITY,
+    **GROUPS,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 
