@@ -5,16 +5,25 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import NOTHING, Kept, code
+from fsdp_migrate.findings.code import NOTHING, Kept, Name, Part, code, either
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
-from fsdp_migrate.rule.queries.class_tests import are_classes, asks_for_attribute
+from fsdp_migrate.rule.queries.class_tests import are_classes
+from fsdp_migrate.rule.queries.module_tests import (
+    is_harmless,
+    is_test,
+    taken_by_name,
+    tests_for_wrappers,
+)
 from fsdp_migrate.rule.queries.values import models
-from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
+from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.syntax.comparison import same
+from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.unwrapping import unwrapping
 
+FSDP_MODULE = Name(ROOT, "FSDPModule")
 COMPARED = "; it was another object than the model, and a comparison of the two holds now"
 
 
@@ -84,23 +93,50 @@ def _choice(use: Use, receiver: ast.expr) -> ast.IfExp | None:
 
 
 def _asked_for(use: Use, facts: Facts) -> bool:
-    """Whether the place is reached only if `hasattr(model, "module")`."""
+    """Whether the place is reached only if `hasattr(model, "module")`, which goes on to hold for
+    other wrappers alone."""
     child: ast.AST = use.node
     for parent in use.module.ancestors(use.node):
         if isinstance(parent, ast.If | ast.IfExp | ast.While):
-            body = parent.body if isinstance(parent.body, list) else [parent.body]
-            if child in body and _asks(facts, parent.test, use):
-                return True
+            test, reached = parent.test, parent.body
+            if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+                test, reached = test.operand, parent.orelse
+            body = reached if isinstance(reached, list) else [reached]
+            if child in body and isinstance(test, ast.Call) and is_test(facts, test):
+                if same(test.args[0], use.receiver) and is_harmless(use.module, test):
+                    return True
         child = parent
     return False
 
 
-def _asks(facts: Facts, test: ast.expr, use: Use) -> bool:
-    """Whether `test` is `hasattr(model, "module")`."""
-    return (
-        isinstance(test, ast.Call)
-        and asks_for_attribute(facts, test, use.name)
-        and same(test.args[0], use.receiver)
+def survey(facts: Facts) -> Iterable[Finding]:
+    """Look at what depends on a wrapper by its name in a string, which FSDP2's models lack."""
+    for module, asking in tests_for_wrappers(facts):
+        yield _by_name(facts, module, asking, "what depends on it is done for them as well")
+    for module, asking in taken_by_name(facts):
+        yield _by_name(facts, module, asking, "it is the model itself")
+
+
+def _by_name(facts: Facts, module: Module, asking: ast.Call, why: str) -> Finding:
+    value = facts.value(asking.args[0])
+    found = models(value)
+    model, kept = Kept(module.span(asking.args[0])), Kept(module.span(asking))
+    test = code("isinstance({model}, {fsdp})", model=model, fsdp=FSDP_MODULE)
+    new: Part
+    if is_test(facts, asking):
+        new = either(test, kept) if value - found else test
+    elif value - found:
+        new = code("{model} if {test} else {kept}", model=model, test=test, kept=kept)
+    else:
+        new = model
+    return finding_at(
+        RULE,
+        module,
+        asking,
+        f"FSDP2's models have no module inside: {why}",
+        tier=Tier.NATIVE,
+        edits=[ReplaceExpression(module.span(asking), new)],
+        models=facts.models(found),
     )
 
 
@@ -115,6 +151,7 @@ RULE = Rule(
         "it isn't compared with the wrapper",
     ),
     check=check,
+    survey=survey,
     methods=("module", "_fsdp_wrapped_module"),
     surfaces=(Surface("FullyShardedDataParallel.module", "the model"),),
     examples=(

@@ -7,7 +7,7 @@ from collections.abc import Set
 
 from fsdp_migrate.analysis.library.classes import class_name, has_method, is_instance
 from fsdp_migrate.analysis.library.containers import elements
-from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS
+from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS, inner_of
 from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS
 from fsdp_migrate.analysis.library.tensors import OF_DTENSORS, is_sharded
 from fsdp_migrate.analysis.machine import Machine
@@ -15,6 +15,7 @@ from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
     Container,
+    Instance,
     Result,
     Unknown,
     Value,
@@ -80,6 +81,8 @@ def narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: boo
             answer: bool | None = True
         else:
             answer = is_instance(machine.classes, atom, known)
+        if answer is None and _is_around_others(machine, atom, known):
+            answer = False
         if answer is None:
             kept |= _unsure(machine.module.site(node), atom, known, truth)
         elif answer == truth:
@@ -87,6 +90,25 @@ def narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: boo
     if truth and not kept and known <= OTHER_WRAPPERS:  # nothing seen here makes one
         kept |= _made(machine.module.site(node), known)
     machine.env[path] = frozenset(kept)
+
+
+def _is_around_others(machine: Machine, atom: Atom, classes: Set[str | Site | None]) -> bool:
+    """Whether an FSDP1 model is none of the program's `classes`, and the module inside neither."""
+    if not isinstance(atom, Wrapped) or not all(
+        isinstance(cls, Site) or cls in OTHER_WRAPPERS for cls in classes
+    ):
+        return False
+    hierarchy, inner = machine.classes, inner_of(machine, atom)
+    bases = {b for cls in classes if isinstance(cls, Site) for b in hierarchy.library_bases(cls)}
+    return (
+        bool(inner)
+        and FSDP1 not in bases
+        and all(
+            (isinstance(a, Instance) and classes.isdisjoint(hierarchy.lineage(a.cls)))
+            or (isinstance(a, Result) and a.symbol.startswith("torch.nn."))
+            for a in inner
+        )
+    )
 
 
 def _tested(machine: Machine, classes: ast.expr) -> Value:

@@ -14,7 +14,16 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
 from fsdp_migrate.analysis.library.modules import RETURN_SELF, SUBMODULES
 from fsdp_migrate.analysis.program import FunctionInfo
-from fsdp_migrate.analysis.values import Bound, Cls, Instance, Result, Value, Wrapped, symbols
+from fsdp_migrate.analysis.values import (
+    Bound,
+    Cls,
+    Instance,
+    Result,
+    Unknown,
+    Value,
+    Wrapped,
+    symbols,
+)
 from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
@@ -198,11 +207,17 @@ class Origins:
             yield from ((module, source) for source in found)
             if not isinstance(scope, ast.Module):
                 passed = list(self._passed(module, scope, name.id))
-                yield from passed
+                known = self._is_known(name) and not _is_self(module, scope, name)
+                yield from (p for p in passed if not known or not self._is_model(p[1]))
                 if any(arg.arg == name.id for arg in _parameters(scope)):
                     return
             if found:
                 return
+
+    def _is_known(self, name: ast.Name) -> bool:
+        """Whether all is known that a variable can be here: below a test of its class, say."""
+        value = self._analysis.value(name)
+        return bool(value) and not any(isinstance(atom, Unknown) for atom in value)
 
     def _is_model(self, node: ast.expr) -> bool:
         return any(isinstance(atom, Wrapped) for atom in self._analysis.value(node))
@@ -246,6 +261,13 @@ def _parameters(function: Function) -> list[ast.arg]:
     args = function.args
     stars = [arg for arg in (args.vararg, args.kwarg) if arg is not None]
     return [*args.posonlyargs, *args.args, *args.kwonlyargs, *stars]
+
+
+def _is_self(module: Module, function: Function, name: ast.Name) -> bool:
+    """Whether a name is the object of a method: for a model's own, that is the module inside."""
+    first = [*function.args.posonlyargs, *function.args.args][:1]
+    in_class = isinstance(module.parents[function], ast.ClassDef)
+    return in_class and any(arg.arg == name.id for arg in first)
 
 
 def _default(function: Function, name: str) -> ast.expr | None:

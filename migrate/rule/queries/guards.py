@@ -17,7 +17,7 @@ from fsdp_migrate.rule.queries.uniform import given_to, is_uniform
 from fsdp_migrate.syntax.blocks import shares_line
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
-from fsdp_migrate.syntax.paths import binds
+from fsdp_migrate.syntax.paths import binds, path_of
 
 WRITING = frozenset({"load_state_dict", "set_model_state_dict"})
 
@@ -139,6 +139,8 @@ def can_be_taken_above(facts: Facts, guard: Guard, node: ast.AST, wanted: ast.ex
         return False
     between = block[block.index(above) : block.index(last) + 1]
     names = {n.id for n in nodes_in(wanted) if isinstance(n, ast.Name)}
+    if _is_asked_for(module, node, guard, wanted):
+        return False
     functions = functions_with_events(facts)
     for statement in between:
         if names & binds(statement):
@@ -146,6 +148,28 @@ def can_be_taken_above(facts: Facts, guard: Guard, node: ast.AST, wanted: ast.ex
         if any(_changes(event.kind, event.node) for event in functions.within(statement)):
             return False
     return True
+
+
+def _is_asked_for(module: Module, node: ast.AST, guard: Guard, wanted: ast.expr) -> bool:
+    """Whether it is asked on the way to `node` what the model is, and not above the guard."""
+    owner = path_of(wanted) or ""
+    for condition in conditions(module, node):
+        for test in condition.tests:
+            asked = {path for n in nodes_in(test) if (path := _whole_path(module, n))}
+            if test not in guard.first and any(
+                f"{owner}.".startswith(f"{path}.") or path.startswith(f"{owner}.") for path in asked
+            ):
+                return True
+        if condition.node is guard.test:
+            break
+    return False
+
+
+def _whole_path(module: Module, node: ast.AST) -> str | None:
+    """The path of a name or an attribute that no more is asked of."""
+    if not isinstance(node, ast.Name | ast.Attribute):
+        return None
+    return None if isinstance(module.parents[node], ast.Attribute) else path_of(node)
 
 
 def _changes(kind: Kind, node: ast.expr) -> bool:

@@ -10,8 +10,13 @@ from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpressio
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.bare_modules import may_be_bare
 from fsdp_migrate.rule.queries.guards import Guard, can_be_taken_above, guard_of
+from fsdp_migrate.rule.queries.parameters import called
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.paths import path_of
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+STATE_DICT_TYPE = f"{FSDP1}.state_dict_type"
 
 
 def guard_of_bare(use: Use, facts: Facts) -> Guard | None:
@@ -28,7 +33,27 @@ def takes_no_other_rank(use: Use, facts: Facts) -> bool:
     """Whether a state dict may be of the module inside, which didn't communicate."""
     if use.name != "state_dict" or use.receiver is None:
         return False
-    return use.is_part or may_be_bare(facts, use.module, use.receiver)
+    if use.is_part:
+        return True
+    if use.call is not None and _is_proven(use, facts):
+        return False
+    return may_be_bare(facts, use.module, use.receiver)
+
+
+def _is_proven(use: Use, facts: Facts) -> bool:
+    """Whether the context around the call is that of the same model, which is FSDP1's then."""
+    assert use.receiver is not None
+    path = path_of(use.receiver)
+    for around in use.module.ancestors(use.node):
+        if isinstance(around, FUNCTIONS):
+            break
+        for item in around.items if isinstance(around, ast.With | ast.AsyncWith) else ():
+            made = item.context_expr
+            if isinstance(made, ast.Call) and STATE_DICT_TYPE in called(facts, made):
+                named = [k.value for k in made.keywords if k.arg == "module"]
+                if path is not None and path in map(path_of, [*made.args[:1], *named]):
+                    return True
+    return False
 
 
 def above_guard(
