@@ -26,6 +26,7 @@ from fsdp_migrate.rewriting.todo_comments import mark_files
 from fsdp_migrate.rewriting.vendoring import vendor
 from fsdp_migrate.rule.dead_code import removed_nodes
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.state_dict_configs import configs_of
 from fsdp_migrate.rule.registry import Registry, load_rules
 from fsdp_migrate.syntax.module import Module, parse
 from fsdp_migrate.syntax.project import Project, module_name
@@ -85,10 +86,20 @@ def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     wraps = plan_wraps(analysis, options.style)
     facts = Facts(analysis, options, wraps.plans, find_modes(analysis), born=wraps.born)
     facts = replace(facts, uses=every_use(facts, registry))
-    facts = replace(facts, modes=settled(facts.modes, calls_in_modes(facts, registry)))
+    facts = _with_modes(facts, registry)
     gone = places_that_go(facts, registry)
     facts = replace(facts, uses=outermost_uses(facts, registry), gone=gone)
     return replace(facts, removed=removed_nodes(facts))
+
+
+def _with_modes(facts: Facts, registry: Registry) -> Facts:
+    """`facts`, with the contexts that go: those whose values can be said to the calls inside."""
+    while True:
+        facts = replace(facts, modes=settled(facts.modes, calls_in_modes(facts, registry)))
+        unfit = configs_of(replace(facts, removed=removed_nodes(facts))).unfit
+        if not unfit:
+            return facts
+        facts = replace(facts, modes=facts.modes.without_carried(unfit))
 
 
 def _load(

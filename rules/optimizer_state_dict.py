@@ -12,15 +12,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.code import Name
+from fsdp_migrate.findings.code import Keyword, Name
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.joint_calls import joined
 from fsdp_migrate.rule.queries.joint_states import joint_of
-from fsdp_migrate.rule.queries.optimizer_loads import LOADERS, Load, find_load, load_flags
+from fsdp_migrate.rule.queries.optimizer_loads import (
+    LOADERS,
+    Load,
+    find_load,
+    load_carried,
+    load_flags,
+)
 from fsdp_migrate.rule.queries.optimizer_saves import SAVERS, find_save
-from fsdp_migrate.rule.queries.state_calls_by_dcp import GET, SET, loaded, saved
+from fsdp_migrate.rule.queries.state_calls_by_dcp import GET, SET, loaded, options, saved
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes, setting_at
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
@@ -108,13 +114,17 @@ def _sharded_loader(use: Use) -> Finding:
 
 
 def _loaded(use: Use, facts: Facts, load: Load) -> Finding:
-    flags = load_flags(use, facts, load)
-    function, tier = (SET, Tier.NATIVE) if flags is not None else (SHIM_LOAD, Tier.SHIM)
+    flags, carried = load_flags(use, facts, load), load_carried(use, facts, load)
+    native = flags is not None or carried is not None
+    function, tier = (SET, Tier.NATIVE) if native else (SHIM_LOAD, Tier.SHIM)
     message = f"loading the optimizer's state becomes one call of {function.name}"
-    if flags is None:
+    if not native:
         optim = use.module.segment(load.optim)
         message += f": `{optim}` may keep no state, which {SET.name} refuses"
-    edits = loaded(use.module, load, function, flags or ())
+    given = options(flags or ())
+    if carried is not None:
+        given = [Keyword("options", carried.loading)]
+    edits = loaded(use.module, load, function, given)
     return _finding(use, facts, message, edits, tier)
 
 

@@ -19,6 +19,7 @@ from fsdp_migrate.findings.code import (
     loop_variable,
 )
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
+from fsdp_migrate.lowering.carried_options import Carried
 from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names
@@ -42,6 +43,7 @@ class StateDictCall:
     state: ast.expr | None = None
     strict: ast.expr | None = None
     only_reader: bool = True  # nothing else looks at `state` afterwards
+    carried: Carried | None = None  # what says the options, where only the run knows them
 
     @property
     def binds_names(self) -> bool:
@@ -73,6 +75,9 @@ def saving_flags(setting: Setting) -> tuple[str, ...]:
 
 def _get(found: StateDictCall) -> Edit:
     model = found.kept(found.model)
+    if found.carried is not None:
+        options = call(GET, model, options=found.carried.part)
+        return ReplaceExpression(found.module.span(found.node), options)
     flags = [Keyword(flag, Literal(True)) for flag in saving_flags(found.setting)]
     state = call(GET, model, options=call(OPTIONS, *flags)) if flags else call(GET, model)
     if found.is_copied:  # DCP gives it to the first rank only
@@ -101,6 +106,9 @@ def _set(found: StateDictCall, state: ast.expr) -> Edit:
     if found.strict is not None:
         flags.append(Keyword("strict", found.kept(found.strict)))
     own = own_state(found, state)
+    if found.carried is not None:
+        new = call(SET, found.kept(found.model), own, options=found.carried.part)
+        return ReplaceExpression(found.module.span(found.node), new)
     options = [Keyword("options", call(OPTIONS, *flags))] if flags else []
     new = call(SET, found.kept(found.model), own, *options)
     return ReplaceExpression(found.module.span(found.node), new)

@@ -9,16 +9,23 @@ options written out.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, definition
 from fsdp_migrate.analysis.values import Method, Symbol
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.carried_options import Carried, carried_by
 from fsdp_migrate.lowering.context_helpers import Entry, Helper, helper_of
 from fsdp_migrate.lowering.local_state_dicts import asks_no_model
-from fsdp_migrate.lowering.state_dict_settings import LOCAL, Setting, given_to_mode, setting_of
+from fsdp_migrate.lowering.state_dict_settings import (
+    LOCAL,
+    Setting,
+    given_to_mode,
+    setting_of,
+    tested_kind,
+)
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
@@ -45,7 +52,14 @@ class ModePlan:
     program: str = ""  # a module of the program that it is in
     is_for_good: bool = False  # whether the mode outlasts the statement
     helper: Helper | None = None  # what hands the context to the `with` statements that enter it
+    carried: Carried | None = None  # where only the run knows, what says it
     entry_of: Site | None = None  # the call whose context the statement enters
+
+    @property
+    def kept(self) -> ast.expr | None:
+        """What the calls inside are given of what the context was given."""
+        carried = self.carried if self.setting is None else None
+        return carried.node if carried is not None and not carried.is_literal else None
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,11 @@ class Modes:
                 found -= {site}
                 found |= {entry.site}
         return frozenset(found)
+
+    def without_carried(self, sites: Collection[Site]) -> Modes:
+        """The same modes; those set at `sites` are said by nothing that could be rewritten."""
+        plans = {s: replace(p, carried=None) if s in sites else p for s, p in self.plans.items()}
+        return replace(self, plans=plans)
 
     def with_native(self, sites: set[Site]) -> Modes:
         """The same modes, of which those set at `sites` go."""
@@ -165,7 +184,8 @@ def _candidates(modes: Modes, outside: set[str]) -> set[Site]:
     known = {
         site: plan
         for site, plan in modes.plans.items()
-        if plan.helper is not None or (plan.setting is not None and plan.statement is not None)
+        if plan.helper is not None
+        or ((plan.setting or plan.carried) is not None and plan.statement is not None)
     }
     for program, default in modes.defaults.items():
         setters = modes.setters(program)
@@ -204,6 +224,10 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
         is_for_good=SETTER in {_function(atom) for atom in analysis.value(call.func)},
     )
     if given is None or any(map(binds_names, given.values())):
+        if isinstance(statement, ast.With):
+            carried = carried_by(analysis, module, call)
+            setting = carried.setting(tested_kind(analysis, module, call)) if carried else None
+            plan = replace(plan, carried=carried, setting=setting)
         return plan
     absorbed = [
         definition(module, node)
@@ -216,6 +240,8 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
             setting = None
     kept = tuple(found for found in absorbed if found is not None)
     plan = replace(plan, setting=setting, absorbed=kept)
+    if setting is None and isinstance(statement, ast.With):
+        plan = replace(plan, carried=carried_by(analysis, module, call))
     helper = helper_of(analysis, module, call, given)
     if helper is None or plan.is_for_good:
         return plan

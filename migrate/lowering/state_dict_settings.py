@@ -87,6 +87,13 @@ def setting_of(
     )
 
 
+def tested_kind(analysis: Analysis, module: Module, made: ast.Call) -> str | None:
+    """The kind that tests of the type around the call of a context let through."""
+    node = made.args[1] if len(made.args) > 1 else None
+    found = _Reader(analysis, module, {}).kind(node, [])
+    return found if found != LOCAL else None
+
+
 class _Reader:
     """Reads the arguments of a mode, where parameters of the function around are known."""
 
@@ -180,6 +187,8 @@ class _Reader:
         value = self.analysis.value(node)
         if value == NONE:
             return {}
+        if kind is None:
+            return None
         fitting = {a for a in value if self._kind_of(a) in (kind, "")}
         others = value - fitting
         if not fitting or any(self._kind_of(atom) is None for atom in others):

@@ -83,7 +83,7 @@ class ExpressionEdits(cst.CSTTransformer):
             new = self.fragments.expression(edit.code)
         if self.quotes:
             new = requoted(new, self.quotes[-1])
-        if old.lpar and not new.lpar:
+        if old.lpar and not new.lpar and not isinstance(old, cst.Tuple):
             return new.with_changes(lpar=old.lpar, rpar=old.rpar)
         return parenthesized(new) if not self.brackets and goes_on(new) else new
 

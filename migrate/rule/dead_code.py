@@ -46,6 +46,7 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     native = [p for p in facts.wraps.values() if p.native and p.fact.module is module]
     modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
     kept = {span for plan in native for span in plan.kept}
+    kept |= {module.span(mode.kept) for mode in modes if mode.kept is not None}
     tops = [*(top for plan in native for top in _replaced(plan)), *(_left(mode) for mode in modes)]
     removed: set[ast.AST] = {node for top in tops for node in _inside(module, top, kept)}
     absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]

@@ -11,6 +11,7 @@ from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.lowering.arguments.precision_fields import MIXED_PRECISION
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.state_dict_configs import configs_of
 from fsdp_migrate.rule.queries.state_dict_types import types_of
 from fsdp_migrate.syntax.fsdp1_names import CONFIGS, POLICIES, ROOT
 from fsdp_migrate.syntax.module import Module
@@ -69,6 +70,7 @@ def staying(facts: Facts, module: Module) -> list[Use]:
         and not is_local(use)
         and not swallowed(use, facts)
         and not _becomes_string(use, facts)
+        and use.node not in configs_of(facts).handled
         and not is_native_precision(use, facts)
     ]
 

@@ -242,7 +242,104 @@ def main():
     train(saver.model, saver.optimizer, 8)
 """
 
+TABLE = """
+
+class Kind(str, enum.Enum):
+    whole = "FULL_STATE_DICT"
+    shards = "SHARDED_STATE_DICT"
+
+
+SETTINGS = {
+    StateDictType.FULL_STATE_DICT: (
+        FullStateDictConfig(offload_to_cpu=True, rank0_only=True),
+        FullOptimStateDictConfig(offload_to_cpu=True, rank0_only=True),
+    ),
+    StateDictType.SHARDED_STATE_DICT: (
+        ShardedStateDictConfig(offload_to_cpu=True),
+        ShardedOptimStateDictConfig(offload_to_cpu=True),
+    ),
+}
+
+
+def save(kind, model, optimizer):
+    state_type = getattr(StateDictType, kind.value)
+    with FSDP.state_dict_type(model, state_type, *SETTINGS[state_type]):
+        state = {"model": model.state_dict(), "optim": FSDP.optim_state_dict(model, optimizer)}
+    if state_type is StateDictType.FULL_STATE_DICT:
+        if dist.get_rank() == 0:
+            torch.save(state, f"{OUT}/{kind.name}.pt")
+        dist.barrier()
+    else:
+        dcp.save(state, checkpoint_id=f"{OUT}/{kind.name}")
+    return state
+
+
+def load(kind, state, model, optimizer):
+    state_type = StateDictType[kind.value]
+    if state_type == StateDictType.FULL_STATE_DICT:
+        state = torch.load(f"{OUT}/{kind.name}.pt", weights_only=False)
+    with FSDP.state_dict_type(model, state_type):
+        model.load_state_dict(state["model"])
+        flat = FSDP.optim_state_dict_to_load(model, optimizer, state["optim"])
+    optimizer.load_state_dict(flat)
+
+
+def main():
+    model, optimizer = build()
+    for kind in (Kind.whole, Kind.shards):
+        train(model, optimizer, 2)
+        evaluate(model)
+        state = save(kind, model, optimizer)
+        train(model, optimizer, 1)
+        load(kind, state, model, optimizer)
+        train(model, optimizer, 6)
+"""
+
+BY_TYPE = """
+
+@dataclass
+class Config:
+    kind: StateDictType = StateDictType.FULL_STATE_DICT
+    on_cpu: bool = True
+
+
+def saved_as(config):
+    return FullStateDictConfig(offload_to_cpu=config.on_cpu, rank0_only=config.on_cpu)
+
+
+def weights(model, config):
+    with FSDP.state_dict_type(model, config.kind):
+        return model.state_dict()
+
+
+def whole(model, config):
+    with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, saved_as(config)):
+        return model.state_dict()
+
+
+def main():
+    model, optimizer = build()
+    for name in ("FULL_STATE_DICT", "SHARDED_STATE_DICT"):
+        for on_cpu in (True, False):
+            config = Config(on_cpu=on_cpu)
+            config.kind = StateDictType[name]
+            train(model, optimizer, 2)
+            evaluate(model)
+            state = whole(model, config)
+            print(config.kind.name, len(state), config.kind == StateDictType.SHARDED_STATE_DICT)
+            if dist.get_rank() == 0:
+                torch.save(state, f"{OUT}/{name}-{on_cpu}.pt")
+            if config.kind is StateDictType.FULL_STATE_DICT:
+                torch.save(weights(model, config), f"{OUT}/weights-{on_cpu}-{dist.get_rank()}.pt")
+            else:
+                dcp.save(weights(model, config), checkpoint_id=f"{OUT}/weights-{on_cpu}")
+            dist.barrier()
+    train(model, optimizer, 10)
+"""
+
 PROGRAMS = {
+    "table": TABLE,
+    "by_type": BY_TYPE,
     "helpers": HELPERS,
     "joint": JOINT,
     "apart": APART,

@@ -43,7 +43,9 @@ def joined(joint: JointSave | JointLoad) -> tuple[Name, tuple[Edit, ...]]:
 def _saved(joint: JointSave) -> list[Edit]:
     module, model, optim = joint.module, joint.model.node, joint.optim.call
     pair = (Kept(module.span(joint.model.model)), Kept(module.span(joint.optim.optim)))
-    made = call(GET, *pair, *options(joint.flags))
+    carried = joint.model.carried
+    given = [Keyword("options", carried.part)] if carried is not None else options(joint.flags)
+    made = call(GET, *pair, *given)
     first, last = sorted((model, optim), key=lambda node: (node.lineno, node.col_offset))
     one, two = module.statement(first), module.statement(last)
     if one is two and not joint.to_cpu:
@@ -106,13 +108,16 @@ def _loaded(joint: JointLoad) -> list[Edit]:
     module, found, load = joint.module, joint.model, joint.optim
     assert found.state is not None
     strict = [Keyword("strict", found.kept(found.strict))] if found.strict is not None else []
+    given = options(joint.flags, *strict)
+    if found.carried is not None:
+        given = [Keyword("options", found.carried.loading)]
     made = call(
         SET,
         found.kept(found.model),
         Kept(module.span(load.optim)),
         Keyword("model_state_dict", own_state(found, found.state)),
         Keyword("optim_state_dict", Kept(module.span(load.state))),
-        *options(joint.flags, *strict),
+        *given,
     )
     statements = [module.statement(found.node), module.statement(load.call)]
     statements += [load.assignment] if load.assignment is not None else []

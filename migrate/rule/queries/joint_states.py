@@ -9,7 +9,13 @@ from fsdp_migrate.lowering.state_dict_calls import StateDictCall, saving_flags
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.first_readers import read_on_first_of_all
 from fsdp_migrate.rule.queries.hoisting import guard_of_bare
-from fsdp_migrate.rule.queries.optimizer_loads import LOADERS, Load, find_load, load_flags
+from fsdp_migrate.rule.queries.optimizer_loads import (
+    LOADERS,
+    Load,
+    find_load,
+    load_carried,
+    load_flags,
+)
 from fsdp_migrate.rule.queries.optimizer_saves import FULL, ON_CPU, SAVERS, Save, find_save
 from fsdp_migrate.rule.queries.state_dict_calls import without_mode
 from fsdp_migrate.rule.queries.state_dict_modes import mode_goes
@@ -120,6 +126,8 @@ def _common(
     module: Module, found: StateDictCall, save: Save, facts: Facts
 ) -> tuple[str, ...] | None:
     """The flags that fit both calls."""
+    if found.carried is not None or save.carried is not None:
+        return () if found.carried == save.carried else None
     one, two = saving_flags(found.setting), save.flags
     if (FULL in one) is not (FULL in two):
         return None
@@ -149,7 +157,11 @@ def _load(model: Use, optim: Use, found: StateDictCall, facts: Facts) -> JointLo
     if load is None or found.state is None or ast.dump(load.model) != ast.dump(found.model):
         return None
     flags = load_flags(optim, facts, load)
-    if flags is None or (found.setting.kind == "FULL") is not (FULL in flags):
+    if found.carried is not None:
+        flags = () if load_carried(optim, facts, load) == found.carried else None
+    elif flags is not None and (found.setting.kind == "FULL") is not (FULL in flags):
+        return None
+    if flags is None:
         return None
     statements = (module.parents[found.node], module.parents[load.call])
     if not all(isinstance(statement, ast.Expr) for statement in statements):

@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.values import NONE, Result
 from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.optimizer_groups import may_have_more_entries
-from fsdp_migrate.rule.queries.state_dict_modes import setting_at
+from fsdp_migrate.rule.queries.state_dict_modes import Carried, carried_at, setting_at
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -87,6 +87,19 @@ def find_load(use: Use, facts: Facts) -> Load | None:
             if owner is not None and isinstance(module.parents[outer], ast.Expr):
                 return Load(model, owner, state, outer, parent)
     return None
+
+
+def load_carried(use: Use, facts: Facts, load: Load) -> Carried | None:
+    """What says the options of a load, where only the run knows them."""
+    if use.call is None or short(use.name) != "optim_state_dict_to_load":
+        return None
+    if setting_at(facts, use.call) is not None or not keeps_state(load.optim, facts):
+        return None
+    plans = [facts.plan(wrapped) for wrapped in facts.analysis.wrapped(facts.value(load.model))]
+    groups = [plan.fact.arguments.get("process_group") for plan in plans if plan is not None]
+    if any(group is not None and group.value != NONE for group in groups):
+        return None  # the broadcast is one of all processes
+    return carried_at(facts, use.call)
 
 
 def load_flags(use: Use, facts: Facts, load: Load) -> tuple[str, ...] | None:

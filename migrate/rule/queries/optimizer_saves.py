@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all, read_on_first_of_all
-from fsdp_migrate.rule.queries.state_dict_modes import setting_at
+from fsdp_migrate.rule.queries.state_dict_modes import Carried, carried_at, setting_at
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -38,6 +38,7 @@ class Save:
     to_cpu: bool
     only_first: bool  # the first rank alone reads the result
     resharding: str  # "": it is done by saving the model; "root", or "all" units
+    carried: Carried | None = None  # what says the options, where only the run knows them
 
 
 def find_save(use: Use, facts: Facts) -> Save | None:
@@ -49,9 +50,17 @@ def find_save(use: Use, facts: Facts) -> Save | None:
     setting = _setting(use, given, facts)
     model, optim = given["model"], given["optim"]
     wraps, others = split(facts.analysis, facts.value(model))
-    if setting is None or not wraps or others:
+    if not wraps or others:
         return None
     only_first = read_on_first_of_all(facts, use.module, call)
+    if setting is None:
+        carried = carried_at(facts, call) if short(use.name) == "optim_state_dict" else None
+        if carried is None or (carried.only_first and not only_first):
+            return None
+        if not only_first and not is_for_first_of_all(facts, use.module, call, wraps):
+            return None
+        resharding = _resharding(use, model, wraps, facts)
+        return Save(call, model, optim, (), False, only_first, resharding, carried)
     flags = _flags(use, setting, wraps, only_first, facts)
     if flags is None:
         return None

@@ -48,7 +48,8 @@ def saved(module: Module, save: Save) -> list[Edit] | None:
     model, optim = Kept(module.span(save.model)), Kept(module.span(save.optim))
     statement = module.statement(save.call)
     span, at = module.span(save.call), module.span(statement)
-    taken = call(GET, model, optim, *options(save.flags))
+    carried = [Keyword("options", save.carried.part)] if save.carried is not None else []
+    taken = call(GET, model, optim, *(carried or options(save.flags)))
     above = [_resharded(save.resharding, model)] if save.resharding else []
     below: list[Edit] = []
     new: Part = taken
@@ -105,10 +106,10 @@ for {values} in {state}["state"].values():
     )
 
 
-def loaded(module: Module, load: Load, function: Name, flags: Sequence[str]) -> list[Edit]:
-    """The edits of what loads a state: one call of `function`."""
+def loaded(module: Module, load: Load, function: Name, given: Sequence[Keyword]) -> list[Edit]:
+    """The edits of what loads a state: one call of `function`, `given` more."""
     kept = [Kept(module.span(node)) for node in (load.model, load.optim, load.state)]
-    new = call(function, *kept, *options(flags))
+    new = call(function, *kept, *given)
     if load.assignment is None:
         return [ReplaceExpression(module.span(load.call), new)]
     return [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 
-from fsdp_migrate.analysis.definitions import definition
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
@@ -13,9 +13,11 @@ from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all, read_on_first_of_all
 from fsdp_migrate.rule.queries.method_calls import values
-from fsdp_migrate.rule.queries.state_dict_modes import setting_at
+from fsdp_migrate.rule.queries.state_dict_modes import Carried, Setting, carried_at, setting_at
 from fsdp_migrate.rule.queries.values import library_name
+from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.paths import binds
 
 __all__ = ["StateDictCall", "without_mode", "written"]
 
@@ -25,9 +27,12 @@ def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
     if use.call is None or use.receiver is None or not use.certain:
         return None
     setting = setting_at(facts, use.call)
+    carried = carried_at(facts, use.call) if setting is None else None
+    found = StateDictCall(use.module, use.call, use.receiver, setting or Setting(), carried=carried)
+    if carried is not None:
+        return _carried(use, facts, found, carried)
     if setting is None:
         return None
-    found = StateDictCall(use.module, use.call, use.receiver, setting)
     if use.name == "load_state_dict":
         return _load(use, facts, found)
     if setting.kind == "FULL" and setting.offload != setting.rank0:
@@ -43,6 +48,24 @@ def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
         if not is_for_first_of_all(facts, use.module, use.call, use.wraps):
             return None  # DCP's first rank is that of all processes, not of a group
     return None if values(use) or _casts_buffers(use, facts) else found
+
+
+def _carried(
+    use: Use, facts: Facts, found: StateDictCall, carried: Carried
+) -> StateDictCall | None:
+    """`found` with options that only the run knows; None where they may mean something else."""
+    assert use.call is not None
+    if facts.options.state_dict != "dcp":
+        return None
+    if use.name == "load_state_dict":
+        load = _load(use, facts, found)
+        return load if load is not None and load.strict is None else None
+    if values(use) or _casts_buffers(use, facts):
+        return None
+    first = read_on_first_of_all(facts, use.module, use.call)
+    if carried.only_first and not first:
+        return None
+    return found if first or is_for_first_of_all(facts, use.module, use.call, use.wraps) else None
 
 
 def _casts_buffers(use: Use, facts: Facts) -> bool:
@@ -81,19 +104,55 @@ def _is_fresh(use: Use, state: ast.expr, facts: Facts) -> bool:
         root = root.value
     made: ast.expr | None = root
     if isinstance(root, ast.Name):
-        found = definition(use.module, root)
-        made = found.value if found is not None else None
+        made = _made_above(use.module, root)
     loads = isinstance(made, ast.Call) and library_name(facts.value(made.func)) == "torch.load"
-    return loads and not _read_later(use, state)
+    return loads and not _read_later(use.module, state)
 
 
-def _read_later(use: Use, state: ast.expr) -> bool:
-    """Whether the same expression is read again below."""
-    scope = use.module.function(state) or use.module.tree
-    same = ast.dump(state)
+def _made_above(module: Module, name: ast.Name) -> ast.expr | None:
+    """What the last assignment above `name` gives it, where nothing in between does otherwise."""
+    statement = module.statement(name)
+    while True:
+        block = module.block(statement)
+        for before in reversed(block[: block.index(statement)]):
+            if isinstance(before, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == name.id for target in before.targets
+            ):
+                return before.value
+            if name.id in binds(before) and not isinstance(before, ast.Assign | ast.Expr):
+                return None
+        around = module.parents[statement]
+        if not isinstance(around, ast.With | ast.If):
+            return None
+        statement = around
+
+
+def _read_later(module: Module, state: ast.expr) -> bool:
+    """Whether the same expression is read again below, where both are come by."""
+    scope = module.function(state) or module.tree
+    text = ast.dump(state)
     return any(
         isinstance(node, type(state))
-        and ast.dump(node) == same
+        and ast.dump(node) == text
         and (node.lineno, node.col_offset) > (state.lineno, state.col_offset)
+        and not _excludes(module, state, node)
         for node in nodes_in(scope)
     )
+
+
+def _excludes(module: Module, one: ast.expr, other: ast.expr) -> bool:
+    """Whether the two stand in different branches of one `if`."""
+    around = {node: child for child, node in _on_the_way(module, one)}
+    for child, node in _on_the_way(module, other):
+        if node in around:
+            return isinstance(node, ast.If) and (child in node.orelse) is not (
+                around[node] in node.orelse
+            )
+    return False
+
+
+def _on_the_way(module: Module, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """The nodes around `node`, each with the one inside of it."""
+    for around in module.ancestors(node):
+        yield node, around
+        node = around

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import ast
 
+from fsdp_migrate.lowering.carried_options import Carried
 from fsdp_migrate.lowering.state_dict_modes import ModePlan, OpenModes
 from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.syntax.paths import binds, reads, touches
+from fsdp_migrate.syntax.span import Site
 
-__all__ = ["ModePlan", "Setting", "mode_goes", "mode_set_by", "setting_at"]
+__all__ = ["Carried", "ModePlan", "Setting", "carried_at", "mode_goes", "mode_set_by", "setting_at"]
 
 
 def setting_at(facts: Facts, call: ast.Call) -> Setting | None:
     """What the mode says that `call` runs in; None if only the run knows."""
     return facts.modes.setting(_open_modes(facts, call))
+
+
+def carried_at(facts: Facts, call: ast.Call) -> Carried | None:
+    """What says the options of `call`, which stands in the one context that only the run knows."""
+    open_modes = _open_modes(facts, call)
+    place = next(iter(open_modes)) if len(open_modes) == 1 else None
+    plan = facts.modes.plans.get(place) if isinstance(place, Site) else None
+    if plan is None or plan.carried is None or not isinstance(plan.statement, ast.With):
+        return None
+    node: ast.AST = call
+    for around in plan.module.ancestors(call):
+        if around is plan.statement:
+            inside = node in plan.statement.body
+            bound = frozenset().union(*map(binds, plan.statement.body))
+            return plan.carried if inside and not touches(bound, reads(plan.carried.node)) else None
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return None
+        node = around
+    return None
 
 
 def mode_goes(facts: Facts, call: ast.Call) -> bool:

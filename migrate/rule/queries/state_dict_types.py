@@ -83,6 +83,7 @@ class _Types:
         """The edits of all places that stay; raises where one needs FSDP1's enum."""
         births = {place.node: place for place in self.flow.births(self.atoms)}
         reads = [read for read in self.flow.reads(self.atoms) if not self._goes(read.place)]
+        reads = [read for read in reads if not self._is_said(read)]
         given = {read.place.node for read in reads if read.act is Act.GIVEN}
         self.in_contexts |= given & births.keys()
         for node, place in births.items():
@@ -93,6 +94,11 @@ class _Types:
                 yield from self._read(read)
         for module, node in self._classes():
             yield from self._class(Place(module, node))
+
+    def _is_said(self, read: Read) -> bool:
+        """Whether a context that goes is given the value: it is said to the calls inside."""
+        plans = self.facts.modes.plans.values()
+        return read.act is Act.GIVEN and any(p.native and p.call is read.parent for p in plans)
 
     def _goes(self, place: Place) -> bool:
         return place.node in self.facts.removed.get(place.module.name, ())
@@ -168,7 +174,7 @@ class _Types:
         if isinstance(parent, ast.Call) and parent.func is not node:
             if library_name(self.facts.value(parent.func)) == "builtins.getattr":
                 return
-        if not _is_annotation(module, node):
+        if not is_annotation(module, node):
             raise _Stays(place, f"`{module.text(parent)}` asks for the enum itself")
         yield from self._edit(place, _STRING)
 
@@ -176,7 +182,7 @@ class _Types:
 _STRING: Code = code("str")
 
 
-def _is_annotation(module: Module, node: ast.expr) -> bool:
+def is_annotation(module: Module, node: ast.expr) -> bool:
     """Whether `node` states a type, alone or as a part: `StateDictType | None`."""
     child: ast.AST = node
     for around in module.ancestors(node):
