@@ -225,14 +225,13 @@ def _says_the_same(one: Config, other: Config) -> bool:
         return False
     if one.kind != "FULL":
         return _literal(one.offload) in (_literal(other.offload), None)
-    return all(
-        _flag_text(getattr(one, name)) == _flag_text(getattr(other, name))
-        for name in ("offload", "rank0")
-    )
+    return _same_flag(one.offload, other.offload) and _same_flag(one.rank0, other.rank0)
 
 
-def _flag_text(node: ast.expr | None) -> str:
-    return "False" if node is None else ast.unparse(node)
+def _same_flag(one: ast.expr | None, other: ast.expr | None) -> bool:
+    """Whether two flags are the same; one that is left out is False."""
+    first, second = _literal(one), _literal(other)
+    return same(one, other) if first is None or second is None else first == second
 
 
 def _literal(node: ast.expr | None) -> bool | None:
