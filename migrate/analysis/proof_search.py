@@ -41,7 +41,9 @@ def _from_calls(solver: Solver) -> Iterator[bool]:
         for name in sorted(symbols(solver.record.value(call.func)) & PROVING.keys()):
             model = model_given(call, name)
             if model is not None and _is_open(solver, model, passed_on=False):
-                yield _prove(solver, module, model, region_of(module, call))
+                region = region_of(module, call)
+                if region.branch is None or not _is_explained(solver, model):
+                    yield _prove(solver, module, model, region)
 
 
 def _from_annotations(solver: Solver) -> Iterator[bool]:
@@ -86,6 +88,15 @@ def _is_open(solver: Solver, node: ast.expr, passed_on: bool) -> bool:
     if passed_on or any(isinstance(atom, Wrapped) for atom in value):
         return False
     return any(map(is_plain_module, value)) or any(map(solver.classes.is_module, value))
+
+
+def _is_explained(solver: Solver, node: ast.expr) -> bool:
+    """Whether a model that the program makes is known to come to `node`.
+
+    In a branch for FSDP alone it is that one, and nothing is said of what else can be there.
+    """
+    value = solver.record.value(node)
+    return any(isinstance(atom, Wrapped) and atom.site is not None for atom in value)
 
 
 def _given_on(solver: Solver, call: ast.Call) -> Iterator[ast.expr]:
