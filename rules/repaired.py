@@ -15,6 +15,7 @@ from fsdp_migrate.findings.code import Kept, Name, call, code
 from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts
+from fsdp_migrate.rule.queries.alternatives import has_sharded_scaler, is_for_others
 from fsdp_migrate.rule.queries.method_calls import elements
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import (
@@ -45,6 +46,9 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at every call."""
     for module, found in calls(facts):
         if called(facts, found) & CLIP and found.args:
+            model = _of_which(found.args[0])
+            if model is not None and is_for_others(facts, module, found, model):
+                continue
             if owners(facts, found.args[0]) or owners_of_part(facts, found.args[0]):
                 yield _clipped(facts, module, found)
         elif isinstance(found.func, ast.Attribute) and found.func.attr == "step" and found.args:
@@ -116,7 +120,7 @@ def _of_which(parameters: ast.expr) -> ast.expr | None:
 # ---------------------------------------------------------------------- scaling
 def _scaled(facts: Facts, module: Module, step: ast.Call, scaler: ast.expr) -> Iterator[Finding]:
     """`scaler.step(optimizer)` of a plain scaler, for a model in float16."""
-    if not may_come_from(facts.value(scaler), SCALERS):
+    if not may_come_from(facts.value(scaler), SCALERS) or has_sharded_scaler(facts, scaler):
         return
     half = {
         model
