@@ -53,7 +53,8 @@ class Finding:
     """One thing that the program has to say about one place.
 
     `models` are the wrap sites that the place depends on: they are migrated together or not at
-    all.  `held_by` is the place that nobody can change, because of which this one stays.
+    all.  `held_by` is the place that nobody can change, because of which this one stays; where
+    several such places hold back the same, they name the first of them as `blocks_with`.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Finding:
     models: frozenset[str] = frozenset()
     blocking: bool = True  # MANUAL only: False for code that never worked, which may stay
     held_by: Place | None = None
+    blocks_with: Place | None = None
 
     @property
     def place(self) -> Place:

@@ -33,7 +33,7 @@ def hold_back(findings: Iterable[Finding], facts: Facts) -> Plan:
     allowed = [blockers.allowed(item, role) for item, role in zip(every, units.roles, strict=True)]
     first = _first_blockers(allowed, units, blockers)
     held = [
-        _held_back(item, role, first, units)
+        _beside(_held_back(item, role, first, units), role, first, units, blockers)
         for item, role in zip(allowed, units.roles, strict=True)
     ]
     if facts.options.allow_incomplete:
@@ -85,6 +85,16 @@ def _held_back(item: Finding, role: Role, first: Mapping[str, Finding], units: U
     where = f"{because.path}:{because.line}"
     message = f"{item.message}; held back by {because.code} at {where}"
     return replace(item, tier=Tier.MANUAL, fix=None, message=message, held_by=because.place)
+
+
+def _beside(
+    item: Finding, role: Role, first: Mapping[str, Finding], units: Units, blockers: _Blockers
+) -> Finding:
+    """`item` with the first of those that hold back the same, if it is another one of them."""
+    if not role.shares or item.held_by is not None or not blockers.blocks(item):
+        return item
+    because = first[units.group(role.shares[0])]
+    return item if because.place == item.place else replace(item, blocks_with=because.place)
 
 
 def _left_out(findings: Sequence[Finding], units: Units, blockers: _Blockers) -> Iterable[Finding]:

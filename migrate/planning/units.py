@@ -2,7 +2,7 @@
 
 A finding without a model, such as a test for FSDP's class or a value in a configuration, may be
 about every model that is made in a program it is part of.  What stands in a function that the
-program doesn't use waits for the others, and nothing waits for it.
+program doesn't use, or in a test of it, waits for the others, and nothing waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from fsdp_migrate.findings.edits import Decorate, Define, InsertStatements
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.planning.programs import Programs
-from fsdp_migrate.planning.unused import Unused
+from fsdp_migrate.planning.tests import Tests
+from fsdp_migrate.planning.unused import Definition, Unused
 from fsdp_migrate.rule.facts import Facts, unit_name
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Span
@@ -42,6 +43,7 @@ class Units:
         modules = facts.analysis.project.modules
         self._programs = Programs(facts.analysis.project)
         self._unused = Unused(modules.values())
+        self._tests = Tests(modules.values(), self._programs)
         self._sites = {unit_name(site): (modules[site.module], site.line) for site in facts.wraps}
         self._groups = Groups()
         self._loose: dict[str, tuple[str, ...]] = {}  # what has no model, and who runs it
@@ -84,8 +86,9 @@ class Units:
         return self._place(*self._sites[name]) or name
 
     def _place(self, module: Module, line: int) -> str | None:
-        """The name of the unused function around a line, in a program that runs without it."""
-        found = self._unused.around(module, line)
+        """The name of the unused function, or the test, around a line, in a program that runs
+        without it."""
+        found = self._around(module, line)
         if found is None or not any(True for _ in self._meeting([module.name])):
             return None
         return f"{_UNUSED}{module.name}:{found.lineno}"
@@ -101,8 +104,11 @@ class Units:
 
     @cached_property
     def _running(self) -> list[str]:
-        """The models that are made outside of unused functions."""
-        return [name for name, site in self._sites.items() if not self._unused.around(*site)]
+        """The models that are made outside of unused functions, and of tests."""
+        return [name for name, site in self._sites.items() if not self._around(*site)]
+
+    def _around(self, module: Module, line: int) -> Definition | None:
+        return self._unused.around(module, line) or self._tests.around(module, line)
 
     # ------------------------------------------------------------------ what belongs together
     def _join_loose(self) -> None:

@@ -46,7 +46,7 @@ class Unused:
 
     def around(self, module: Module, line: int) -> Definition | None:
         """The outermost unused definition on a line of a file, or None if there is none."""
-        return next((d for d in self._outermost(module) if _spans(d, line)), None)
+        return next((d for d in self._outermost(module) if spans(d, line)), None)
 
     def users(self, module: Module, line: int) -> frozenset[str]:
         """The modules that run, or may run, the function around a line when they are imported.
@@ -58,7 +58,7 @@ class Unused:
         todo: list[ast.AST] = [
             node
             for node in module.tree.body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _spans(node, line)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and spans(node, line)
         ]
         seen, found = set(todo), set()
         while todo:
@@ -127,7 +127,8 @@ class Unused:
         return live
 
 
-def _spans(node: Definition, line: int) -> bool:
+def spans(node: Definition, line: int) -> bool:
+    """Whether a definition, its decorators included, has a line."""
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     return first <= line <= (node.end_lineno or node.lineno)
 

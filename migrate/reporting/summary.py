@@ -46,14 +46,18 @@ def _lines(findings: Findings) -> Iterator[str]:
             held[item.held_by].append(item)
     blockers = [item for item in findings if held.get(item.place) and item.held_by is None]
     first = {item.place: item for item in reversed(blockers)}
+    beside = {place: [i for i in findings if i.blocks_with == place] for place in held}
     for place, others in held.items():
         said = f"; blocks {_count(len(others), 'other')}"
+        more = beside[place]
+        together = f", with the {_count(len(more), 'place')} below" if more else ""
         if place in first:
-            yield _one_line(str(first[place])) + said
+            yield _one_line(str(first[place])) + said + together
         else:
             yield f"{place.path}:{place.line}:{place.col} {place.code} stays as it is{said}"
+        yield from (f"{_one_line(str(item))}; blocks the same" for item in more)
         yield from (f"  {_one_line(str(item))}" for item in others)
-    shown = list(first.values())
+    shown = [*first.values(), *(item for items in beside.values() for item in items)]
     yield from (
         _one_line(str(item)) for item in findings if item.held_by is None and item not in shown
     )
@@ -110,8 +114,9 @@ def hushed(silenced: Findings) -> str:
 def blocks(findings: Findings) -> str:
     """How many places hold how many others back."""
     held = [item.held_by for item in findings if item.held_by is not None]
-    verb = "block" if len(set(held)) > 1 else "blocks"
-    return f"{_count(len(set(held)), 'place')} {verb} {_count(len(held), 'other')}." if held else ""
+    places = {*held, *(item.place for item in findings if item.blocks_with in held)}
+    verb = "block" if len(places) > 1 else "blocks"
+    return f"{_count(len(places), 'place')} {verb} {_count(len(held), 'other')}." if held else ""
 
 
 def next_steps(

@@ -38,6 +38,17 @@ def test_what_is_held_back_stands_below_what_holds_it() -> None:
     assert blocks([MANUAL]) == ""
 
 
+def test_all_that_blocks_stands_above_what_is_held_back() -> None:
+    held = replace(NOTE, tier=Tier.MANUAL, held_by=MANUAL.place)
+    second = replace(MANUAL, line=9, blocks_with=MANUAL.place)
+    assert render("text", [held, MANUAL, second], {}, []).splitlines() == [
+        "a.py:3:5 X1 two lines; blocks 1 other, with the 1 place below",
+        "a.py:9:5 X1 two lines; blocks the same",
+        "  b.py:1:1 X2 know",
+    ]
+    assert blocks([held, MANUAL, second]) == "2 places block 1 other."
+
+
 def test_what_comments_silence_is_not_nothing() -> None:
     assert nothing(Discovered((OLD,), seen=1), [MANUAL]) == (
         "Left because of `fsdp-migrate: ignore` comments: 1 use of FSDP1, a.py:3. "
