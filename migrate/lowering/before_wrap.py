@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import Symbol, Unknown, Wrapped
+from fsdp_migrate.analysis.values import Atom, Method, Symbol, Unknown, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
+from fsdp_migrate.lowering.module_names import wholes
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
 from fsdp_migrate.lowering.running_order import is_passed_in
+from fsdp_migrate.lowering.sharded_tensors import modules_in
 from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
 from fsdp_migrate.syntax.blocks import blocks_run_once, common_block
 from fsdp_migrate.syntax.comparison import same
@@ -69,17 +71,19 @@ class BeforeWrap:
         paths = self._wrapped_paths(fact)
         calls = self.analysis.call_graph
         wrapping = list(steps_outwards(calls, fact.module, fact.node, paths))
+        parts = {*fact.inner, *modules_in(self.analysis, fact.inner)}
         for holder in self.holders.all:
-            known = any(not isinstance(owner, Unknown) for owner in holder.owners)
-            if known and not holder.owners & fact.inner:
+            known = {_whole(o) for o in holder.owners if not isinstance(o, Unknown)}
+            if known and not known & parts:
                 continue
-            for taker in steps_outwards(calls, holder.module, holder.call, holder.paths):
+            whose = wholes(holder.module.scope(holder.call), holder.paths)
+            for taker in steps_outwards(calls, holder.module, holder.call, whose):
                 for step in wrapping:
                     yield from self._matched(fact, taker, step, holder)
         for kept in self._kept(wrapping):
             here = Step(kept.module, kept.statement, kept.owners)
             others = (name for path in kept.owners for name in other_names(path, here))
-            whose = kept.owners.union(others)
+            whose = wholes(kept.module.scope(kept.statement), kept.owners.union(others))
             for taker in steps_outwards(calls, kept.module, kept.statement, whose):
                 for step in wrapping:
                     for found in self._matched(fact, taker, step, None):
@@ -184,6 +188,13 @@ class BeforeWrap:
             for statement in between
             if _leads(bound_anew(statement), path)
         )
+
+
+def _whole(owner: Atom) -> Atom:
+    """The module whose parameters are taken, or of which it is a part."""
+    while isinstance(owner, Method):
+        owner = owner.receiver
+    return owner
 
 
 def keeps_model(analysis: Analysis, statement: ast.stmt, path: str) -> bool:

@@ -24,7 +24,9 @@ from fsdp_migrate.analysis.values import (
     Unknown,
     Value,
 )
+from fsdp_migrate.lowering.held import owners
 from fsdp_migrate.lowering.kept_parameters import KeptParameters
+from fsdp_migrate.lowering.module_names import module_paths
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 from fsdp_migrate.syntax.paths import binds, path_of, reads
@@ -65,13 +67,13 @@ class ParameterHolders:
         if role is Role.NONE:
             return None
         is_optimizer = role is Role.OPTIMIZER
-        owners = self._parameters_given(call)
+        whose = self._parameters_given(call)
         if is_optimizer:
             whole = self._models_given(call)
-            owners = (owners or frozenset()) | whole if owners is not None or whole else None
-        if owners is None:
+            whose = (whose or frozenset()) | whole if whose is not None or whole else None
+        if whose is None:
             return None
-        return Holder(module, call, owners, self._paths(module, call, owners), is_optimizer)
+        return Holder(module, call, whose, self._paths(module, call, whose), is_optimizer)
 
     # ------------------------------------------------------------------ what a call makes
     def _role(self, call: ast.Call) -> Role:
@@ -114,7 +116,13 @@ class ParameterHolders:
             direct = direct or any(True for _ in parameter_calls(argument))
             for node in nodes_in(argument):
                 found |= {a.owner for a in self.analysis.value(node) if isinstance(a, Params)}
-        return frozenset(found) if found or direct else None
+        held = bool(found) or direct or bool(self._held_paths(call))
+        return frozenset(found) if held else None
+
+    def _held_paths(self, call: ast.Call) -> frozenset[str]:
+        """The models by name whose parameters the text shows in the arguments of `call`."""
+        module, held = self.analysis.call_graph.module_of(call), self.kept.flow.held
+        return frozenset().union(*(owners(held(module, given)) for given in parts_given(call)))
 
     @cached_property
     def _wrapped_modules(self) -> Value:
@@ -133,21 +141,22 @@ class ParameterHolders:
         return frozenset(found)
 
     # ------------------------------------------------------------------ their names
-    def _paths(self, module: Module, call: ast.Call, owners: frozenset[Atom]) -> frozenset[str]:
+    def _paths(self, module: Module, call: ast.Call, whose: frozenset[Atom]) -> frozenset[str]:
         """The names of the models whose parameters `call` is given."""
         paths = {path for path, _ in parameter_calls(call)}
         for argument in parts_given(call):
             path = path_of(argument)
             if path is not None and self.analysis.value(argument) & self._wrapped_modules:
                 paths.add(path)
+        paths |= self._held_paths(call)
         if paths:
             return frozenset(paths)
         scope = module.scope(call)
-        return frozenset(self._sources(scope, call, owners)) or frozenset(
+        return frozenset(self._sources(scope, call, whose)) or frozenset(
             path for path, _ in parameter_calls(scope) if path
         )
 
-    def _sources(self, scope: Scope, call: ast.Call, owners: frozenset[Atom]) -> Iterator[str]:
+    def _sources(self, scope: Scope, call: ast.Call, whose: frozenset[Atom]) -> Iterator[str]:
         """The models that are named where the variables which `call` is given are made."""
         wanted = set(reads(call))
         nodes = [n for n in own_nodes(scope) if isinstance(n, ast.stmt) and n.lineno < call.lineno]
@@ -157,7 +166,7 @@ class ParameterHolders:
                 yield from (path for path, _ in parameter_calls(statement))
                 for node in own_nodes(statement):
                     path = path_of(node)
-                    if path is not None and self.analysis.value(node) & owners:
+                    if path is not None and self.analysis.value(node) & whose:
                         yield path
             elif isinstance(statement, ast.For) and reads(statement) & wanted:
                 yield from (path for path, _ in parameter_calls(statement.iter))
@@ -171,6 +180,4 @@ def parameter_calls(node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
             and isinstance(item.func, ast.Attribute)
             and item.func.attr in PARAMETERS
         ):
-            path = path_of(item.func.value)
-            if path is not None:
-                yield path, item
+            yield from ((path, item) for path in module_paths(item.func.value))

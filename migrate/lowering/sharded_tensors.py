@@ -96,7 +96,8 @@ class ShardedTensors:
         found: dict[Atom, list[WrapFact]] = {}
         for fact in self.analysis.wraps.values():
             ignored = self._ignored(fact)
-            for atom in self._parts(fact.inner, ignored):
+            made = [a for a in fact.inner if isinstance(a, Result) and a not in ignored]
+            for atom in dict.fromkeys([*modules_in(self.analysis, fact.inner, ignored), *made]):
                 found.setdefault(atom, []).append(fact)
         return found
 
@@ -105,19 +106,6 @@ class ShardedTensors:
         names = ("ignored_modules", "ignored_states")
         given = [fact.arguments[name].value for name in names if name in fact.arguments]
         return frozenset(atom for value in given for atom in self._with_items(value, 0))
-
-    def _parts(self, modules: Value, ignored: Value) -> dict[Atom, None]:
-        """`modules` and the modules in them, but for those that are `ignored`."""
-        found: dict[Atom, None] = {}
-        todo = [*modules]
-        while todo:
-            atom = todo.pop()
-            if atom in found or atom in ignored or isinstance(atom, Unknown | Wrapped):
-                continue
-            if isinstance(atom, Container) or self.analysis.is_module(atom) or _is_layer(atom):
-                found[atom] = None
-                todo += self.analysis.parts(atom)
-        return found
 
     # ------------------------------------------------------------------ below the wrap
     def is_below(self, module: Module, node: ast.AST, fact: WrapFact) -> bool:
@@ -173,6 +161,22 @@ class ShardedTensors:
                     and all(self.is_summoned(home, run, depth + 1) for home, run in found)
                 )
         return False
+
+
+def modules_in(
+    analysis: Analysis, modules: Value, ignored: Value = frozenset()
+) -> dict[Atom, None]:
+    """`modules` and the modules in them, but for those that are `ignored`."""
+    found: dict[Atom, None] = {}
+    todo = [*modules]
+    while todo:
+        atom = todo.pop()
+        if atom in found or atom in ignored or isinstance(atom, Unknown | Wrapped):
+            continue
+        if isinstance(atom, Container) or analysis.is_module(atom) or _is_layer(atom):
+            found[atom] = None
+            todo += analysis.parts(atom)
+    return found
 
 
 def is_direct(atom: Atom) -> bool:

@@ -67,6 +67,16 @@ class Parts:
             )
         )
 
+    def around(self, module: Module, node: ast.expr) -> Models:
+        """The models that `node` is inside of in the end, though it may not be wrapped yet."""
+        origins = [(module, node), *self._origins((module, node))]
+        found = {a for _, each in origins for a in self._analysis.value(each)}
+        return frozenset(a for a in found if isinstance(a, Wrapped)) | frozenset(
+            Wrapped(fact.site)
+            for fact in self._analysis.wraps.values()
+            if any(self._is_inside_of(fact, origin) for origin in origins)
+        )
+
     def _is_below(self, place: Place, origin: Place, fact: WrapFact) -> bool:
         """Whether a place runs after the wrap of what comes from `origin`.
 

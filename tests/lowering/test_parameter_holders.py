@@ -90,4 +90,4 @@ def test_the_model_is_named_where_the_groups_are_made() -> None:
 
 def test_calls_of_parameters_by_path() -> None:
     tree = ast.parse("f(a.b.parameters(), c[0].parameters(), d.named_parameters())")
-    assert sorted(path for path, _ in parameter_calls(tree)) == ["a.b", "d"]
+    assert sorted(path for path, _ in parameter_calls(tree)) == ["a.b", "c", "d"]

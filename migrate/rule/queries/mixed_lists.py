@@ -8,7 +8,13 @@ from collections.abc import Iterator, Set
 from fsdp_migrate.analysis.library.modules import is_torch_module
 from fsdp_migrate.analysis.values import Atom, Container, Params, Result, Unknown, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.parameter_lists import elements, groups_in, is_of_loop, receivers
+from fsdp_migrate.rule.queries.parameter_lists import (
+    elements,
+    groups_in,
+    is_of_loop,
+    loops_of,
+    receivers,
+)
 from fsdp_migrate.syntax.module import Module
 
 # Layers with weights; the others of torch.nn have none, or other modules.
@@ -147,6 +153,10 @@ def _is_alone(facts: Facts, module: Module, element: ast.expr) -> bool:
     value = facts.value(element)
     if facts.sharded.models(module, element, lists=True) or _is_part(facts, element):
         return False
+    if isinstance(element, ast.Name) and value and all(isinstance(a, Params) for a in value):
+        taken = [each for loop in loops_of(module, element) for each in receivers(module, loop)]
+        if taken and all(facts.parts.around(module, each) for each in taken):
+            return False  # taken before the wrap: they are sharded when the optimizer is made
     return not value or any(
         isinstance(a, Unknown | Params) or (isinstance(a, Result) and a.symbol in MAKES_ONE)
         for a in value

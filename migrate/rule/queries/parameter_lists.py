@@ -79,12 +79,16 @@ def _put_in(module: Module, name: ast.Name) -> Iterator[tuple[ast.expr, bool]]:
                 yield from ((value, node.func.attr == "append") for value in node.args)
 
 
+def loops_of(module: Module, name: ast.Name) -> list[ast.expr]:
+    """What the loops go through that a variable stands in."""
+    return [
+        loop.iter
+        for loop in nodes_in(module.scope(name))
+        if isinstance(loop, ast.For | ast.comprehension)
+        and any(isinstance(node, ast.Name) and node.id == name.id for node in nodes_in(loop.target))
+    ]
+
+
 def is_of_loop(module: Module, name: ast.Name) -> bool:
     """Whether a variable stands for one thing after the other: that of a loop."""
-    scope = module.scope(name)
-    loops = [n for n in nodes_in(scope) if isinstance(n, ast.For | ast.comprehension)]
-    return any(
-        isinstance(node, ast.Name) and node.id == name.id
-        for loop in loops
-        for node in nodes_in(loop.target)
-    )
+    return bool(loops_of(module, name))

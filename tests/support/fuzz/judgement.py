@@ -25,11 +25,23 @@ ABOUT: Mapping[str, frozenset[str]] = {
         "crossing: both in a helper": "501",
         "crossing: frozen": "501",
         "crossing: list": "501",
+        "crossing: of children": "501",
+        "crossing: of modules": "501",
+        "crossing: of parts": "501",
         "crossing: optimizer": "501",
         "crossing: optimizer and scheduler": "501",
         "crossing: own method": "501",
         "crossing: part": "501",
         "crossing: set": "501",
+        "crossing: weights": "501",
+        "inner: count": "502",
+        "inner: data": "503",
+        "inner: data in a helper": "503",
+        "inner: data of a part": "503",
+        "inner: in place": "503",
+        "inner: names": "405 412",
+        "inner: norm": "502 504 530",
+        "inner: parts": "411",
         "loop: accumulate": "201 507",
         "loop: accumulate in branches": "201 507",
         "loop: clip": "202 509",
@@ -72,13 +84,13 @@ ABOUT: Mapping[str, frozenset[str]] = {
 }
 # Which parts of a program can be why an aspect of its run comes out otherwise.
 PARTS: Mapping[Aspect, tuple[str, ...]] = {
-    Aspect.STDOUT: ("crossing", "loop", "use"),
+    Aspect.STDOUT: ("crossing", "inner", "loop", "use"),
     Aspect.FILES: ("checkpoint",),
-    Aspect.COLLECTIVES: ("crossing", "loop", "use", "checkpoint"),
+    Aspect.COLLECTIVES: ("crossing", "inner", "loop", "use", "checkpoint"),
 }
 # Fixes whose message names what they cost, so that they speak of it though they are safe.
 COSTS: Mapping[Aspect, frozenset[str]] = {Aspect.COLLECTIVES: frozenset({"FSDP510"})}
-OF_TRAINING = ("crossing", "loop", "use", "checkpoint")
+OF_TRAINING = ("crossing", "inner", "loop", "use", "checkpoint")
 _LINE = re.compile(r"\b(\w+\.py)(?::|\", line )(\d+)")
 
 

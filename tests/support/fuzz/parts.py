@@ -58,6 +58,25 @@ STRATEGIES = {
     "none": "sharding_strategy=ShardingStrategy.NO_SHARD",
 }
 
+# How the plain model is made: for most of these the analysis can't say what it is.
+MAKERS = {
+    "class": Piece("net = Net().cuda()"),
+    "class of a table": Piece('net = {"net": Net}["net"]().cuda()'),
+    "named at run time": Piece('net = globals()["N" + "et"]().cuda()'),
+    "evaluated": Piece('net = eval("Net()").cuda()'),
+    "copied": Piece("net = copy.deepcopy(Net()).cuda()"),
+    "loaded": Piece(
+        "net = load(Net()).cuda()",
+        top=(
+            "def load(net):\n    file = io.BytesIO()\n    torch.save(net, file)\n"
+            "    file.seek(0)\n    return torch.load(file, weights_only=False)"
+        ),
+    ),
+    "function of a name": Piece(
+        'net = make("Net").cuda()', top="def make(name):\n    return globals()[name]()"
+    ),
+}
+
 # Where the model is wrapped: `WRAP(x)` becomes the constructor call with `x` wrapped.
 PLACES = {
     "inline": Piece("model = WRAP(net)"),
@@ -189,6 +208,42 @@ CROSSINGS = {
         ),
         flat=False,
     ),
+    "of modules": Piece(
+        before=(
+            "decay, other = [], []\n"
+            "for module in net.modules():\n"
+            "    for name, p in module.named_parameters(recurse=False):\n"
+            "        (other if isinstance(module, nn.Linear) and name == 'bias' else decay).append(p)"
+        ),
+        after=(
+            'optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.3}, '
+            '{"params": other, "weight_decay": 0.0}], lr=1e-2)'
+        ),
+        flat=False,
+    ),
+    "of children": Piece(
+        before=(
+            "groups = []\n"
+            "for i, (name, child) in enumerate(net.named_children()):\n"
+            "    groups.append({'params': child.parameters(), 'lr': 1e-2 / (i + 1)})\n"
+            "optimizer = torch.optim.AdamW(groups)"
+        ),
+        flat=False,
+    ),
+    "of parts": Piece(
+        before=(
+            "head, blocks = net.head, net.blocks\n"
+            "optimizer = torch.optim.AdamW([*head.parameters(), *blocks[0].parameters()], lr=1e-2)"
+        ),
+        flat=False,
+    ),
+    "weights": Piece(
+        before=(
+            "weights = [m.weight for m in net.modules() if isinstance(m, nn.Linear)]\n"
+            "optimizer = torch.optim.AdamW(weights, lr=1e-2)"
+        ),
+        flat=False,
+    ),
     "both in a helper": Piece(
         top=(
             "def tools_of(module):\n"
@@ -308,6 +363,27 @@ USES = {
         "        average[n].mul_(0.9).add_(p, alpha=0.1)",
         after="average = {n: p.detach().clone() for n, p in model.named_parameters()}",
     ),
+}
+
+# What is done with the module inside, below the wrap.
+INNER = {
+    "nothing": Piece(),
+    "again nothing": Piece(),
+    "data": Piece("for p in net.parameters():\n    p.data = p.data * 0.5", flat=False),
+    "data in a helper": Piece(
+        "shrink(net)",
+        top="def shrink(module):\n    for p in module.parameters():\n        p.data = p.data * 0.5",
+        flat=False,
+    ),
+    "data of a part": Piece(
+        "for p in net.head.parameters():\n    p.data = p.data.clamp(-0.1, 0.1)", flat=False
+    ),
+    "in place": Piece("with torch.no_grad():\n    for p in net.parameters():\n        p.mul_(0.5)"),
+    "count": Piece("print(sum(p.numel() for p in net.parameters()))"),
+    "names": Piece("print([n for n, _ in net.named_parameters()][:2])"),
+    "norm": Piece("print(round(sum(p.detach().norm().item() for p in net.parameters()), 3))"),
+    "mode": Piece("net.eval()\nnet.train()"),
+    "parts": Piece("print([type(m).__name__ for m in net.children()])"),
 }
 
 # What is saved at the end: `out` is the folder.

@@ -18,23 +18,28 @@ POLICIES = ("ModuleWrapPolicy", "transformer_auto_wrap_policy")
 FORMS = ("alias", "plain", "module", "in functions", "try", "star", "compat")
 LIBRARIES = (
     "asyncio", "collections", "concurrent.futures", "contextlib", "contextvars", "copy",
-    "dataclasses", "functools", "itertools", "operator", "queue", "types", "typing", "weakref",
+    "dataclasses", "functools", "io", "itertools", "operator", "queue", "types", "typing",
+    "weakref",
 )  # fmt: skip
 TABLES: Mapping[str, Mapping[str, Piece]] = {
+    "maker": parts.MAKERS,
     "place": parts.PLACES,
     "crossing": parts.CROSSINGS,
     "delivery": deliveries.DELIVERIES,
     "loop": parts.LOOPS,
     "use": parts.USES,
     "checkpoint": parts.CHECKPOINTS,
+    "inner": parts.INNER,
 }
 PLAIN: Mapping[str, str] = {
+    "maker": "class",
     "place": "inline",
     "crossing": "nothing",
     "delivery": "direct",
     "loop": "plain",
     "use": "nothing",
     "checkpoint": "nothing",
+    "inner": "nothing",
     "form": "alias",
     "policy": "module",
     "strategy": "default",
@@ -123,10 +128,11 @@ def _main(pieces: Mapping[str, Piece]) -> str:
     place, crossing = pieces["place"], pieces["crossing"]
     delivery, checkpoint = pieces["delivery"], pieces["checkpoint"]
     body = [
-        "net = Net().cuda()",
+        pieces["maker"].body,
         crossing.before,
         place.body,
         crossing.after,
+        pieces["inner"].body,
         delivery.after,
         delivery.body,
         checkpoint.body,
