@@ -175,6 +175,7 @@ def _leaves_behind(
 ) -> str | None:
     """A variable with old parameters that moved statements read and that would not move."""
     bound = {path for statement in moved for path in binds(statement)}
+    bound |= _filled_below(holders, taken, moved)
     for node in (n for statement in moved for n in nodes_in(statement)):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
@@ -187,6 +188,17 @@ def _leaves_behind(
         if _is_made_of_model(taken, path):
             return path
     return None
+
+
+def _filled_below(
+    holders: ParameterHolders, taken: TakenBeforeWrap, moved: list[ast.stmt]
+) -> set[str]:
+    """The lists that stay above, as nothing but moved statements puts parameters into them."""
+    inside = {node for statement in moved for node in nodes_in(statement)}
+    filled, others = set[str](), set[str]()
+    for statement, paths in holders.kept.flow.frame(taken.module, taken.taker.scope).made.items():
+        (filled if statement in inside else others).update(paths)
+    return filled - others
 
 
 def _is_made_of_model(taken: TakenBeforeWrap, path: str) -> bool:

@@ -96,7 +96,7 @@ class ShardedTensors:
         found: dict[Atom, list[WrapFact]] = {}
         for fact in self.analysis.wraps.values():
             ignored = self._ignored(fact)
-            made = [a for a in fact.inner if isinstance(a, Result) and a not in ignored]
+            made = [a for a in fact.inner - ignored if isinstance(a, Result | Unknown)]
             for atom in dict.fromkeys([*modules_in(self.analysis, fact.inner, ignored), *made]):
                 found.setdefault(atom, []).append(fact)
         return found

@@ -56,7 +56,9 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
         case ModuleRef():
             return global_name(machine, atom.module, attr)
         case Unknown():
-            return frozenset({atom, *_of_possible_models(atom, attr)})
+            is_wrapped = attr in PARAMETERS and machine.heap.read("wrapped", atom)
+            own = [Method(atom, attr)] if is_wrapped else []
+            return frozenset({atom, *own, *_of_possible_models(atom, attr)})
         case Instance():
             return of_instance(machine, atom, attr)
         case Cls():
@@ -75,7 +77,7 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return tensor_attribute(atom, attr)
         case Method(receiver=Wrapped()) if attr in WEIGHTS:
             return frozenset({Params(atom.receiver, "one")})
-        case Method(receiver=Wrapped()) if attr in PARAMETERS:  # of a part of a model
+        case Method(receiver=Wrapped() | Result()) if attr in PARAMETERS:  # of a part of a model
             return frozenset({Method(atom, attr)})
         case Bound() | Func() | Partial() | Method():
             return unknown(f"attribute `{attr}` of a function")

@@ -9,7 +9,16 @@ from fsdp_migrate.analysis.library.models import Models
 from fsdp_migrate.analysis.library.modules import RETURN_SELF
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.record import Modes
-from fsdp_migrate.analysis.values import NOTHING, Atom, Result, Symbol, Value, Wrapped, join
+from fsdp_migrate.analysis.values import (
+    NOTHING,
+    Atom,
+    Result,
+    Symbol,
+    Unknown,
+    Value,
+    Wrapped,
+    join,
+)
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
@@ -83,6 +92,9 @@ def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) ->
     direct = known.direct if known is not None else direct
     wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque)
     machine.heap.write(wraps[site].inner, "inner", site)
+    for atom in wraps[site].inner:
+        if isinstance(atom, Unknown):  # so that its parameters are known to be a model's
+            machine.heap.write(frozenset({Wrapped(site)}), "wrapped", atom)
     return frozenset({Wrapped(site)})
 
 

@@ -112,7 +112,7 @@ def _inner(facts: Facts) -> Value:
         atom
         for fact in facts.analysis.wraps.values()
         for atom in fact.inner
-        if not isinstance(atom, Unknown | Wrapped) and not _is_list(atom)
+        if not isinstance(atom, Wrapped) and not _is_list(atom)
     )
 
 
@@ -153,14 +153,28 @@ def _is_alone(facts: Facts, module: Module, element: ast.expr) -> bool:
     value = facts.value(element)
     if facts.sharded.models(module, element, lists=True) or _is_part(facts, element):
         return False
-    if isinstance(element, ast.Name) and value and all(isinstance(a, Params) for a in value):
-        taken = [each for loop in loops_of(module, element) for each in receivers(module, loop)]
-        if taken and all(facts.parts.around(module, each) for each in taken):
-            return False  # taken before the wrap: they are sharded when the optimizer is made
+    if _is_taken_early(facts, module, element):
+        return False
     return not value or any(
         isinstance(a, Unknown | Params) or (isinstance(a, Result) and a.symbol in MAKES_ONE)
         for a in value
     )
+
+
+def _is_taken_early(facts: Facts, module: Module, element: ast.expr) -> bool:
+    """Whether a loop above the wrap takes an element from a model, and from nothing else.
+
+    What keeps the parameters goes below the wrap, or is handed the new ones: they are sharded when
+    the optimizer is made.
+    """
+    if not isinstance(element, ast.Name):
+        return False
+    if not all(isinstance(atom, Params | Unknown) for atom in facts.value(element)):
+        return False
+    loops = loops_of(module, element)
+    taken = [each for loop in loops for each in receivers(module, loop)]
+    alone = any(True for loop in loops for _ in elements(module, loop))
+    return bool(taken) and not alone and all(facts.parts.around(module, each) for each in taken)
 
 
 def _all_plain(facts: Facts, receiver: ast.expr, value: Value) -> bool:

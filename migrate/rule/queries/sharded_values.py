@@ -20,18 +20,20 @@ def method_or_function(call: ast.Call) -> str:
 
 def sharded_models(facts: Facts, node: ast.expr) -> frozenset[Wrapped]:
     """The models of which `node` is a parameter, a gradient, optimizer state or the like."""
-    if isinstance(node, ast.Subscript):
-        home = next((m for m in facts.analysis.project.modules.values() if node in m.parents), None)
-        return facts.sharded.models(home, node) if home is not None else frozenset()
-    if not isinstance(node, ast.Name | ast.Attribute):
+    if not isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
         return frozenset()
-    found = {
-        atom.receiver.owner
-        for atom in facts.value(node)
-        if isinstance(atom, Method) and atom.name in TENSORS and isinstance(atom.receiver, Params)
-    }
-    direct = {atom.owner for atom in facts.value(node) if isinstance(atom, Params)}
-    return frozenset(owner for owner in found | direct if isinstance(owner, Wrapped))
+    home = next((m for m in facts.analysis.project.modules.values() if node in m.parents), None)
+    if home is None:
+        return frozenset()
+    if isinstance(node, ast.Subscript):
+        return facts.sharded.models(home, node)
+    found: set[Wrapped] = set()
+    for atom in facts.value(node):
+        if isinstance(atom, Method) and atom.name in TENSORS and isinstance(atom.receiver, Params):
+            atom = atom.receiver
+        if isinstance(atom, Params):
+            found |= facts.sharded.wraps_of(home, node, atom)
+    return frozenset(found)
 
 
 def reduced(facts: Facts, call: ast.Call) -> ast.expr | None:

@@ -213,7 +213,8 @@ CROSSINGS = {
             "decay, other = [], []\n"
             "for module in net.modules():\n"
             "    for name, p in module.named_parameters(recurse=False):\n"
-            "        (other if isinstance(module, nn.Linear) and name == 'bias' else decay).append(p)"
+            "        chosen = other if name == 'bias' else decay\n"
+            "        chosen.append(p)"
         ),
         after=(
             'optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.3}, '
@@ -233,14 +234,16 @@ CROSSINGS = {
     "of parts": Piece(
         before=(
             "head, blocks = net.head, net.blocks\n"
-            "optimizer = torch.optim.AdamW([*head.parameters(), *blocks[0].parameters()], lr=1e-2)"
+            "chosen = [*head.parameters(), *blocks[0].parameters(), *blocks[1].parameters()]\n"
+            "optimizer = torch.optim.AdamW([*chosen, *net.stem.parameters()], lr=1e-2)"
         ),
         flat=False,
     ),
     "weights": Piece(
         before=(
             "weights = [m.weight for m in net.modules() if isinstance(m, nn.Linear)]\n"
-            "optimizer = torch.optim.AdamW(weights, lr=1e-2)"
+            "biases = [m.bias for m in net.modules() if isinstance(m, nn.Linear)]\n"
+            "optimizer = torch.optim.AdamW([{'params': weights}, {'params': biases}], lr=1e-2)"
         ),
         flat=False,
     ),
