@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Atom, Method, Symbol, Unknown, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.foreign_groups import groups_of_others
 from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
 from fsdp_migrate.lowering.module_names import wholes
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
@@ -94,6 +95,7 @@ class BeforeWrap:
         found = list(self.holders.kept.in_attributes())
         for step in wrapping:
             found += self.holders.kept.in_scope(step.module, step.scope)
+            found += groups_of_others(self.analysis, self.holders, step)
         done: set[tuple[ast.stmt, frozenset[str]]] = set()
         for kept in found:
             if (kept.statement, kept.paths) not in done:

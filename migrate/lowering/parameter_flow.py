@@ -117,12 +117,16 @@ class ParameterFlow:
         reader = self._reader(frame, depth)
         for target, held in _bound(reader, statement):
             _store(frame, statement, target, held)
+            if isinstance(statement, ast.AugAssign):  # a list is filled
+                for each in _same_objects(frame.scope, target, DEPTH):
+                    _store(frame, statement, each, held)
         for node in own_parts(statement):
             if isinstance(node, ast.NamedExpr):
                 _store(frame, statement, node.target, reader.of(node.value))
             elif isinstance(node, ast.Call):
                 for target, held in self._filled(reader, frame, node, depth):
-                    _store(frame, statement, target, held)
+                    for each in (target, *_same_objects(frame.scope, target, DEPTH)):
+                        _store(frame, statement, each, held)
 
     def _filled(
         self, reader: Reader, frame: Frame, call: ast.Call, depth: int
@@ -304,6 +308,30 @@ def _store(frame: Frame, statement: ast.stmt, target: ast.expr, held: Held | Non
             if path is not None:
                 frame.variables[path] = joined(frame.variables.get(path), held) or held
                 frame.made.setdefault(statement, set()).add(path)
+
+
+def _same_objects(scope: Scope, target: ast.expr, depth: int) -> Iterator[ast.expr]:
+    """What else is filled when `target` is: after `chosen = a if test else b`, both of these."""
+    if depth == 0:
+        return
+    if isinstance(target, ast.Subscript):
+        for around in _same_objects(scope, target.value, depth):
+            yield ast.Subscript(around, target.slice, target.ctx)
+    if not isinstance(target, ast.Name):
+        return
+    for node in own_nodes(scope):
+        value: ast.expr | None = None
+        if isinstance(node, ast.Assign) and any(_is_name(t, target.id) for t in node.targets):
+            value = node.value
+        elif isinstance(node, ast.For) and _is_name(node.target, target.id):
+            value = ast.Subscript(node.iter, ast.Constant(0), target.ctx)  # an item of it
+        if isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.IfExp):
+            yield value
+            yield from _same_objects(scope, value, depth - 1)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _fits(held: Held, elements: Iterable[ast.expr]) -> bool:

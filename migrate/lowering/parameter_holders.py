@@ -78,7 +78,7 @@ class ParameterHolders:
     # ------------------------------------------------------------------ what a call makes
     def _role(self, call: ast.Call) -> Role:
         """What becomes of the parameters that `call` may be given."""
-        if self._names_optimizer(call):
+        if self.names_optimizer(call):
             return Role.OPTIMIZER
         known = {atom: self.results.known_role(atom) for atom in self.analysis.value(call)}
         if Role.OPTIMIZER in known.values():
@@ -89,7 +89,7 @@ class ParameterHolders:
         roles = {self.results.role(atom) for atom in unsure if atom not in self._wrapped_modules}
         return next((r for r in (Role.OPTIMIZER, Role.KEEPS) if r in roles), Role.NONE)
 
-    def _names_optimizer(self, call: ast.Call) -> bool:
+    def names_optimizer(self, call: ast.Call) -> bool:
         """Whether what `call` calls is of PyTorch's optimizers, be it picked at run time."""
         return any(
             is_optimizer_name(atom.name if isinstance(atom, Symbol) else atom.symbol)

@@ -135,9 +135,7 @@ class Events:
         found: dict[Atom, frozenset[Wrapped]] = {}
         for site, fact in self.facts.analysis.wraps.items():
             for atom in fact.inner:
-                if isinstance(atom, Instance) or (
-                    isinstance(atom, Result) and is_torch_module(atom.symbol)
-                ):
+                if isinstance(atom, Instance | Result):
                     found[atom] = found.get(atom, frozenset()) | {Wrapped(site)}
         return found
 
@@ -277,7 +275,18 @@ class Events:
                 atom = atom.receiver
             if isinstance(atom, Params):
                 found |= self.any_of(frozenset({atom.owner}))
+                found |= self._unknown.get(atom.owner, frozenset())
         return frozenset(found)
+
+    @cached_property
+    def _unknown(self) -> dict[Atom, frozenset[Wrapped]]:
+        """What is wrapped without anybody knowing what it is."""
+        found: dict[Atom, frozenset[Wrapped]] = {}
+        for site, fact in self.facts.analysis.wraps.items():
+            for atom in fact.inner:
+                if isinstance(atom, Unknown):
+                    found[atom] = found.get(atom, frozenset()) | {Wrapped(site)}
+        return found
 
     def _given(self, node: ast.Call, called: Value) -> Iterator[Event]:
         """A function that isn't followed, and is given models."""
