@@ -55,7 +55,7 @@ TAKE_DEVICE = frozenset(
         "torch.set_default_device",
     }
 )
-DEVICE_KEYWORDS = frozenset({"device", "device_map", "init_device", "map_location"})
+DEVICE_KEYWORDS = frozenset({"device", "device_map", "init_device"})
 MAKE_META = frozenset(
     {
         "accelerate.big_modeling.init_empty_weights",
@@ -154,23 +154,27 @@ class ProgramFacts:
             return node.args[0].value == VISIBLE and len(node.args) > 1 and (environ or putenv)
         return False
 
-    @cached_property
-    def makes_meta_modules(self) -> bool:
-        """Whether modules may be made on the meta device, or given their memory later."""
-        return bool(self._called & MAKE_META) or any(self._is_meta(node) for node in self._nodes())
+    def may_be_meta(self, model: Value, is_asked: bool = False) -> bool:
+        """Whether some of `model` may be on the meta device when it is wrapped.
 
-    def _is_meta(self, node: ast.AST) -> bool:
-        """Whether `node` puts something on the meta device, asks for it, or fetches it from it."""
-        if isinstance(node, ast.Attribute):
-            return node.attr == "is_meta"
-        if isinstance(node, ast.Call):
-            return self._takes_meta(node)
-        if isinstance(node, ast.Compare):
-            sides = [node.left, *node.comparators]
-            return any(self._names_meta(side) for side in sides) and any(
-                isinstance(side, ast.Attribute) and side.attr in ("type", "device")
-                for side in sides
-            )
+        What isn't followed may be there where the program looks for it, or takes it from there,
+        or the wrap does so itself (`is_asked`).
+        """
+        if self._makes_meta:
+            return True
+        return (is_asked or self._handles_meta) and bool(self._parts(model).unfollowed)
+
+    @cached_property
+    def _makes_meta(self) -> bool:
+        """Whether something is put on the meta device."""
+        return bool(self._called & MAKE_META) or any(map(self._is_made_meta, self._nodes()))
+
+    @cached_property
+    def _handles_meta(self) -> bool:
+        """Whether modules are asked for the meta device, or given their memory."""
+        return any(map(self._asks_for_meta, self._nodes()))
+
+    def _is_made_meta(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Dict):
             return any(
                 isinstance(key, ast.Constant)
@@ -178,16 +182,26 @@ class ProgramFacts:
                 and self._names_meta(value)
                 for key, value in zip(node.keys, node.values, strict=True)
             )
-        return False
+        if not isinstance(node, ast.Call):
+            return False
+        if any(k.arg in DEVICE_KEYWORDS and self._names_meta(k.value) for k in node.keywords):
+            return True
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        takes = symbols(self.analysis.value(node.func)) & TAKE_DEVICE or method == "to"
+        return bool(takes) and any(self._names_meta(argument) for argument in node.args)
 
-    def _takes_meta(self, call: ast.Call) -> bool:
-        if any(k.arg in DEVICE_KEYWORDS and self._names_meta(k.value) for k in call.keywords):
-            return True
-        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if method == "to_empty":
-            return True
-        takes = symbols(self.analysis.value(call.func)) & TAKE_DEVICE or method == "to"
-        return bool(takes) and any(self._names_meta(argument) for argument in call.args)
+    def _asks_for_meta(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Attribute):
+            return node.attr in ("is_meta", "to_empty")
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            return any(self._names_meta(side) for side in sides) and any(
+                isinstance(side, ast.Attribute) and side.attr in ("type", "device")
+                for side in sides
+            )
+        return isinstance(node, ast.keyword) and (
+            node.arg == "map_location" and self._names_meta(node.value)
+        )
 
     def _names_meta(self, node: ast.expr) -> bool:
         return Const.of("meta") in self.analysis.value(node)

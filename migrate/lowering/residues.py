@@ -13,7 +13,7 @@ from dataclasses import replace
 from fsdp_migrate.analysis.values import NONE, Instance, Result, Value
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Element, Keyword, Literal, Name, Part, call, variable
-from fsdp_migrate.lowering.arguments.initial_weights import asked
+from fsdp_migrate.lowering.arguments.initial_weights import asked, leaves_out
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.origin import origin
 from fsdp_migrate.lowering.wrap_plan import (
@@ -43,7 +43,6 @@ IGNORED = Name(RUNTIME, "ignored_params_from_fsdp1")
 MATERIALIZE = Name(RUNTIME, "materialize_from_fsdp1")
 SYNC = Name(RUNTIME, "sync_module_states")
 
-ON_META = "modules may be on the meta device"
 GIVEN = variable("mixed_precision", "precision")
 Left = Callable[[WrapSite, Argument, Parts], Parts]
 
@@ -174,28 +173,8 @@ def _leave_ignored(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     return replace(parts, ignored=Ignored(ModelCall(IGNORED, (given,))))
 
 
-def materialized(site: WrapSite, parts: Parts) -> Parts:
-    """`parts` that give each unit its memory, for modules may be on the meta device.
-
-    Raises:
-        NotNative: the call is to keep FSDP1's shape.
-    """
-    if site.style == "shim" or _ignores(site):
-        raise NotNative(ON_META)
-    if site.value("param_init_fn") - NONE:
-        return parts
-    left = Residue("param_init_fn", MATERIALIZE.name, ON_META)
-    made = Materialized(ModelCall(MATERIALIZE))
-    return replace(parts, materialized=made, residues=(*parts.residues, left))
-
-
-def _ignores(site: WrapSite) -> bool:
-    """Whether modules may be left out, which then stay as they are."""
-    return any(site.value(name) - NONE for name in ("ignored_modules", "ignored_states"))
-
-
 def _leave_init(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
-    if _ignores(site):
+    if leaves_out(site):
         raise NotNative("")
     given = site.kept(_written(argument))
     return replace(parts, materialized=Materialized(ModelCall(MATERIALIZE, (given,))))

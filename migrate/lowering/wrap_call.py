@@ -20,7 +20,7 @@ from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
 from fsdp_migrate.lowering.arguments.comm_hook import lower_comm_hook
 from fsdp_migrate.lowering.arguments.device_and_mesh import device_type, with_default_mesh
 from fsdp_migrate.lowering.arguments.ignored import check_ignored, may_ignore
-from fsdp_migrate.lowering.arguments.initial_weights import is_empty_elsewhere
+from fsdp_migrate.lowering.arguments.initial_weights import initialised, is_empty_elsewhere
 from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_arguments
 from fsdp_migrate.lowering.arguments.sharding_strategy import members, with_chosen
 from fsdp_migrate.lowering.born_strategies import members_at
@@ -30,7 +30,6 @@ from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.residues import (
     UNITS,
     left_to_run,
-    materialized,
     units_share_mesh,
     with_sharding,
 )
@@ -129,8 +128,8 @@ def _lowered(site: WrapSite, refused: Mapping[str, str]) -> tuple[WrapSite, Lowe
     site = replace(site, arguments=written.arguments)
     lost = site.program.parameter_attributes
     parts = Parts(absorbed=written.absorbed, attributes=lost.lost_by(fact), tied=lost.tied_by(fact))
-    if not is_empty_elsewhere(site) and site.program.makes_meta_modules:
-        parts = materialized(site, parts)
+    if not is_empty_elsewhere(site) and site.program.may_be_meta(fact.inner):
+        parts = initialised(site, parts)
     reasons: list[Reason] = []
     names = [
         *(n for n in site.arguments if n not in LAST),

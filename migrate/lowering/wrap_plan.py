@@ -132,6 +132,7 @@ class InitialWeights:
     test: Part | None = None  # whether they are handed out, where only the run knows
     bound: Kept | None = None  # what that is, where it is a variable of the new code
     by_unit: Part | None = None  # the function that hands out what a unit has, before it is sharded
+    on_world: bool = False  # it does so between all ranks, and asks for no mesh
 
 
 @dataclass(frozen=True)

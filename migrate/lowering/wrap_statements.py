@@ -37,6 +37,7 @@ from fsdp_migrate.findings.edits import (
 from fsdp_migrate.findings.spelling import width
 from fsdp_migrate.lowering.arguments.precision_fields import POLICY
 from fsdp_migrate.lowering.condition import UNIT
+from fsdp_migrate.lowering.memory_functions import CHILDREN_FIRST, ORDER
 from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
 from fsdp_migrate.lowering.wrap_plan import Parts, Precision, WrapPlan
 from fsdp_migrate.lowering.wrap_states import (
@@ -79,7 +80,8 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
         ReplaceExpression(module.span(node), part) for node, part in plan.parts.replaced
     ]
     statement = module.statement(made)
-    elsewhere += [Define(module.span(statement), function) for function in plan.parts.defined]
+    defined = (*plan.parts.defined, *_order(plan.parts))
+    elsewhere += [Define(module.span(statement), function) for function in defined]
     if plan.shape == "expression":
         model = Kept(module.span(plan.model))
         found = keywords(plan, model, named=False)
@@ -93,6 +95,13 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
         return hoisted, ReplaceExpression(place, inside), *elsewhere
     new = block(*_statements(plan, statement))
     return ReplaceStatement(module.span(statement), new), *elsewhere
+
+
+def _order(parts: Parts) -> tuple[Code, ...]:
+    """The function that says in which order units get their memory, where that matters."""
+    condition = parts.units.condition if parts.units is not None else None
+    nested = condition is not None and condition.nested
+    return (ORDER,) if nested and parts.materialized is not None else ()
 
 
 def _statements(plan: WrapPlan, statement: ast.stmt) -> tuple[Code, ...]:
@@ -233,7 +242,9 @@ def _before(plan: WrapPlan, unit: Part) -> Iterator[Code]:
     if parts.initial is None or parts.initial.by_unit is None:
         return
     given: list[Element] = []
-    if parts.sharding is not None:
+    if parts.initial.on_world:
+        pass
+    elif parts.sharding is not None:
         given.append(code('{kwargs}["mesh"]', kwargs=KEYWORDS))
     elif parts.mesh is not None:
         given.append(parts.mesh.name)
@@ -262,21 +273,21 @@ def _units(plan: WrapPlan, model: Part, given: tuple[Element, ...]) -> Code:
     if plan.parts.precision is not None and plan.parts.precision.batch_norm:
         if condition.open or not condition.is_class_test or condition.libraries:
             test = both(code("not isinstance({unit}, {done})", unit=UNIT, done=FSDP_MODULE), test)
+    holes: dict[str, Part] = {"unit": UNIT, "model": model, "test": test, "sharded": sharded}
+    if condition.nested and plan.parts.materialized is not None:
+        return code(
+            "for {unit} in dict.fromkeys({children_first}({model})):\n"
+            "    if {test}:\n"
+            "        {sharded}",
+            children_first=CHILDREN_FIRST,
+            **holes,
+        )
     if condition.nested:
         return code(
             "# children before their parents\n"
             "for {unit} in reversed(list({model}.modules())):\n"
             "    if {test}:\n"
             "        {sharded}",
-            unit=UNIT,
-            model=model,
-            test=test,
-            sharded=sharded,
+            **holes,
         )
-    return code(
-        "for {unit} in {model}.modules():\n    if {test}:\n        {sharded}",
-        unit=UNIT,
-        model=model,
-        test=test,
-        sharded=sharded,
-    )
+    return code("for {unit} in {model}.modules():\n    if {test}:\n        {sharded}", **holes)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fsdp_migrate.analysis.values import NOTHING, Unknown
 from support.wraps import facts
+
+UNKNOWN = frozenset({Unknown("a library made it")})
 
 SETS = {
     "itself": "torch.cuda.set_device(0)\n",
@@ -43,9 +46,13 @@ META = {
     "moved there": "Block().to('meta')\n",
     "options": "options = {'device': 'meta'}\n",
     "Accelerate": "import accelerate\nwith accelerate.init_empty_weights():\n    pass\n",
-    "filled later": "def fill(m):\n    m.to_empty(device='cuda')\n",
-    "asked for": "def fill(p):\n    return p.device.type == 'meta' or p.is_meta\n",
     "in a function": "def build(kind):\n    return torch.device(kind)\n\n\nbuild('meta')\n",
+}
+HANDLED = {
+    "filled later": "def fill(m):\n    m.to_empty(device='cuda')\n",
+    "asked for": "def fill(p):\n    return p.device.type == 'meta'\n",
+    "asked for by its flag": "def fill(p):\n    return p.is_meta\n",
+    "loaded there": "torch.load('weights.pt', map_location='meta')\n",
 }
 NOT_META = {
     "a docstring": '"""Nothing is ever on the "meta" device."""\n',
@@ -59,12 +66,19 @@ NOT_META = {
 
 @pytest.mark.parametrize("text", META.values(), ids=META)
 def test_modules_may_be_on_the_meta_device(text: str) -> None:
-    assert facts(text).makes_meta_modules
+    assert facts(text).may_be_meta(NOTHING)
+
+
+@pytest.mark.parametrize("text", HANDLED.values(), ids=HANDLED)
+def test_what_is_not_followed_may_be_there_where_it_is_looked_for(text: str) -> None:
+    found = facts(text)
+    assert found.may_be_meta(UNKNOWN)
 
 
 @pytest.mark.parametrize("text", NOT_META.values(), ids=NOT_META)
 def test_no_module_is_on_the_meta_device(text: str) -> None:
-    assert not facts(text).makes_meta_modules
+    assert not facts(text).may_be_meta(UNKNOWN)
+    assert facts(text).may_be_meta(UNKNOWN, is_asked=True)
 
 
 def test_a_program_is_all_files_that_imports_connect() -> None:

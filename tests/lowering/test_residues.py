@@ -25,7 +25,10 @@ from support.wraps import migrated, wrapped
             "for module in units_from_policy(net, flag):\n        fully_shard(module)\n"
             "    fully_shard(net)",
         ),
-        ("param_init_fn=flag", "materialize_from_fsdp1(net, flag)\n    fully_shard(net)"),
+        (
+            "param_init_fn=flag or other",
+            "materialize_from_fsdp1(net, flag or other)\n    fully_shard(net)",
+        ),
         (
             "ignored_modules=flag",
             "ignored_params = ignored_params_from_fsdp1(net, ignored_modules=flag)\n"

@@ -37,7 +37,7 @@ def test_statements_have_no_place_in_some_expressions(text: str) -> None:
 
 
 def test_every_argument_says_why_it_has_no_native_form() -> None:
-    arguments = "cpu_offload=flag, param_init_fn=flag, limit_all_gathers=True"
+    arguments = "cpu_offload=flag, param_init_fn=flag.init(), limit_all_gathers=True"
     found = wrapped(arguments, style="shim")
     assert found.reasons == (
         Reason("cpu_offload", "`flag` is known only at run time"),

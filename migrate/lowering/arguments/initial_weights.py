@@ -8,13 +8,23 @@ from dataclasses import replace
 from fsdp_migrate.analysis.values import NONE, Func, constants
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Kept, Part, variable
+from fsdp_migrate.lowering.memory_functions import (
+    BROADCAST_UNIT,
+    BY_FUNCTION,
+    MATERIALIZE,
+    RESET,
+    by_reset,
+    from_first_rank,
+)
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.predicates import is_docstring
-from fsdp_migrate.lowering.wrap_plan import InitialWeights, Parts
-from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
+from fsdp_migrate.lowering.wrap_plan import InitialWeights, Materialized, ModelCall, Parts
+from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
+ON_META = "modules may be on the meta device"
+MATERIALIZES = "`param_init_fn` materialises modules"
 ASKED = variable("sync_states", "states_are_shared")
 OF_A_GROUP = frozenset({"process_group", "ignored_modules", "ignored_states"})
 
@@ -26,15 +36,25 @@ def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -
     test, bound = asked(site, argument)
     if test is not None and site.style == "shim":
         raise NotNative("`sync_module_states` is known only at run time")
-    if any(site.value(name) - NONE for name in OF_A_GROUP):
+    if any(site.value(name) - NONE for name in OF_A_GROUP) or _has_groups(site):
         raise NotNative("states are synchronised inside a process group")
     share = site.program.has_unsaved_buffers(site.fact.inner)
-    if site.role is not Role.ROOT or site.has_inner:
+    alone = site.role is Role.ROOT and not site.has_inner
+    if not alone and site.style == "shim":
         raise NotNative("states are synchronised unit by unit")
-    if parts.materialized is not None:
-        raise NotNative("states are synchronised once a unit has its memory")
+    if not alone or parts.materialized is not None:
+        if site.value("cpu_offload") - NONE:
+            raise NotNative("states are synchronised while shards are on the CPU")
+        function = from_first_rank(site.device_type)
+        initial = InitialWeights(test=test, bound=bound, by_unit=BROADCAST_UNIT, on_world=True)
+        return replace(parts, initial=initial, defined=(*parts.defined, function))
     initial = InitialWeights(share, is_empty_elsewhere(site), test=test, bound=bound)
     return replace(parts, initial=initial)
+
+
+def _has_groups(site: WrapSite) -> bool:
+    """Whether the ranks of a mesh of the program's own may be others than all."""
+    return bool(site.value("device_mesh") - NONE)
 
 
 def _is_off(argument: Argument) -> bool:
@@ -59,16 +79,46 @@ def asked(site: WrapSite, argument: Argument) -> tuple[Part | None, Kept | None]
 
 def lower_param_init_fn(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """A function that only makes room for what the first rank hands out has nothing else to do."""
-    if argument.value != NONE and not is_empty_elsewhere(site):
-        raise NotNative("`param_init_fn` materialises modules")
-    return parts
+    if argument.value == NONE or is_empty_elsewhere(site):
+        return parts
+    if site.style == "shim" or argument.node is None or leaves_out(site):
+        raise NotNative(MATERIALIZES)
+    if not site.program.may_be_meta(site.fact.inner, is_asked=True):
+        return parts  # FSDP1 has never called it
+    if not argument.value or argument.value & NONE:
+        raise NotNative(MATERIALIZES)  # without one, modules initialise themselves
+    if path_of(argument.node) is None and not isinstance(argument.node, ast.Lambda):
+        raise NotNative(MATERIALIZES)
+    made = Materialized(ModelCall(MATERIALIZE, (site.kept(argument.node),)))
+    return replace(parts, materialized=made, defined=(*parts.defined, BY_FUNCTION))
+
+
+def initialised(site: WrapSite, parts: Parts) -> Parts:
+    """`parts` that give each unit its memory, for modules may be on the meta device.
+
+    Raises:
+        NotNative: the call is to keep FSDP1's shape, or leaves modules as they are.
+    """
+    if site.style == "shim" or leaves_out(site):
+        raise NotNative(ON_META)
+    if site.value("param_init_fn") - NONE:
+        return parts
+    made = Materialized(ModelCall(RESET))
+    return replace(parts, materialized=made, defined=(*parts.defined, by_reset(site.device_type)))
+
+
+def leaves_out(site: WrapSite) -> bool:
+    """Whether modules may be ignored, which then stay as they are."""
+    return any(site.value(name) - NONE for name in ("ignored_modules", "ignored_states"))
 
 
 def is_empty_elsewhere(site: WrapSite) -> bool:
     """Whether all that `param_init_fn` does is to make room for what rank 0 broadcasts."""
     init = site.value("param_init_fn") - NONE
-    sync = constants(site.value("sync_module_states"))
-    if not init or not sync or set(sync) != {True} or site.value("cpu_offload"):
+    sync = site.arguments.get("sync_module_states")
+    if not init or sync is None or _is_off(sync) or site.value("cpu_offload") - NONE:
+        return False
+    if site.style == "shim" and set(constants(sync.value) or ()) != {True}:
         return False
     return all(isinstance(atom, Func) and _only_makes_room(site, atom.site) for atom in init)
 
@@ -80,6 +130,8 @@ def _only_makes_room(site: WrapSite, function: Site) -> bool:
         statements = [s for s in node.body if not is_docstring(s)]
         if len(statements) == 1 and isinstance(statements[0], ast.Expr | ast.Return):
             body = statements[0].value
+    if isinstance(body, ast.IfExp) and is_none(body.orelse):
+        body = body.body  # `... if rank != 0 else None`
     return (
         isinstance(body, ast.Call)
         and isinstance(body.func, ast.Attribute)

@@ -32,8 +32,8 @@ def test_a_module_that_only_makes_room_is_empty_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("param_init_fn=flag", "`param_init_fn` materialises modules"),
-        ("param_init_fn=lambda m: other.to_empty()", "`param_init_fn` materialises modules"),
+        ("param_init_fn=flag.init(other)", "`param_init_fn` materialises modules"),
+        ("param_init_fn=print if flag else None", "`param_init_fn` materialises modules"),
         (
             "sync_module_states=True, ignored_modules=[net.a]",
             "states are synchronised inside a process group",
@@ -63,4 +63,35 @@ class Outer(nn.Module):
 
 outer = FSDP(Outer())
 """
-    assert plans(text)[0].reason == "states are synchronised unit by unit"
+    (inner, outer) = plans(text)
+    assert not inner.reason
+    assert inner.parts.initial is not None
+    assert inner.parts.initial.by_unit is not None
+    assert outer.parts.initial is None
+    assert plans(text, style="shim")[0].reason == "states are synchronised unit by unit"
+
+
+@pytest.mark.parametrize(
+    "init", ["flag", "lambda m: other.to_empty(m)", "flag.reset", "functools.partial"]
+)
+def test_units_get_their_memory_one_by_one(init: str) -> None:
+    found = wrapped(f"param_init_fn={init}, sync_module_states=True")
+    assert not found.reason
+    assert found.parts.materialized is not None
+    assert found.parts.initial is not None
+    assert found.parts.initial.by_unit is not None
+
+
+def test_a_model_that_is_nowhere_near_the_meta_device() -> None:
+    found = plan("def init(m):\n    m.to_empty()\n\n\nFSDP(Block(), param_init_fn=init)\n")
+    assert not found.reason
+    assert found.parts.materialized is None
+
+
+def test_room_is_made_on_the_ranks_that_a_condition_says() -> None:
+    room = "lambda m: m.to_empty(device='cuda', recurse=False)"
+    for init in (f"({room}) if flag else None", f"{room} if flag else None"):
+        initial = wrapped(f"sync_module_states=flag, param_init_fn={init}").parts.initial
+        assert initial is not None
+        assert initial.empty_elsewhere
+        assert initial.test is not None
