@@ -10,20 +10,17 @@ import ast
 from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Name
-from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.born_values import born_in_files
 from fsdp_migrate.rule.queries.models import only_models
 from fsdp_migrate.rule.queries.state_dict_types import why_type_stays
-from fsdp_migrate.rule.queries.wraps import as_policy
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
 from fsdp_migrate.rule.shim_types import (
     RENAMED,
     SYMBOLS,
     in_shim_wrap,
     is_local,
-    is_native_precision,
     readers,
     staying,
     swallowed,
@@ -48,8 +45,6 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             tier=Tier.MANUAL,
             models=_given_with(use, facts),
         )
-    elif is_native_precision(use, facts):
-        yield _precision(use)
     else:
         yield from _staying(use, facts)
 
@@ -81,17 +76,6 @@ def _staying(use: Use, facts: Facts) -> Iterable[Finding]:
         edits=take_from_shim(uses),
         models=readers(facts, uses),
     )
-
-
-def _precision(use: Use) -> Finding:
-    """`MixedPrecision(...)` that only native wraps read becomes a `MixedPrecisionPolicy`."""
-    if use.call is None:
-        edit = ReplaceExpression(use.module.span(use.node), POLICY)
-        message = "the annotation MixedPrecision becomes MixedPrecisionPolicy"
-    else:
-        edit = ReplaceExpression(use.module.span(use.call), as_policy(use.module, use.call))
-        message = "MixedPrecision(...) becomes MixedPrecisionPolicy(...)"
-    return finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit])
 
 
 def survey(facts: Facts) -> Iterable[Finding]:

@@ -97,7 +97,7 @@ class Strategies:
     def _written_at(self, fact: WrapFact, node: ast.expr, argument: Argument) -> set[ast.AST]:
         inside = set(nodes_in(node))
         births = {p.node for p in self.program.flow.births(argument.value)}
-        if fact.site in self.program.stopped or not fact.direct:
+        if self.program.stops(fact, PARAMETER) or not fact.direct:
             return inside if births & inside else set()
         members = members_of(argument.value - NONE, ())
         if argument.value & NONE:
@@ -181,7 +181,7 @@ class Strategies:
 
     def _is_open(self, fact: WrapFact, argument: Argument) -> bool:
         """Whether a constructor may be given a strategy that is chosen outside of the program."""
-        if fact.site in self.program.stopped:
+        if self.program.stops(fact, PARAMETER):
             raise Unclear("it goes to a constructor that has no plain form")
         if not fact.direct or argument.node is None:
             raise Unclear("it reaches the constructor through a partial, `wrap` or `**`")

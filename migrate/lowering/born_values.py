@@ -46,6 +46,9 @@ class Stays:
 
 
 Decided = Migrated | Stays
+# Arguments that stay FSDP1's values: those of calls that no plain calls can take the place of, and
+# those that only the run knows.
+Stopped = frozenset[tuple[Site, str]]
 ArgumentsOf = Callable[[WrapFact], Mapping[str, Argument]]
 
 
@@ -56,12 +59,16 @@ class Program:
     flow: ValueFlow
     modules: frozenset[str]
     arguments_of: ArgumentsOf  # those of a constructor call, out of a dict that is written out too
-    stopped: frozenset[Site]  # the constructor calls that no plain calls can take the place of
+    stopped: Stopped
 
     @property
     def analysis(self) -> Analysis:
         """The facts of the program."""
         return self.flow.analysis
+
+    def stops(self, fact: WrapFact, parameter: str) -> bool:
+        """Whether an argument of a constructor call stays FSDP1's value."""
+        return (fact.site, parameter) in self.stopped
 
     def given(self, parameter: str) -> Iterator[tuple[WrapFact, Argument]]:
         """The constructor calls of these files that have an argument, and that."""
@@ -106,9 +113,9 @@ def born_values(
     analysis: Analysis,
     families: Iterable[Decide],
     arguments_of: ArgumentsOf,
-    stopped: frozenset[Site] = frozenset(),
+    stopped: Stopped = frozenset(),
 ) -> BornValues:
-    """What becomes of the values of `families`, where calls at `stopped` keep FSDP1's shape."""
+    """What becomes of the values of `families`, where the arguments `stopped` stay."""
     flow = flow_of(analysis)
     programs = {analysis.project.program_of(name) for name in sorted(analysis.project.modules)}
     return BornValues(

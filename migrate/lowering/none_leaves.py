@@ -12,23 +12,23 @@ from fsdp_migrate.lowering.value_reads import Act
 from fsdp_migrate.syntax.nodes import nodes_in
 
 
-def none_leaves(flow: ValueFlow, reads: Sequence[Read]) -> tuple[Place, ...]:
+def none_leaves(flow: ValueFlow, reads: Sequence[Read]) -> tuple[Place, ...] | None:
     """Each `None` that stands for the absence of a value, and can be a policy of its own instead.
 
     FSDP2 takes no None for a policy.  Where nothing but constructors reads the values, and all
     that they can be is written out, the policy that does nothing may as well be written there.
     """
     if any(read.act is not Act.GIVEN for read in reads):
-        return ()
+        return None
     found: dict[ast.expr, Place] = {}
     for read in reads:
         ends = leaves(flow.analysis, read.place.module, read.place.node)
         if ends is None:
-            return ()
+            return None
         found.update((end.node, end) for end in ends if _is_none(end.node))
     given = frozenset(read.place.node for read in reads)
     if not all(_is_for_constructors(place, given) for place in found.values()):
-        return ()
+        return None
     return tuple(found.values())
 
 

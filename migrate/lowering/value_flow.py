@@ -69,7 +69,8 @@ class Read:
     def said(self) -> str:
         """What is done, in words for a message."""
         module = self.place.module
-        what = module.text(self.place.node)
+        read = isinstance(self.parent, ast.Attribute) and self.act is Act.FIELD
+        what = module.text(self.parent if read else self.place.node)
         where = f"{module.path.name}:{self.place.node.lineno}"
         return f"`{what}` ({where}): {self.why or self.act.value}"
 

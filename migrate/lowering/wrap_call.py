@@ -8,7 +8,6 @@ FSDP2 spelling, makes the whole call one of the runtime shim's, which takes FSDP
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
@@ -42,7 +41,6 @@ from fsdp_migrate.syntax.paths import binds_names, path_of
 
 CALL = ""  # the reason is the call itself, none of its arguments
 LAST = ("param_init_fn", "sync_module_states")  # done to each unit, in this order
-NO_REASONS: Mapping[str, str] = {}
 
 
 # Modules without a `forward`: FSDP1 only warned of them.
@@ -63,7 +61,6 @@ def plan_call(
     nesting: Nesting,
     fact: WrapFact,
     style: Style = "native",
-    refused: Mapping[str, str] = NO_REASONS,
     born: BornValues = NOTHING_BORN,
 ) -> WrapPlan:
     """What becomes of one call."""
@@ -81,7 +78,7 @@ def plan_call(
     )
     shape = _shape(fact)
     try:
-        site, lowered = _lowered(site, refused)
+        site, lowered = _lowered(site)
         if not lowered.reasons:
             shape, lowered = _checked(site, shape, lowered)
     except NotNative as error:
@@ -109,7 +106,7 @@ def _leaves_precision(lowered: Lowered) -> bool:
     return bool(lowered.reasons) or (left is not None and left.fsdp1 is not None)
 
 
-def _lowered(site: WrapSite, refused: Mapping[str, str]) -> tuple[WrapSite, Lowered]:
+def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
     """The arguments of a call, lowered one by one.
 
     Raises:
@@ -142,7 +139,7 @@ def _lowered(site: WrapSite, refused: Mapping[str, str]) -> tuple[WrapSite, Lowe
                 raise NotNative(f"`{name}` has no native form")
             if name != "module" and argument.node is not None and binds_names(argument.node):
                 raise NotNative(f"`{name}` binds a variable on the way")
-            made = _argument(site, name, argument, parts, refused)
+            made = _argument(site, name, argument, parts)
         except NotNative as error:
             reasons.append(Reason(name, str(error)))
         else:
@@ -150,13 +147,9 @@ def _lowered(site: WrapSite, refused: Mapping[str, str]) -> tuple[WrapSite, Lowe
     return site, Lowered(parts, tuple(reasons))
 
 
-def _argument(
-    site: WrapSite, name: str, argument: Argument, parts: Parts, refused: Mapping[str, str]
-) -> Parts:
+def _argument(site: WrapSite, name: str, argument: Argument, parts: Parts) -> Parts:
     """`parts` with an argument: natively, or by a function for what only the run knows."""
     try:
-        if name in refused:
-            raise NotNative(refused[name])
         return LOWERINGS[name](site, argument, parts)
     except NotNative as error:
         return left_to_run(site, name, argument, parts, str(error))

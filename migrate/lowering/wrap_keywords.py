@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.findings.code import (
     Code,
+    Kept,
     Keyword,
     Literal,
     Name,
@@ -85,8 +86,9 @@ def _with_precision(
             return replace(found, shared=(*found.shared, root), policy=policy)
         child = Keyword("mp_policy", precision.child_policy or policy)
         return replace(found, root=(root,), child=(child,), policy=policy)
-    readers = 1 + has_children + precision.buffers_as_parameters + precision.batch_norm
-    if named and readers > 1 and not precision.is_name:
+    told = precision.given_by_dtype and precision.buffer_dtype is not None
+    readers = 1 + has_children + (precision.buffers_as_parameters or told) + precision.batch_norm
+    if named and (readers > 1 or _is_long(policy)) and not precision.is_name:
         above = (*above, code("{name} = {policy}", name=PRECISION, policy=policy))
         policy = PRECISION
     root = _casting(policy, precision.casts, precision.own_cast)
@@ -102,6 +104,11 @@ def _with_precision(
         )
         above, child = (*above, bound), Keyword("mp_policy", UNIT_POLICY)
     return replace(found, above=above, root=(root,), child=(child,), policy=policy)
+
+
+def _is_long(policy: Part) -> bool:
+    """Whether the program has several lines for it, which read better by themselves."""
+    return isinstance(policy, Kept) and policy.span.end_line > policy.span.line
 
 
 def _policy(precision: Precision) -> Part:

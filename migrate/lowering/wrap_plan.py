@@ -22,7 +22,7 @@ from fsdp_migrate.findings.code import (
 )
 from fsdp_migrate.lowering.condition import Condition
 from fsdp_migrate.lowering.sharding_function import KEEP_UNSHARDED, Rows
-from fsdp_migrate.syntax.span import Site, Span
+from fsdp_migrate.syntax.span import Span
 
 MESH = variable("mesh")
 
@@ -108,8 +108,8 @@ class Precision:
     buffer_dtype: Part | None = None
     buffers_as_parameters: bool = False  # they have the `param_dtype` of the policy
     given: Part | None = None  # the test of whether there is a precision
+    given_by_dtype: bool = False  # the policy has a dtype of parameters where there is one
     node: ast.expr | None = None  # the argument, where it is passed on as it is
-    sites: frozenset[Site] = frozenset()  # MixedPrecision(...) calls to rewrite elsewhere
     child_policy: Part | None = None  # of the units below the root, if it has to be made apart
     fsdp1: Part | None = None  # the object of FSDP1, where the policies are made of it by the run
     bound: Kept | None = None  # what that is, where it is a variable of the new code

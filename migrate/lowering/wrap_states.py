@@ -92,19 +92,20 @@ def buffers(plan: WrapPlan, model: Part, policy: Part) -> Iterator[Code]:
         if share:
             yield _each_buffer(model, *share)
         return
-    if precision.buffer_dtype is not None and precision.given is not None:
+    dtype = attribute(policy, "param_dtype")
+    told = code("{dtype} is not None", dtype=dtype)
+    given = told if precision.given_by_dtype else precision.given
+    if precision.buffer_dtype is not None and given is not None:
         if share:
             yield _each_buffer(model, *share)
         each = _outside_batch_norm if precision.batch_norm else _each_buffer
         loop = each(model, _cast(precision.buffer_dtype, None))
-        yield code("if {given}:\n    {loop}", given=precision.given, loop=loop)
+        yield code("if {given}:\n    {loop}", given=given, loop=loop)
         return
     if precision.buffer_dtype is not None:
         cast = _cast(precision.buffer_dtype, None)
     else:
-        dtype = attribute(policy, "param_dtype")
-        there = code("{dtype} is not None", dtype=dtype) if precision.given else None
-        cast = _cast(dtype, there)
+        cast = _cast(dtype, told if given is not None else None)
     if precision.batch_norm:
         if share:
             yield _each_buffer(model, *share)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import NOTHING, Result
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.arguments.keyword_dicts import written_arguments
+from fsdp_migrate.lowering.born_policies import decide_offload, decide_precision
 from fsdp_migrate.lowering.born_strategies import decide as strategies
-from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues, born_values
+from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues, Stopped, born_values
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
@@ -19,11 +19,7 @@ from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.span import Site
 
-PRECISION = "mixed_precision"
-SHARED = "its MixedPrecision also reaches a wrap that only the run knows"
-
-
-FAMILIES = (strategies,)  # what is migrated where it is born
+FAMILIES = (strategies, decide_offload, decide_precision)  # what is migrated where it is born
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +39,11 @@ def plan_wraps(analysis: Analysis, style: Style = "native") -> Wraps:
     plan = _Planner(analysis, style)
     if style == "shim" or not analysis.wraps:
         return Wraps(plan(NOTHING_BORN), NOTHING_BORN)
-    stopped: frozenset[Site] = frozenset()
+    stopped: Stopped = frozenset()
     while True:
         born = born_values(analysis, FAMILIES, plan.arguments_of, stopped)
         plans = plan(born)
-        torn = frozenset(
-            fact.site
-            for migrated in born.migrated
-            for fact in born.readers(migrated, analysis.wraps.values())
-            if not plans[fact.site].native
-        )
+        torn = _stopped(plans, born)
         if torn <= stopped:
             return Wraps(plans, born)
         stopped |= torn
@@ -68,12 +59,8 @@ class _Planner:
         self._programs: dict[frozenset[str], ProgramFacts] = {}
 
     def __call__(self, born: BornValues) -> Mapping[Site, WrapPlan]:
-        """The plans, which agree with each other."""
-        wraps = self._analysis.wraps
-        plans = {site: self._made(fact, {}, born) for site, fact in wraps.items()}
-        while torn := _torn(plans):
-            plans |= {s: self._made(wraps[s], {PRECISION: SHARED}, born) for s in torn}
-        return plans
+        """A plan for each."""
+        return {s: self._made(fact, born) for s, fact in self._analysis.wraps.items()}
 
     def arguments_of(self, fact: WrapFact) -> Mapping[str, Argument]:
         """The arguments of a call, those of a dict that is written out with the places there."""
@@ -82,28 +69,19 @@ class _Planner:
         except NotNative:
             return fact.arguments
 
-    def _made(self, fact: WrapFact, refused: Mapping[str, str], born: BornValues) -> WrapPlan:
+    def _made(self, fact: WrapFact, born: BornValues) -> WrapPlan:
         names = self._analysis.project.program_of(fact.module.name)
         if names not in self._programs:
             self._programs[names] = ProgramFacts.of(self._analysis, fact.module)
         program, style = self._programs[names], self._style
-        return plan_call(self._analysis, program, self._nesting, fact, style, refused, born)
+        return plan_call(self._analysis, program, self._nesting, fact, style, born)
 
 
-def _torn(plans: Mapping[Site, WrapPlan]) -> list[Site]:
-    """The wraps that rewrite a MixedPrecision object which another one takes as it is."""
-    taken = {s for plan in plans.values() if plan.leaves(PRECISION) for s in _precisions(plan)}
-    return [
-        place
-        for place, plan in plans.items()
-        if not plan.leaves(PRECISION)
-        and plan.parts.precision
-        and plan.parts.precision.sites & taken
-    ]
-
-
-def _precisions(plan: WrapPlan) -> set[Site]:
-    """Where the objects are made that a call may be given."""
-    argument = plan.fact.arguments.get(PRECISION)
-    value = argument.value if argument is not None else NOTHING
-    return {atom.site for atom in value if isinstance(atom, Result)}
+def _stopped(plans: Mapping[Site, WrapPlan], born: BornValues) -> Stopped:
+    """The arguments that stay FSDP1's values, of those that are given values that become others."""
+    return frozenset(
+        (plan.fact.site, name)
+        for plan in plans.values()
+        for name, argument in plan.fact.arguments.items()
+        if plan.leaves(name) and any(not m.atoms.isdisjoint(argument.value) for m in born.migrated)
+    )

@@ -8,14 +8,11 @@ from collections.abc import Iterable, Iterator
 from fsdp_migrate.analysis.values import Atom, Const, Result, Symbol, Wrapped
 from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.lowering.arguments.precision_fields import MIXED_PRECISION
-from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.state_dict_configs import configs_of
 from fsdp_migrate.rule.queries.state_dict_types import types_of
 from fsdp_migrate.syntax.fsdp1_names import CONFIGS, POLICIES, ROOT
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.span import Site
 
 LOCAL = ("LocalStateDictConfig", "LocalOptimStateDictConfig")
 STATE_DICT = "StateDict"  # a part of the names of types that contexts are given
@@ -42,23 +39,6 @@ def swallowed(use: Use, facts: Facts) -> bool:
     return use.node in facts.removed.get(use.module.name, ())
 
 
-def is_native_precision(use: Use, facts: Facts) -> bool:
-    """Whether the reference is to a MixedPrecision that only native wraps read."""
-    if use.name != MIXED_PRECISION:
-        return False
-    plans = [p for p in facts.wraps.values() if "mixed_precision" in p.fact.arguments]
-    if use.call is None:
-        passed_on = any(_passed_on(plan) for plan in plans)
-        return passed_on and not any(plan.leaves("mixed_precision") for plan in plans)
-    return any(use.module.site(use.call) in _passed_on(plan) for plan in plans)
-
-
-def _passed_on(plan: WrapPlan) -> frozenset[Site]:
-    """Where the objects are made that a native wrap takes as they are."""
-    precision = plan.parts.precision
-    return precision.sites if plan.native and precision is not None else frozenset()
-
-
 def staying(facts: Facts, module: Module) -> list[Use]:
     """The references of a file to FSDP1's types that stay values."""
     return [
@@ -71,7 +51,6 @@ def staying(facts: Facts, module: Module) -> list[Use]:
         and not swallowed(use, facts)
         and not _becomes_string(use, facts)
         and use.node not in configs_of(facts).handled
-        and not is_native_precision(use, facts)
     ]
 
 

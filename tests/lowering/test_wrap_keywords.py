@@ -57,7 +57,12 @@ def test_one_policy_for_all() -> None:
 
 
 def test_a_policy_that_may_be_none() -> None:
-    lines = ("half = None", "if flag:", "    half = MixedPrecision(torch.half)")
+    lines = (
+        "half = None",
+        "if flag:",
+        "    half = MixedPrecision(torch.half)",
+        "print(half is None)",
+    )
     plan = wrapped("mixed_precision=half", *lines)
     _, shared, _, _ = said(plan, keywords(plan, NET, named=True))
     assert shared == ["mp_policy=half or MixedPrecisionPolicy()"]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, replace
 
-from fsdp_migrate.analysis.values import Const
+from fsdp_migrate.analysis.values import NONE, Const, Value
 from fsdp_migrate.analysis.wraps import Argument
-from fsdp_migrate.findings.code import Name, Part, call, code
+from fsdp_migrate.findings.code import Part, call, code
+from fsdp_migrate.lowering.born_policies import NONES_GONE, NOWHERE, ON_CPU
+from fsdp_migrate.lowering.born_values import Stays
 from fsdp_migrate.lowering.wrap_plan import Offload, Parts
-from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none, resolve
+from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 
 CPU_OFFLOAD = f"{ROOT}.CPUOffload"
-ON_CPU = Name(ROOT, "CPUOffloadPolicy")
-NOWHERE = Name(ROOT, "OffloadPolicy")
+AT_RUN_TIME = "the CPU offload is known only at run time"
 OFF = frozenset({Const.of(None), Const.of(False)})
 
 
@@ -34,10 +35,38 @@ def lower_cpu_offload(site: WrapSite, argument: Argument, parts: Parts) -> Parts
     """`CPUOffload(...)`, or a choice between it and None, as an offload policy."""
     if argument.value <= OFF:
         return parts
-    written, through = resolve(site, argument.node)
-    choice = _choice(site, written)
-    offload = Offload(_policy(choice)) if choice is not False else None
-    return replace(parts, offload=offload, absorbed=(*parts.absorbed, *through))
+    node = argument.node
+    if node is None:
+        raise NotNative(AT_RUN_TIME)
+    if is_none(node) or (isinstance(node, ast.IfExp | ast.Call) and _is_written(site, node)):
+        choice = _choice(site, node)
+        return replace(parts, offload=Offload(_policy(choice)) if choice is not False else None)
+    return replace(parts, offload=Offload(_made_elsewhere(site, node, argument.value)))
+
+
+def _made_elsewhere(site: WrapSite, node: ast.expr, value: Value) -> Part:
+    """An object that is made elsewhere, and becomes a policy there.
+
+    Raises:
+        NotNative: it stays what it is.
+    """
+    decided = site.born.of(site.module, value, "offload")
+    if decided is None or not value - NONE <= decided.atoms:
+        said = f"`{node.id}` is" if isinstance(node, ast.Name) else "the CPU offload is"
+        raise NotNative(f"{said} known only at run time")
+    if isinstance(decided, Stays):
+        raise NotNative(decided.words)
+    policy = site.kept(node)
+    if not value & NONE or decided.form == NONES_GONE:
+        return policy
+    return code("{policy} or {nowhere}()", policy=policy, nowhere=NOWHERE)
+
+
+def _is_written(site: WrapSite, node: ast.expr) -> bool:
+    """Whether it is written at the call whether parameters are offloaded."""
+    if isinstance(node, ast.IfExp):
+        return _is_written(site, node.body) and _is_written(site, node.orelse)
+    return is_none(node) or site.calls(node, CPU_OFFLOAD)
 
 
 def _choice(site: WrapSite, node: ast.expr) -> Offloading:
@@ -48,14 +77,14 @@ def _choice(site: WrapSite, node: ast.expr) -> Offloading:
         return yes if yes == no else Choice(site.kept(node.test), yes, no)
     if isinstance(node, ast.Call) and site.calls(node, CPU_OFFLOAD):
         return _flag(site, node)
-    raise NotNative("the CPU offload is known only at run time")
+    raise NotNative(AT_RUN_TIME)
 
 
 def _flag(site: WrapSite, made: ast.Call) -> Offloading:
     """What `CPUOffload(...)` is given; without anything it is off."""
     starred = any(isinstance(argument, ast.Starred) for argument in made.args)
     if starred or any(keyword.arg is None for keyword in made.keywords):
-        raise NotNative("the CPU offload is known only at run time")
+        raise NotNative(AT_RUN_TIME)
     flags = [*made.args, *(keyword.value for keyword in made.keywords)]
     if not flags:
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from fsdp_migrate.analysis.definitions import Definition, removable
 from fsdp_migrate.analysis.values import NONE, Result
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import (
@@ -17,15 +16,16 @@ from fsdp_migrate.lowering.arguments.buffer_dtype import with_buffers
 from fsdp_migrate.lowering.arguments.precision_fields import (
     MIXED_PRECISION,
     POLICY,
+    Fields,
     casts_inputs,
     fields_of,
     policy_call,
 )
-from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.born_policies import NONES_GONE, have_dtypes
+from fsdp_migrate.lowering.born_values import Stays
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.wrap_plan import Parts, Precision
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
-from fsdp_migrate.syntax.nodes import nodes_in
 
 AT_RUN_TIME = "the mixed precision is known only at run time"
 
@@ -38,49 +38,55 @@ def lower_mixed_precision(site: WrapSite, argument: Argument, parts: Parts) -> P
         why = site.program.may_hold_batch_norm(site.fact.inner)
         if why:
             raise NotNative(why)
-    precision, through = _precision(site, argument)
-    return replace(parts, precision=precision, absorbed=(*parts.absorbed, *through))
+    return replace(parts, precision=_precision(site, argument))
 
 
-def _precision(site: WrapSite, argument: Argument) -> tuple[Precision, tuple[Definition, ...]]:
-    if argument.node is None:
+def _precision(site: WrapSite, argument: Argument) -> Precision:
+    node = argument.node
+    if node is None:
         raise NotNative(AT_RUN_TIME)
-    calls = _made(site, argument)
-    optional = bool(argument.value & NONE)
-    every = [fields_of(call) for call in calls]
+    every = [fields_of(call) for call in _made(site, argument)]
     flags = {casts_inputs(fields) for fields in every}
     if len(flags) != 1:
         raise NotNative(AT_RUN_TIME)
-    node, through = argument.node, tuple[Definition, ...]()
-    if len(calls) == 1 and not optional:
-        node, through = _only_reader(site, node, calls[0])
     if site.role is Role.EITHER:
         raise NotNative("it may be a unit inside another one, whose inputs are not cast")
     children_cast, root_cast = flags.pop()
     own_cast = children_cast if site.role is Role.INNER else root_cast
     written = _written(site, node, own_cast)
     if written is None:
-        if set(calls) & set(nodes_in(argument.node)):
-            raise NotNative("the mixed precision is chosen at the call")
-        precision = replace(_passed_on(site, argument, node), casts=root_cast)
+        precision = replace(_passed_on(site, argument, node, every), casts=root_cast)
     else:
         policy, given = written
         precision = Precision(policy, casts=own_cast, given=given)
     precision = replace(precision, children_cast=children_cast, own_cast=own_cast)
-    return with_buffers(site, precision, every), through
+    return with_buffers(site, precision, every)
 
 
-def _passed_on(site: WrapSite, argument: Argument, node: ast.expr) -> Precision:
-    """An object that is made elsewhere, and becomes a policy there, or None."""
-    optional = bool(argument.value & NONE)
+def _passed_on(
+    site: WrapSite, argument: Argument, node: ast.expr, every: list[Fields]
+) -> Precision:
+    """An object that is made elsewhere, and becomes a policy there, or None.
+
+    Raises:
+        NotNative: it stays what it is.
+    """
+    decided = site.born.of(site.module, argument.value, "precision")
+    if decided is None or not argument.value - NONE <= decided.atoms:
+        raise NotNative(AT_RUN_TIME)
+    if isinstance(decided, Stays):
+        raise NotNative(decided.words)
     kept = site.kept(node)
+    optional = bool(argument.value & NONE)
+    gone = decided.form == NONES_GONE
+    told = optional and have_dtypes(every)
     return Precision(
         policy=kept,
-        is_name=isinstance(node, ast.Name) and not optional,
-        optional=optional,
-        given=code("{policy} is not None", policy=kept) if optional else None,
+        is_name=isinstance(node, ast.Name) and (gone or not optional),
+        optional=optional and not gone,
+        given=code("{policy} is not None", policy=kept) if optional and not told else None,
+        given_by_dtype=told,
         node=node,
-        sites=frozenset(a.site for a in argument.value if isinstance(a, Result)),
     )
 
 
@@ -90,17 +96,6 @@ def _made(site: WrapSite, argument: Argument) -> list[ast.Call]:
     if not made or len(made) != len(argument.value - NONE):
         raise NotNative(AT_RUN_TIME)
     return [site.analysis.call_nodes[atom.site] for atom in made]
-
-
-def _only_reader(
-    site: WrapSite, node: ast.expr, made: ast.Call
-) -> tuple[ast.expr, tuple[Definition, ...]]:
-    """`made` and its assignment, if `node` names the variable and nothing else does."""
-    found = followed(site.module, node) if isinstance(node, ast.Name) else None
-    if found is None or found.value is not made:
-        return node, ()
-    alone = removable(site.analysis, site.module, found, {node})
-    return (made, (found,)) if alone else (node, ())
 
 
 # ---------------------------------------------------------------------- what is written out
