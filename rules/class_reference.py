@@ -26,6 +26,7 @@ from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
 from fsdp_migrate.rule.queries.unwrapped import without_class
 from fsdp_migrate.rule.queries.values import from_library, models
 from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
+from fsdp_migrate.rule.shim_types import swallowed
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.unwrapping import unwrapping
@@ -55,7 +56,7 @@ UNCLEAR = {
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace a reference to the class, by what it is for."""
-    if use.name != FSDP1:
+    if use.name != FSDP1 or swallowed(use, facts):
         return
     if use.call is not None and use.module.site(use.call) in facts.wraps:
         return

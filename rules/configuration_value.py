@@ -150,8 +150,6 @@ SURFACES = (
     Surface("wrap.CustomPolicy", "`if predicate(module)`", EITHER),
     Surface("wrap.always_wrap_policy", "a loop over all modules", EITHER),
     Surface("wrap.size_based_auto_wrap_policy", "a function that lists the units", EITHER),
-    Surface("wrap.enable_wrap", "the shim's", SHIM),
-    Surface("wrap.wrap", "the shim's", SHIM),
 )
 
 RULE = Rule(

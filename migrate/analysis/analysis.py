@@ -17,6 +17,7 @@ from fsdp_migrate.analysis.proof_search import ROUNDS, find_proofs
 from fsdp_migrate.analysis.record import Given, Modes
 from fsdp_migrate.analysis.solver import Solver
 from fsdp_migrate.analysis.values import NOTHING, Atom, Container, Value, Wrapped
+from fsdp_migrate.analysis.wrap_contexts import WrapContexts
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.syntax.project import Project
 from fsdp_migrate.syntax.span import Site
@@ -44,20 +45,22 @@ class Analysis:
         """What `solver`, which is at rest, has found."""
         record, heap = solver.record, solver.heap.at_rest()
         hierarchy = Classes(solver.program, heap)
+        graph = CallGraph.of(
+            solver.project, record.call_nodes, record.value, hierarchy.method, record.runs
+        )
+        contexts = WrapContexts(record.value, graph, record.calls)
         return cls(
             project=solver.project,
             functions=MappingProxyType(solver.program.functions),
             classes=MappingProxyType(solver.program.classes),
             values=MappingProxyType(record.values),
-            wraps=MappingProxyType(record.wraps),
+            wraps=MappingProxyType({s: contexts.resolved(f) for s, f in record.wraps.items()}),
             calls=MappingProxyType(record.calls),
             call_nodes=MappingProxyType(record.call_nodes),
             open_modes=MappingProxyType(record.open_modes),
             heap=heap,
             hierarchy=hierarchy,
-            call_graph=CallGraph.of(
-                solver.project, record.call_nodes, record.value, hierarchy.method, record.runs
-            ),
+            call_graph=graph,
             has_models=any(
                 isinstance(atom, Wrapped) for value in record.values.values() for atom in value
             ),

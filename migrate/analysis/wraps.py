@@ -29,6 +29,7 @@ class WrapFact:
     direct: bool  # the callee is FullyShardedDataParallel itself, not a partial or `wrap`
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     opaque: bool = False  # some arguments can't be known (`*args`, unknown `**kwargs`)
+    contexts: frozenset[ast.Call | None] = frozenset()  # of `enable_wrap` that can be around `wrap`
 
     @property
     def inner(self) -> Value:

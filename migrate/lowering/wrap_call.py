@@ -115,6 +115,8 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
     fact = site.fact
     if not fact.direct:
         raise NotNative("the constructor is reached through a partial or `wrap`")
+    if fact.contexts and site.style == "shim":
+        raise NotNative("a context says how `wrap` is to shard")
     if fact.opaque:
         raise NotNative(THROUGH)
     if fact.inner and all(isinstance(a, Wrapped) and a.site != fact.site for a in fact.inner):
@@ -215,6 +217,8 @@ def _with_mesh(site: WrapSite, parts: Parts) -> Parts:
 # ---------------------------------------------------------------------- where the call stands
 def _shape(fact: WrapFact) -> Shape:
     parent = fact.module.parents.get(fact.node)
+    if fact.contexts:
+        return "expression"  # what `wrap` returns is the module that it is given, in either version
     if isinstance(parent, ast.Return):
         return "return"
     if isinstance(parent, ast.Assign) and len(parent.targets) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,3 +86,14 @@ def _stopped(plans: Mapping[Site, WrapPlan], born: BornValues) -> Stopped:
         for name, argument in plan.fact.arguments.items()
         if plan.leaves(name) and any(not m.atoms.isdisjoint(argument.value) for m in born.migrated)
     )
+
+
+def left_contexts(analysis: Analysis, plans: Mapping[Site, WrapPlan]) -> frozenset[ast.Call]:
+    """The `enable_wrap` contexts whose calls of `wrap` all become plain calls.
+
+    Where one call of `wrap` of the program doesn't, it may run in any of the contexts.
+    """
+    inside = [plan for plan in plans.values() if plan.fact.contexts]
+    if not all(plan.native for plan in inside):
+        return frozenset()
+    return frozenset(c for plan in inside for c in plan.fact.contexts if c is not None)

@@ -10,6 +10,7 @@ from fsdp_migrate.findings.code import NOTHING, Kept, parts_of
 from fsdp_migrate.findings.edits import ReplaceStatement
 from fsdp_migrate.lowering.state_dict_modes import ModePlan
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
+from fsdp_migrate.lowering.wraps import left_contexts
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import children, nodes_in
@@ -48,6 +49,7 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     kept = {span for plan in native for span in plan.kept}
     kept |= {module.span(mode.kept) for mode in modes if mode.kept is not None}
     tops = [*(top for plan in native for top in _replaced(plan)), *(_left(mode) for mode in modes)]
+    tops += [c for c in left_contexts(facts.analysis, facts.wraps) if c in module.parents]
     removed: set[ast.AST] = {node for top in tops for node in _inside(module, top, kept)}
     absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]
     absorbed += [d for mode in modes for d in mode.absorbed]
@@ -83,6 +85,8 @@ def _replaced(plan: WrapPlan) -> Iterator[ast.AST]:
     for argument in [*made.args, *(keyword.value for keyword in made.keywords)]:
         if argument not in passed_on:
             yield argument
+    if plan.fact.contexts:
+        yield made.func
     for node, _ in plan.parts.replaced:
         yield node
 

@@ -135,6 +135,48 @@ def main():
     train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
 """
 
+CONTEXT = """
+
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 7)
+        with enable_wrap(wrapper_cls=FSDP, device_id=torch.cuda.current_device()):
+            self.blocks = nn.Sequential(wrap(Block(7)), wrap(Block(7)))
+        self.last = nn.Linear(7, 3)
+
+    def forward(self, x):
+        return self.last(self.blocks(self.first(x)))
+
+
+def main():
+    start()
+    train(FSDP(Nested(), device_id=torch.cuda.current_device()))
+"""
+
+CONTEXT_AROUND = """
+
+class Wrapping(Net):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([wrap(Block(7)), wrap(Block(7), mixed_precision=None)])
+        self.last = wrap(self.last)
+
+
+def main():
+    start()
+    low = MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    with enable_wrap(
+        wrapper_cls=FSDP,
+        sharding_strategy=ShardingStrategy.SHARD_GRAD_OP,
+        device_id=torch.cuda.current_device(),
+    ):
+        model = wrap(Wrapping())
+        other = wrap(Net(), mixed_precision=low)
+    train(model)
+    train(other)
+"""
+
 # Each with the arguments that it is run with.
 PROGRAMS = {
     "size": (SIZE, ("1", "40", "100", "190", "400", "100000")),
@@ -145,4 +187,6 @@ PROGRAMS = {
     "recursing": (RECURSING, ("20", "30", "100000")),
     "always": (ALWAYS, ("",)),
     "custom": (CUSTOM, ("",)),
+    "context": (CONTEXT, ("",)),
+    "context around": (CONTEXT_AROUND, ("",)),
 }

@@ -40,8 +40,10 @@ def device_type(analysis: Analysis, device: Value) -> str:
 def lower_device_id(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """FSDP2 shards onto the current device, which has to be the one that FSDP1 was given."""
     node, value = argument.node, argument.value - NONE
-    if node is None or not value or site.device_type != "cuda" or site.program.sets_cuda_device:
+    if not value or site.device_type != "cuda" or site.program.sets_cuda_device:
         return parts
+    if node is None:
+        raise NotNative("the device is known only at run time")
     if all(isinstance(a, Result) and a.symbol == CURRENT_DEVICE for a in value):
         return parts
     scope = site.module.scope(site.fact.node)

@@ -10,10 +10,15 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, removable
 from fsdp_migrate.analysis.values import Symbol
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
-from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.followed import followed, is_same
 from fsdp_migrate.lowering.wrap_site import NotNative
+from fsdp_migrate.syntax.nodes import nodes_in
 
 THROUGH = "arguments come in through `**`"
+# What FSDP2 does by itself, whatever it is.
+UNSEEN = frozenset(
+    {"backward_prefetch", "device_id", "forward_prefetch", "limit_all_gathers", "use_orig_params"}
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
     Raises:
         NotNative: they are not all to be seen.
     """
+    if fact.contexts:
+        return _of_context(analysis, fact)
     arguments = dict(fact.arguments)
     absorbed: list[Definition] = []
     for keyword in fact.node.keywords:
@@ -50,6 +57,48 @@ def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
     if any(isinstance(argument, ast.Starred) for argument in fact.node.args):
         raise NotNative("arguments come in through `*`")
     return Written(arguments, tuple(absorbed))
+
+
+def _of_context(analysis: Analysis, fact: WrapFact) -> Written:
+    """The arguments of a call of `wrap`, some of which are those of the context around it.
+
+    Raises:
+        NotNative: one that matters isn't written where its words mean the same at the call.
+    """
+    (context,) = fact.contexts
+    arguments = dict(fact.arguments)
+    if any(isinstance(argument, ast.Starred) for argument in fact.node.args):
+        raise NotNative("arguments come in through `*`")
+    absorbed: list[Definition] = []
+    assert context is not None
+    for keyword in context.keywords if context in fact.module.parents else ():
+        spread = keyword.value
+        found = followed(fact.module, spread) if isinstance(spread, ast.Name) else None
+        written = found.value if found is not None else spread
+        if keyword.arg is None and _is_written(analysis, written):
+            for name, value in _items(analysis, written):
+                if name in arguments and arguments[name].node is None:
+                    arguments[name] = replace(arguments[name], node=value)
+            absorbed += [found] if found is not None else []
+    for name, argument in arguments.items():
+        node = argument.node
+        if node is not None and not _means_the_same(fact, node):
+            arguments[name] = replace(argument, node=None)
+        if arguments[name].node is None and name not in UNSEEN:
+            raise NotNative(f"`{name}` comes from the context around `wrap`, out of reach")
+    return Written(arguments, tuple(absorbed))
+
+
+def _means_the_same(fact: WrapFact, node: ast.expr) -> bool:
+    """Whether an argument of a context is the same at the call inside."""
+    names = (n for n in nodes_in(node) if isinstance(n, ast.Name))
+    return all(is_same(fact.module, name, fact.node) for name in names)
+
+
+def _is_written(analysis: Analysis, node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return analysis.value(node.func) == {Symbol("builtins.dict")}
+    return isinstance(node, ast.Dict)
 
 
 def _spread(analysis: Analysis, fact: WrapFact) -> set[ast.AST]:

@@ -9,6 +9,7 @@ from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.lowering.arguments.precision_fields import as_policy
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_statements import native_edits
+from fsdp_migrate.lowering.wraps import left_contexts
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.shim_types import staying, take_from_shim
@@ -17,6 +18,8 @@ from fsdp_migrate.syntax.nodes import nodes_in
 __all__ = [
     "WrapPlan",
     "as_policy",
+    "contexts_left",
+    "models_in",
     "native_form",
     "plan_of",
     "plans_with_attributes",
@@ -39,6 +42,17 @@ def types_inside(facts: Facts, plan: WrapPlan) -> Iterator[Edit]:
     """The edits by which the arguments of a call of the shim take their types from the shim."""
     inside = set(nodes_in(plan.fact.node))
     yield from take_from_shim(u for u in staying(facts, plan.fact.module) if u.node in inside)
+
+
+def contexts_left(facts: Facts) -> frozenset[ast.Call]:
+    """The `enable_wrap` contexts that have nothing to do any more."""
+    return left_contexts(facts.analysis, facts.wraps)
+
+
+def models_in(facts: Facts, context: ast.Call) -> frozenset[str]:
+    """The models that are made by `wrap` in a context."""
+    inside = (plan for plan in facts.wraps.values() if context in plan.fact.contexts)
+    return facts.models(model for plan in inside for model in plan.models)
 
 
 def takes_hook(facts: Facts, call: ast.Call) -> bool:
