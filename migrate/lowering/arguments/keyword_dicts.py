@@ -35,7 +35,7 @@ def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
     Raises:
         NotNative: they are not all to be seen.
     """
-    if fact.contexts:
+    if fact.contexts and fact.direct:
         return _of_context(analysis, fact)
     arguments = dict(fact.arguments)
     absorbed: list[Definition] = []
