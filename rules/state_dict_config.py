@@ -72,10 +72,7 @@ def weights(net, name):
         return model.state_dict()
 """,
             after="""\
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-)
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import fully_shard
 
 CONFIGS = {

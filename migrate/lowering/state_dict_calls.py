@@ -18,7 +18,7 @@ from fsdp_migrate.findings.code import (
     code,
     loop_variable,
 )
-from fsdp_migrate.findings.edits import Edit, ReplaceExpression
+from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.lowering.carried_options import Carried
 from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.syntax.module import Module
@@ -61,7 +61,7 @@ class StateDictCall:
         return Kept(self.module.span(node))
 
 
-def by_dcp(found: StateDictCall) -> tuple[Name, Edit]:
+def by_dcp(found: StateDictCall) -> tuple[Name, ReplaceExpression]:
     """The function that takes the place of the method, and the edit."""
     return (GET, _get(found)) if found.state is None else (SET, _set(found, found.state))
 
@@ -73,7 +73,7 @@ def saving_flags(setting: Setting) -> tuple[str, ...]:
     return (*flags, ON_CPU.name) if setting.offload and (setting.rank0 or not is_full) else flags
 
 
-def _get(found: StateDictCall) -> Edit:
+def _get(found: StateDictCall) -> ReplaceExpression:
     model = found.kept(found.model)
     if found.carried is not None:
         options = call(GET, model, options=found.carried.part)
@@ -100,7 +100,7 @@ def own_state(found: StateDictCall, state: ast.expr) -> Part:
     return given if not is_full or found.only_reader else code("dict({state})", state=given)
 
 
-def _set(found: StateDictCall, state: ast.expr) -> Edit:
+def _set(found: StateDictCall, state: ast.expr) -> ReplaceExpression:
     is_full = found.setting.kind == "FULL"
     flags = [FULL] if is_full else []
     if found.strict is not None:

@@ -19,6 +19,7 @@ from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.carried_options import Carried, carried_by
 from fsdp_migrate.lowering.context_helpers import Entry, Helper, helper_of
 from fsdp_migrate.lowering.local_state_dicts import asks_no_model
+from fsdp_migrate.lowering.modes_for_good import models_asked, models_set_at_once
 from fsdp_migrate.lowering.state_dict_settings import (
     LOCAL,
     Setting,
@@ -32,6 +33,7 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names, path_of
 from fsdp_migrate.syntax.span import Site
 
+UNSET = ""  # no mode at all, in a program that sets some for good for other models
 CONTEXT = f"{FSDP1}.state_dict_type"
 SETTER = f"{FSDP1}.set_state_dict_type"
 # The modes that can be open where a call runs, by the calls that set them; for none of them, the
@@ -70,6 +72,8 @@ class Modes:
     # By program in which a mode is set for good: what holds where no other is open; None if only
     # the run knows.
     defaults: Mapping[str, Setting | None] = field(default_factory=dict)
+    # By model, the calls that set a mode for good, all of them before anything asks for a state.
+    by_model: Mapping[Site, frozenset[Site]] = field(default_factory=dict)
 
     def setting(self, open_modes: OpenModes) -> Setting | None:
         """The one setting that holds in all of `open_modes`, or None if only the run knows."""
@@ -100,7 +104,11 @@ class Modes:
     def around(self, analysis: Analysis, call: ast.Call) -> OpenModes:
         """The modes that can be open around `call`; a context that is handed over, where it is
         entered around the call, if it is entered in the same function."""
-        found = set(modes_around(analysis, call))
+        found = {
+            p
+            for place in modes_around(analysis, call)
+            for p in self._of_model(analysis, call, place)
+        }
         for site in [place for place in found if isinstance(place, Site)]:
             helper = self.plans[site].helper if site in self.plans else None
             entry = helper.entry_around(call) if helper is not None else None
@@ -108,6 +116,21 @@ class Modes:
                 found -= {site}
                 found |= {entry.site}
         return frozenset(found)
+
+    def _of_model(self, analysis: Analysis, call: ast.Call, place: Site | str) -> OpenModes:
+        """What is set for good for the models that `call` is about, where that is known."""
+        if isinstance(place, Site):
+            plan = self.plans.get(place)
+            program = plan.program if plan is not None and plan.is_for_good else None
+        else:
+            program = place if self.setters(place) else None
+        models = models_asked(analysis, call) if program is not None else None
+        if not models or (self.defaults.get(program or "") is not None):
+            return frozenset({place})
+        known: set[Site | str] = set()
+        for model in models:
+            known |= self.by_model.get(model, {place})
+        return frozenset(known or {UNSET})
 
     def without_carried(self, sites: Collection[Site]) -> Modes:
         """The same modes; those set at `sites` are said by nothing that could be rewritten."""
@@ -133,7 +156,29 @@ def find_modes(analysis: Analysis) -> Modes:
                 plans |= {entry.site: _entered(plan, site, entry) for entry in plan.helper.entries}
             if SETTER in callees:
                 setting.add(plan.program)
-    return Modes(plans, {program: _set_at_once(analysis, plans, program) for program in setting})
+    defaults = {program: _set_at_once(analysis, plans, program) for program in setting}
+    return Modes(plans, defaults, _by_model(analysis, plans) if setting else {})
+
+
+def _by_model(analysis: Analysis, plans: Mapping[Site, ModePlan]) -> Mapping[Site, frozenset[Site]]:
+    """The calls that set a mode for good, by model; models are left out for which it isn't known
+    when that is, or for which modes."""
+    found: dict[Site, set[Site]] = {site: set() for site in analysis.wraps}
+    unclear: set[Site] = set()
+    for site, plan in plans.items():
+        if not plan.is_for_good or not isinstance(plan.call, ast.Call):
+            continue
+        models, at_once = models_set_at_once(analysis, plan.module, plan.call)
+        if not models:
+            return {}  # it may be any
+        unclear |= set() if at_once else models
+        for model in models & found.keys():
+            found[model].add(site)
+    return {
+        model: frozenset(sites)
+        for model, sites in found.items()
+        if model not in unclear and len({plans[site].setting for site in sites}) < 2
+    }
 
 
 def modes_around(analysis: Analysis, call: ast.Call) -> OpenModes:
@@ -190,7 +235,8 @@ def _candidates(modes: Modes, outside: set[str]) -> set[Site]:
     for program, default in modes.defaults.items():
         setters = modes.setters(program)
         several = len({plan.setting for plan in setters.values()}) > 1
-        if default is None and (program in outside or several):
+        clear = all(any(site in sites for sites in modes.by_model.values()) for site in setters)
+        if default is None and (program in outside or (several and not clear)):
             # which of the modes for good holds where, only the run knows
             known = {site: plan for site, plan in known.items() if site not in setters}
     return set(known)

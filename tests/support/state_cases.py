@@ -337,7 +337,25 @@ def main():
     train(model, optimizer, 10)
 """
 
+MISSING = """
+
+def main():
+    model, optimizer = build()
+    train(model, optimizer, 2)
+    whole = model.state_dict()
+    del whole["last.bias"], whole["blocks.0.inner.weight"]
+    whole["extra"] = torch.ones(1).cuda()
+    result = model.load_state_dict(whole, strict=False)
+    print(result.missing_keys)
+    train(model, optimizer, 1)
+    missing, unexpected = model.load_state_dict(whole, strict=False)
+    print(missing, unexpected, sorted(whole))
+    train(model, optimizer, 10)
+"""
+
 PROGRAMS = {
+    "missing": MISSING,
+    "for_good": FOR_GOOD,
     "table": TABLE,
     "by_type": BY_TYPE,
     "helpers": HELPERS,

@@ -13,6 +13,7 @@ from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all, read_on_first_of_all
 from fsdp_migrate.rule.queries.method_calls import values
+from fsdp_migrate.rule.queries.missing_keys import is_read_twice, read_keys, with_keys
 from fsdp_migrate.rule.queries.state_dict_modes import Carried, Setting, carried_at, setting_at
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.syntax.module import Module
@@ -82,7 +83,11 @@ def _load(use: Use, facts: Facts, found: StateDictCall) -> StateDictCall | None:
     if len(states) != 1 or not named.keys() <= {"state_dict", "strict"}:
         return None
     if strict is not None and not isinstance(use.module.parents[found.node], ast.Expr):
-        return None  # DCP's function fills in absent keys, and doesn't report them
+        # DCP's function fills in absent keys, and doesn't report them.
+        if read_keys(use.module, found.node) is None or not is_read_twice(states[0]):
+            return None
+        if not is_read_twice(found.model):
+            return None
     only_reader = _is_fresh(use, states[0], facts)
     return replace(found, state=states[0], strict=strict, only_reader=only_reader)
 
@@ -94,6 +99,9 @@ def written(found: StateDictCall, facts: Facts) -> tuple[Name | None, tuple[Edit
         if edits is not None:
             return None, edits
     name, edit = by_dcp(found)
+    keys = read_keys(found.module, found.node) if found.strict is not None else None
+    if keys is not None and found.state is not None and found.setting.kind == "FULL":
+        return name, with_keys(found.module, keys, found.model, found.state, edit.code)
     return name, (edit,)
 
 
