@@ -136,7 +136,9 @@ def _common(
     if found.is_copied or save.to_cpu or one != two:
         if FULL in one and save.only_first and read_on_first_of_all(facts, module, found.node):
             return (FULL, ON_CPU)
-        return one if one == two and not found.is_copied else None
+        # Its tensors go to the CPU below an assignment of its own, or else below a joint one.
+        apart = found.is_copied or one != two or isinstance(module.parents[save.call], ast.Assign)
+        return None if apart else one
     return one
 
 

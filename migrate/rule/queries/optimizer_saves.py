@@ -65,9 +65,9 @@ def find_save(use: Use, facts: Facts) -> Save | None:
     if flags is None:
         return None
     copied = setting.kind == "FULL" and setting.optim_offload and ON_CPU not in flags
-    return Save(
-        call, model, optim, flags, copied, only_first, _resharding(use, model, wraps, facts)
-    )
+    is_moved = copied and not isinstance(use.module.parents[call], ast.Assign)
+    resharding = _resharding(use, model, wraps, facts, is_moved=is_moved)
+    return Save(call, model, optim, flags, copied, only_first, resharding)
 
 
 def _flags(
@@ -113,8 +113,16 @@ def _given(call: ast.Call, parameters: tuple[str, ...]) -> dict[str, ast.expr] |
     return given
 
 
-def _resharding(use: Use, model: ast.expr, wraps: frozenset[Wrapped], facts: Facts) -> str:
-    if _model_saved_before(use, model, facts):
+def _resharding(
+    use: Use,
+    model: ast.expr,
+    wraps: frozenset[Wrapped],
+    facts: Facts,
+    *,
+    is_moved: bool = False,
+) -> str:
+    """What is done before the call, which `is_moved` above its statement."""
+    if _model_saved_before(use, model, facts, is_moved=is_moved):
         return ""
     plans = [facts.plan(wrapped) for wrapped in wraps]
     if all(plan is not None and plan.keeps_unsharded is False for plan in plans):
@@ -122,14 +130,15 @@ def _resharding(use: Use, model: ast.expr, wraps: frozenset[Wrapped], facts: Fac
     return "all"  # every unit may be unsharded, not only the root
 
 
-def _model_saved_before(use: Use, model: ast.expr, facts: Facts) -> bool:
+def _model_saved_before(use: Use, model: ast.expr, facts: Facts, *, is_moved: bool) -> bool:
     """Whether the function takes the model's state first, which shards the root again."""
+    end: ast.AST = use.module.statement(use.node) if is_moved else use.node
     return any(
         other.module is use.module
         and other.name == "state_dict"
         and other.receiver is not None
         and ast.dump(other.receiver) == ast.dump(model)
         and use.module.function(other.node) is use.module.function(use.node)
-        and (other.node.lineno, other.node.col_offset) < (use.node.lineno, use.node.col_offset)
+        and use.module.span(other.node).start < use.module.span(end).start
         for other in facts.uses
     )
