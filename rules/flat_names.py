@@ -24,7 +24,8 @@ def survey(facts: Facts) -> Iterator[Finding]:
         call = module.parents[node]
         if not isinstance(call, ast.Call) or call.func is not node:
             continue
-        known = {use_orig_params(facts, wrapped): wrapped for wrapped in model_of(facts, node)}
+        whose = model_of(facts, node) | facts.sharded.models(module, call)
+        known = {use_orig_params(facts, wrapped): wrapped for wrapped in whose}
         if not known or set(known) == {True} or is_summoned(facts, module, node):
             continue
         if not _are_names_read(module, call):

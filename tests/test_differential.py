@@ -50,6 +50,14 @@ TOGETHER = {
         "precision": "bf16",
     },
     "the data in what a pool runs": {"crossing": "optimizer", "delivery": "thread", "use": "data"},
+    "the data of groups, chosen by name": {"crossing": "by name", "use": "data of groups"},
+    "lists by other names": {"place": "condition", "crossing": "of modules"},
+    "weights of modules": {"maker": "loaded", "crossing": "weights", "inner": "data of a part"},
+    "children of an unknown model": {
+        "maker": "function of a name",
+        "crossing": "of children",
+        "inner": "data in a helper",
+    },
     "checkpoints between every other step": {
         "crossing": "second model",
         "loop": "accumulate in branches",

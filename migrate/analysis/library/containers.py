@@ -55,6 +55,8 @@ def merge_dict(machine: Machine, made: Container, value: Value) -> None:
         if isinstance(atom, Container) and atom.kind == "dict":
             for key in machine.heap.item_keys(atom.site):
                 store_item(machine, made, key, machine.heap.read("item", atom.site, key))
+        elif isinstance(atom, Params) and atom.kind == "named":
+            store_item(machine, made, ANY, frozenset({item_of_parameters(atom, 1)}))
         else:
             store_item(machine, made, ANY, unknown("merged from a dict that isn't known"))
 
