@@ -23,6 +23,17 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1
 
 FROM_FSDP1 = Name(RUNTIME, "fully_shard_from_fsdp1")
 
+# What a person writes who knows the values, by the function that finds out when it runs.
+BY_HAND = {
+    "sharding_kwargs": "`mesh=` and `reshard_after_forward=` as the strategy and its ranks are",
+    "mp_policy_from_fsdp1": "a MixedPrecisionPolicy where the precision is made",
+    "offload_policy_from_fsdp1": "CPUOffloadPolicy() or OffloadPolicy() where the offload is made",
+    "units_from_policy": "the condition that makes a module a unit into the loop over the modules",
+    "ignored_params_from_fsdp1": "the set of the parameters to leave alone as `ignored_params=`",
+    "materialize_from_fsdp1": "what gives a unit its memory above its fully_shard call",
+    "sync_module_states": "a broadcast of the first weights above each fully_shard call",
+}
+
 OFFLOADED_SUMS = (
     "; with CPU offload FSDP1's sums of microbatches that are reduced one by one are documented to "
     "be wrong, FSDP2's are right"
@@ -52,6 +63,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         message, tier = "fully_shard(...)", Tier.NATIVE
         if plan.parts.residues:
             message, tier = f"fully_shard(...), {_left(plan)}", Tier.SHIM
+            if facts.options.runtime == "never":
+                message += f".  Without the shim, write {_instead(plan)}"
             edits += types_inside(facts, plan)
     else:
         message, tier = f"fully_shard_from_fsdp1(...): {plan.reason}", Tier.SHIM
@@ -77,6 +90,11 @@ def _left(plan: WrapPlan) -> str:
         words = f"`{residue.parameter}`: {residue.words}{residue.origin}"
         left.setdefault(residue.function, []).append(words)
     return "; ".join(f"with {name}() for {', '.join(all_)}" for name, all_ in left.items())
+
+
+def _instead(plan: WrapPlan) -> str:
+    """What to write by hand for the values that only the run knows."""
+    return "; ".join(dict.fromkeys(BY_HAND[residue.function] for residue in plan.parts.residues))
 
 
 def _offloads(plan: WrapPlan, facts: Facts) -> bool:

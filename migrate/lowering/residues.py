@@ -16,6 +16,7 @@ from fsdp_migrate.findings.code import Element, Keyword, Literal, Name, Part, ca
 from fsdp_migrate.lowering.arguments.initial_weights import asked, leaves_out
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.origin import origin
+from fsdp_migrate.lowering.unit_inputs import model_gets_parameter_dtype
 from fsdp_migrate.lowering.wrap_plan import (
     Ignored,
     InitialWeights,
@@ -120,7 +121,8 @@ def _leave_offload(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
 
 def _leave_precision(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     has_units = bool(site.value("auto_wrap_policy") - NONE)
-    if site.role is Role.EITHER:
+    inputs_known = model_gets_parameter_dtype(site.analysis, site.program, site.fact.inner)
+    if site.role is Role.EITHER and not inputs_known:
         raise NotNative("it may be a unit inside another one, whose inputs are not cast")
     node = _written(argument)
     inner = (Keyword("root", Literal(False)),)
@@ -129,7 +131,7 @@ def _leave_precision(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
         raise NotNative("buffers are cast unit by unit")
     once = path_of(node) is not None or not (has_units or buffers)
     given = site.kept(node) if once else GIVEN
-    own = () if site.role is Role.ROOT else inner
+    own = inner if site.role is Role.INNER else ()
     precision = Precision(
         policy=call(MP_POLICY, given, *own),
         child_policy=call(MP_POLICY, given, *inner) if has_units else None,

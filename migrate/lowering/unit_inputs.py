@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import Atom, Instance, Result, Value
+from fsdp_migrate.analysis.values import Atom, Instance, Result, Value, Wrapped
 from fsdp_migrate.lowering.condition import Condition
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -48,6 +48,14 @@ def get_parameter_dtype(
     every |= {s for s in analysis.classes if analysis.library_bases(s) & condition.libraries}
     found = bool(every or condition.libraries)
     return found and all(_refuses(analysis, site, DEPTH) for site in every)
+
+
+def model_gets_parameter_dtype(analysis: Analysis, program: ProgramFacts, model: Value) -> bool:
+    """Whether a module that may be a unit inside another one is given its inputs in that dtype."""
+    modules = [atom for atom in model if not isinstance(atom, Wrapped)]
+    if not modules or any(program.calls(name) for name in AUTOCAST):
+        return False
+    return all(_one_refuses(analysis, atom, DEPTH) for atom in modules)
 
 
 def _layer(name: str) -> bool:

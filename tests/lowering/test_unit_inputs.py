@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.wraps import migrated
+from support.wraps import migrated, plans
 
 ONE = "fully_shard(module, mp_policy=mp_policy)"
 APART = "unit_policy = replace(mp_policy, cast_forward_inputs=False)"
@@ -101,3 +101,36 @@ def test_autocast_takes_any_dtype() -> None:
 def test_a_class_below_may_take_more() -> None:
     more = "class Below(Unit):\n    def forward(self, x, mask=None):\n        return x\n\n"
     assert APART in migrated(unit(FORWARD, more=more))
+
+
+@pytest.mark.parametrize(
+    ("forward", "native"),
+    [
+        (FORWARD, True),
+        ("    def forward(self, x, mask):\n        return self.first(x) + mask", False),
+    ],
+)
+def test_a_root_that_may_be_a_unit_inside_another(forward: str, native: bool) -> None:
+    text = f"""\
+class Unit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+
+{forward}
+
+
+class Holder(nn.Module):
+    def __init__(self, unit):
+        super().__init__()
+        self.unit = unit
+
+
+def shard():
+    return FSDP(Unit(), mixed_precision=MixedPrecision(torch.bfloat16))
+
+
+whole = FSDP(Holder(shard()))
+"""
+    inner = plans(text)[0]
+    assert inner.native == native

@@ -24,6 +24,7 @@ from fsdp_migrate.lowering.arguments.precision_fields import (
 from fsdp_migrate.lowering.born_policies import NONES_GONE, have_dtypes
 from fsdp_migrate.lowering.born_values import Stays
 from fsdp_migrate.lowering.nesting import Role
+from fsdp_migrate.lowering.unit_inputs import model_gets_parameter_dtype
 from fsdp_migrate.lowering.wrap_plan import Parts, Precision
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
 
@@ -49,7 +50,7 @@ def _precision(site: WrapSite, argument: Argument) -> Precision:
     flags = {casts_inputs(fields) for fields in every}
     if len(flags) != 1:
         raise NotNative(AT_RUN_TIME)
-    if site.role is Role.EITHER:
+    if site.role is Role.EITHER and not _is_cast_anyway(site):
         raise NotNative("it may be a unit inside another one, whose inputs are not cast")
     children_cast, root_cast = flags.pop()
     own_cast = children_cast if site.role is Role.INNER else root_cast
@@ -61,6 +62,13 @@ def _precision(site: WrapSite, argument: Argument) -> Precision:
         precision = Precision(policy, casts=own_cast, given=given)
     precision = replace(precision, children_cast=children_cast, own_cast=own_cast)
     return with_buffers(site, precision, every)
+
+
+def _is_cast_anyway(site: WrapSite) -> bool:
+    """Whether the inputs are of the parameters' dtype, were it a unit inside another one."""
+    if site.style == "shim":
+        return False
+    return model_gets_parameter_dtype(site.analysis, site.program, site.fact.inner)
 
 
 def _passed_on(
