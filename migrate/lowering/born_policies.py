@@ -18,8 +18,8 @@ from fsdp_migrate.lowering.arguments.precision_fields import (
     fields_of,
 )
 from fsdp_migrate.lowering.born_values import Decided, Migrated, Program, Stays
+from fsdp_migrate.lowering.enum_reads import annotation_nodes
 from fsdp_migrate.lowering.none_leaves import none_leaves
-from fsdp_migrate.lowering.strategy_reads import annotation_nodes
 from fsdp_migrate.lowering.value_flow import Place, Read
 from fsdp_migrate.lowering.value_reads import Act
 from fsdp_migrate.lowering.wrap_site import NotNative, is_none

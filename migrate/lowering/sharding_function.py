@@ -65,6 +65,11 @@ def rows_of(members: Iterable[str]) -> Rows:
     return Rows(tuple((name, name) for name in MEMBERS if name in wanted))
 
 
+def numbered(rows: Rows) -> Rows:
+    """`rows` for members that go by their numbers."""
+    return Rows(tuple((MEMBERS.index(member) + 1, member) for _, member in rows.rows))
+
+
 def get_sharding(rows: Rows, device_type: str, cached: bool = False) -> Code:
     """The function that gives the keyword arguments of `fully_shard` for a label.
 
@@ -136,7 +141,7 @@ def among(strategy: Part, labels: Sequence[Label]) -> Code:
     several = tuple(Literal(label) for label in labels)
     if len(several) == 1:
         return code("{strategy} == {label}", strategy=strategy, label=several[0])
-    return code("{strategy} in ({labels})", strategy=strategy, labels=several)
+    return code("{strategy} in ({labels},)", strategy=strategy, labels=several)
 
 
 def after_forward(strategy: Part, rows: Rows) -> Part:

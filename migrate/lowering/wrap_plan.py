@@ -22,7 +22,7 @@ from fsdp_migrate.findings.code import (
 )
 from fsdp_migrate.lowering.condition import Condition
 from fsdp_migrate.lowering.sharding_function import KEEP_UNSHARDED, Rows
-from fsdp_migrate.syntax.span import Span
+from fsdp_migrate.syntax.span import Site, Span
 
 MESH = variable("mesh")
 
@@ -44,6 +44,7 @@ class Chosen:
 
     label: Part
     rows: Rows
+    calls: frozenset[Site]  # the constructors that are given one of the program's
     is_value: bool = False  # the expression is one of `reshard_after_forward` itself
 
 

@@ -11,6 +11,7 @@ from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.arguments.keyword_dicts import written_arguments
 from fsdp_migrate.lowering.born_policies import decide_offload, decide_precision
+from fsdp_migrate.lowering.born_prefetch import decide as prefetch
 from fsdp_migrate.lowering.born_strategies import decide as strategies
 from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues, Stopped, born_values
 from fsdp_migrate.lowering.nesting import Nesting
@@ -20,7 +21,8 @@ from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.span import Site
 
-FAMILIES = (strategies, decide_offload, decide_precision)  # what is migrated where it is born
+# What is migrated where it is born.
+FAMILIES = (strategies, prefetch, decide_offload, decide_precision)
 
 
 @dataclass(frozen=True, eq=False)

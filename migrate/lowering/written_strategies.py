@@ -13,13 +13,13 @@ from fsdp_migrate.analysis.definitions import (
     is_imported,
     scope_of,
 )
-from fsdp_migrate.analysis.values import Symbol
+from fsdp_migrate.analysis.values import NONE, Symbol, Value
 from fsdp_migrate.findings.code import Kept, Literal, Part, code, variable
 from fsdp_migrate.lowering.followed import followed
 from fsdp_migrate.lowering.sharding_function import HYBRID, KEEP_UNSHARDED
 from fsdp_migrate.lowering.wrap_plan import Reshard
 from fsdp_migrate.lowering.wrap_site import NotNative, is_none
-from fsdp_migrate.syntax.fsdp1_names import ROOT
+from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 
@@ -37,6 +37,19 @@ class Written:
     reshard: Reshard | None
     absorbed: tuple[Definition, ...] = ()
     replaced: tuple[tuple[ast.expr, Part], ...] = ()
+
+
+def written_members(value: Value) -> frozenset[str]:
+    """The members of the enum that a value can be, if it can be nothing else; None is the first."""
+    names: set[str] = set()
+    for atom in value:
+        if atom in NONE:
+            names.add("FULL_SHARD")
+        elif isinstance(atom, Symbol) and atom.name.startswith(f"{STRATEGY}."):
+            names.add(short(atom.name))
+        else:
+            return frozenset()
+    return frozenset(names)
 
 
 def written_strategy(

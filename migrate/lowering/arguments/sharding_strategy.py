@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fsdp_migrate.analysis.values import NONE, Symbol
+from fsdp_migrate.analysis.values import NONE
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Kept, Literal, Part, code
 from fsdp_migrate.lowering.born_strategies import StrategyForm, form_at
@@ -19,8 +19,7 @@ from fsdp_migrate.lowering.sharding_function import (
 )
 from fsdp_migrate.lowering.wrap_plan import Chosen, Parts, Reshard
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
-from fsdp_migrate.lowering.written_strategies import KEEP, STRATEGY, written_strategy
-from fsdp_migrate.syntax.fsdp1_names import short
+from fsdp_migrate.lowering.written_strategies import KEEP, written_members, written_strategy
 
 
 def members(fact: WrapFact) -> frozenset[str]:
@@ -28,17 +27,7 @@ def members(fact: WrapFact) -> frozenset[str]:
     if fact.opaque:
         return frozenset()
     argument = fact.arguments.get("sharding_strategy")
-    if argument is None:
-        return frozenset({"FULL_SHARD"})
-    names: set[str] = set()
-    for atom in argument.value:
-        if atom in NONE:
-            names.add("FULL_SHARD")
-        elif isinstance(atom, Symbol) and atom.name.startswith(f"{STRATEGY}."):
-            names.add(short(atom.name))
-        else:
-            return frozenset()
-    return frozenset(names)
+    return written_members(argument.value if argument is not None else NONE)
 
 
 def lower_sharding_strategy(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
@@ -65,11 +54,11 @@ def _chosen(site: WrapSite, argument: Argument, form: StrategyForm) -> Chosen:
     label: Part = Kept(site.module.span(argument.node))
     optional = bool(argument.value & NONE)
     if form.values:
-        return Chosen(label, form.rows, is_value=True)
+        return Chosen(label, form.rows, form.calls, is_value=True)
     if optional:
         default = Literal(form.rows.labels({"FULL_SHARD"})[0])
         label = code("{strategy} or {default}", strategy=label, default=default)
-    return Chosen(label, form.rows)
+    return Chosen(label, form.rows, form.calls)
 
 
 def with_chosen(site: WrapSite, parts: Parts) -> Parts:
@@ -94,8 +83,7 @@ def with_chosen(site: WrapSite, parts: Parts) -> Parts:
         if chosen.rows.members & (HYBRID | {"NO_SHARD"}):
             raise NotNative("the sharding strategy, chosen at run time, goes with a given mesh")
         return replace(parts, reshard=reshard)
-    if site.role is not Role.ROOT or site.has_inner:
-        raise NotNative("the units of one model share a mesh, which the strategy chooses")
+    shared = len(chosen.calls) > 1 or site.role is not Role.ROOT or site.has_inner
     sharding = code("{get}({label})", get=GET_SHARDING, label=chosen.label)
-    function = get_sharding(chosen.rows, site.device_type)
+    function = get_sharding(chosen.rows, site.device_type, cached=shared)
     return replace(parts, sharding=sharding, defined=(*parts.defined, function))

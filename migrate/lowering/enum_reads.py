@@ -1,40 +1,40 @@
-"""What is done with a sharding strategy, and how that is done with its label."""
+"""What is done with a member of an enum of FSDP1's, and how that is done with its name."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NONE, Atom, Container, Symbol, Value
-from fsdp_migrate.findings.code import Kept, Part, code
-from fsdp_migrate.lowering.strategy_places import CLASS, STRATEGY
+from fsdp_migrate.findings.code import Kept, Part, Quoted, code
+from fsdp_migrate.lowering.enum_births import EnumType
 from fsdp_migrate.lowering.value_flow import Place, Read
 from fsdp_migrate.lowering.value_reads import Act
 from fsdp_migrate.syntax.module import Module, all_annotations
-from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.nodes import all_in, nodes_in
 
 NewForm = tuple[Place, Part]
 STR = code("str")
-ENUM_MEMBERS = frozenset({Symbol(f"{STRATEGY}.__members__")})
 
 
 class Unclear(Exception):
-    """What is done with a strategy that can't be done with its label."""
+    """What is done with a member that can't be done with its name."""
 
 
 class Readers:
-    """The readers of a program's strategies, `atoms`."""
+    """The readers of the members of an enum in a program, `atoms`."""
 
-    def __init__(self, analysis: Analysis, atoms: frozenset[Atom]) -> None:
+    def __init__(self, analysis: Analysis, enum: EnumType, atoms: frozenset[Atom]) -> None:
         self.analysis = analysis
+        self.enum = enum
         self.atoms = atoms
 
     def rewritten(self, read: Read) -> Iterator[NewForm]:
         """What takes the place of a reader that can't stay as it is.
 
         Raises:
-            Unclear: it can't read a label.
+            Unclear: it can't read a name.
         """
         node, module, parent = read.place.node, read.place.module, read.parent
         where = f"{module.path.name}:{node.lineno}"
@@ -50,19 +50,19 @@ class Readers:
             case Act.COMPARED:
                 return
             case Act.FIELD if isinstance(parent, ast.Attribute) and parent.attr == "name":
-                self._only_strategies(module, node, where)
+                self._only_members(module, node, where)
                 yield Place(module, parent), Kept(module.span(node))
             case Act.CHECKED if isinstance(parent, ast.Call) and len(parent.args) == 2:
                 yield from self._checked(module, parent, where)
             case _:
                 raise Unclear(f"{read.why or f'`{module.text(parent)}`'} at {where}")
 
-    def _only_strategies(self, module: Module, node: ast.expr, where: str) -> None:
+    def _only_members(self, module: Module, node: ast.expr, where: str) -> None:
         if self.analysis.value(node) - self.atoms - NONE:
             raise Unclear(f"`{module.text(node)}` may be something else at {where}")
 
     def _keeps_keys(self, parent: ast.AST) -> bool:
-        """Whether what is looked up in is made here, with the strategies as its keys."""
+        """Whether what is looked up in is made here, with the members as its keys."""
         owner: ast.expr | None = None
         if isinstance(parent, ast.Subscript):
             owner = parent.value
@@ -95,7 +95,7 @@ class Readers:
         )
 
     def _is_known(self, value: Value) -> bool:
-        """Whether a value is a strategy, None, or a container of nothing else."""
+        """Whether a value is a member, None, or a container of nothing else."""
         if not value:
             return False
         for atom in value:
@@ -107,11 +107,11 @@ class Readers:
         return True
 
     def _checked(self, module: Module, call: ast.Call, where: str) -> Iterator[NewForm]:
-        """`isinstance(x, ShardingStrategy)`, which is to be true of no other string."""
+        """`isinstance(x, Enum)`, which is to be true of no other string."""
         if self.analysis.value(call.func) != {Symbol("builtins.isinstance")}:
             raise Unclear(f"`{module.text(call)}` at {where}")
-        self._only_strategies(module, call.args[0], where)
-        if self.analysis.value(call.args[1]) != CLASS:
+        self._only_members(module, call.args[0], where)
+        if self.analysis.value(call.args[1]) != self.enum.itself:
             raise Unclear(f"`{module.text(call)}` at {where}")
         yield Place(module, call.args[1]), STR
 
@@ -133,6 +133,33 @@ def of_class(
     if isinstance(parent, ast.Attribute):
         return  # the dict of members, which is looked at itself
     raise Unclear(f"`{module.text(module.statement(node))}` reads the class itself")
+
+
+def quoted(analysis: Analysis, enum: EnumType, module: Module) -> Iterator[NewForm]:
+    """The annotations of a file in quotes that name the class, with `str` in its place."""
+    bound = {
+        alias.asname or alias.name
+        for alias in all_in(module.tree, ast.alias)
+        if analysis.value(alias) == enum.itself
+    }
+    for node in annotation_nodes([module]) if bound else ():
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = _without(node.value, bound)
+            if text is not None:
+                yield Place(module, node), STR if text == "str" else Quoted((text,))
+
+
+def _without(annotation: str, names: Collection[str]) -> str | None:
+    """An annotation with `str` for the class that goes by `names`; None if it isn't in there."""
+    try:
+        tree = ast.parse(annotation, mode="eval")
+    except SyntaxError:
+        return None
+    found = [n for n in nodes_in(tree) if isinstance(n, ast.Name) and n.id in names]
+    for node in sorted(found, key=lambda n: n.col_offset, reverse=True):
+        end = node.end_col_offset
+        annotation = f"{annotation[: node.col_offset]}str{annotation[end:]}"
+    return annotation if found else None
 
 
 def annotation_nodes(modules: Iterable[Module]) -> frozenset[ast.AST]:
