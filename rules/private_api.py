@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.code import NOTHING, Kept, both, code
+from fsdp_migrate.findings.code import NOTHING, Kept, Name, both, code, loop_variable
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.flat_updates import FLAT, is_flat_update
 from fsdp_migrate.rule.queries.handles import Reshard, freed_at, reshard_at
 from fsdp_migrate.rule.queries.models import models_at
 from fsdp_migrate.rule.queries.parameters import attributes, owners
@@ -28,6 +29,7 @@ MODULES = (
     "_unshard_param_utils", "_utils", "_wrap_utils", "flat_param", "flatten_params_wrapper",
 )  # fmt: skip
 CODE = "FSDP406"
+DTENSOR = Name("torch.distributed.tensor", "DTensor")
 # Attributes of an FSDP1 model that nothing else has by accident.
 ATTRIBUTES_OF_MODELS = tuple(
     name for name, account in {**ATTRIBUTES, **PRIVATE}.items() if account.rule == CODE
@@ -56,6 +58,9 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         gone = ReplaceStatement(use.module.span(freeing), NOTHING)
         yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[gone], models=units)
         return
+    if name in {"_get_fsdp_handles", FLAT} and is_flat_update(facts, use.module, use.node):
+        yield from _flat(use, facts)
+        return
     statement = use.module.statement(use.node)
     is_whole = isinstance(statement, ast.Expr) and statement.value is use.call
     if name in {"_lazy_init", "_reset_lazy_init"} and is_whole:
@@ -76,6 +81,34 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         )
     else:
         yield finding(RULE, use, _message(name), tier=Tier.MANUAL, models=units)
+
+
+def _flat(use: Use, facts: Facts) -> Iterator[Finding]:
+    """The parameters in the place of the handles of flat ones."""
+    span, new, found = use.module.span, None, use.wraps
+    if use.call is not None and short(use.name) != FLAT:
+        model = use.call.args[0]
+        found = models_at(facts, model)
+        new = code("list({model}.parameters())", model=Kept(span(model)))
+        if any(plan is None or plan.has_ignored for plan in map(facts.plan, found)):
+            new = code(
+                "[{p} for {p} in {model}.parameters() if isinstance({p}, {dtensor})]",
+                p=loop_variable("p"),
+                model=Kept(span(model)),
+                dtensor=DTENSOR,
+            )
+        edit = ReplaceExpression(span(use.call), new)
+    else:
+        assert isinstance(use.node, ast.Attribute)
+        edit = ReplaceExpression(span(use.node), Kept(span(use.node.value)))
+    yield finding(
+        RULE,
+        use,
+        "what is done to flat parameters, element by element, is done to the parameters",
+        tier=Tier.NATIVE,
+        edits=[edit],
+        models=facts.models(found),
+    )
 
 
 def _of_unknown(use: Use) -> Iterator[Finding]:
@@ -131,9 +164,13 @@ RULE = Rule(
     summary="FSDP1's private names: handles, flat parameters, `torch.distributed.fsdp._*`",
     why="FSDP2 shards every parameter by itself.  What these names stand for does not exist.",
     fix_safety=(
-        "Safe: only calls that have nothing left to do are dropped; all else is left for a person."
+        "Safe: only calls that have nothing left to do are dropped, and flat parameters become the "
+        "parameters where each element is treated alike; all else is left for a person."
     ),
-    needs=("the call has nothing left to do",),
+    needs=(
+        "the call has nothing left to do",
+        "what is done with flat parameters is done element by element",
+    ),
     check=check,
     survey=survey,
     symbols=(

@@ -36,4 +36,44 @@ def main():
         trainer.step(x)
         trainer.evaluate(x)
 """,
+    "handles": """
+
+from torch.distributed.fsdp import _traversal_utils
+
+
+@torch.no_grad()
+def update(ema, model):
+    ours = _traversal_utils._get_fsdp_handles(ema)
+    theirs = _traversal_utils._get_fsdp_handles(model)
+    assert len(ours) == len(theirs)
+    old, new = [], []
+    for mine, other in zip(ours, theirs):
+        if mine.flat_param is not None and other.flat_param.requires_grad:
+            old.append(mine.flat_param.data)
+            new.append(other.flat_param.data.to(dtype=mine.flat_param.dtype))
+    torch._foreach_mul_(old, 0.9)
+    torch._foreach_add_(old, new, alpha=0.1)
+
+
+def wrap(net):
+    return FSDP(
+        net, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        device_id=torch.cuda.current_device(),
+    )
+
+
+def main():
+    net = start()
+    torch.manual_seed(0)
+    ema = wrap(Net().cuda().requires_grad_(False))
+    model = wrap(net)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for x in batches(4):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        update(ema, model)
+    with torch.no_grad():
+        print(round(ema(torch.ones(2, 5).cuda()).sum().item(), 5))
+""",
 }

@@ -85,6 +85,8 @@ ALIKE = frozenset(
         "requires_grad", "shape", "size",
     }
 )  # fmt: skip
+# FSDP1's functions after which parameters are looked at.
+READING = (".optim_state_dict_to_load", "._get_fsdp_handles")
 GOES_THROUGH = (ast.DictComp, ast.GeneratorExp, ast.ListComp, ast.SetComp)
 TENSORS = frozenset({"data", "detach"})
 
@@ -297,7 +299,7 @@ class Events:
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         values = [self.facts.value(a.value if isinstance(a, ast.Starred) else a) for a in arguments]
         models = frozenset().union(*map(self.whole, values))
-        loads = any(name.endswith(".optim_state_dict_to_load") for name in names)
+        loads = any(name.endswith(READING) for name in names)
         if known and models and loads:  # DCP's function looks for sharded parameters
             yield Event(Kind.READ, models, node)
         elif known and models and (names & RESHARDING or all(map(is_fsdp1, names))):
