@@ -177,6 +177,11 @@ class Code:
         """The template with identifiers in the place of its holes."""
         return _parsed(self.template)
 
+    @property
+    def is_call(self) -> bool:
+        """Whether the code is a call, as `call` makes them."""
+        return self.template == CALL
+
     def walk(self) -> Iterator[Part]:
         """The parts of the code, those inside of parts included, in the order of the template."""
         yield self
@@ -193,6 +198,7 @@ _PARTS = (Code, Name, Variable, Kept, KeptBody, Literal, Quoted)
 _ELEMENTS = (*_PARTS, Keyword, Starred, Item)
 
 
+CALL = "{callee}({arguments})"
 NOTHING = Code("")  # no statement at all
 
 
@@ -225,7 +231,7 @@ def block(*statements: Part) -> Code:
 def call(callee: Part, *arguments: Element, **keywords: Part) -> Code:
     """A call."""
     every = (*arguments, *(Keyword(name, value) for name, value in keywords.items()))
-    return code("{callee}({arguments})", callee=callee, arguments=every)
+    return code(CALL, callee=callee, arguments=every)
 
 
 def dictionary(*items: Item | Starred) -> Code:

@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.definitions import Definition
 from fsdp_migrate.analysis.values import NONE
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Code
+from fsdp_migrate.lowering.absence import says_none
 from fsdp_migrate.lowering.condition import Condition
 from fsdp_migrate.lowering.followed import followed, is_same
 from fsdp_migrate.lowering.size_policy import BySize, by_size, by_size_function, is_by_size
@@ -35,7 +36,7 @@ def lower_auto_wrap_policy(site: WrapSite, argument: Argument, parts: Parts) -> 
     Raises:
         NotNative: which modules are units is not to be seen, or FSDP1's call shape is wanted.
     """
-    if argument.value == NONE:
+    if says_none(site, argument, "policy"):
         return parts
     absorbed: list[Definition] = []
     condition = _condition(site, argument, absorbed)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.analysis.values import NONE, Const, Value
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Part, call, code
+from fsdp_migrate.lowering.absence import says_none
 from fsdp_migrate.lowering.born_policies import NONES_GONE, NOWHERE, ON_CPU
-from fsdp_migrate.lowering.born_values import Stays
+from fsdp_migrate.lowering.passed_on import passed_on
 from fsdp_migrate.lowering.wrap_plan import Offload, Parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
 from fsdp_migrate.syntax.fsdp1_names import ROOT
@@ -33,7 +34,7 @@ Offloading = bool | Choice
 
 def lower_cpu_offload(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """`CPUOffload(...)`, or a choice between it and None, as an offload policy."""
-    if argument.value <= OFF:
+    if says_none(site, argument, "offload") or (argument.value <= OFF and argument.value - NONE):
         return parts
     node = argument.node
     if node is None:
@@ -50,14 +51,9 @@ def _made_elsewhere(site: WrapSite, node: ast.expr, value: Value) -> Part:
     Raises:
         NotNative: it stays what it is.
     """
-    decided = site.born.of(site.module, value, "offload")
-    if decided is None or not value - NONE <= decided.atoms:
-        said = f"`{node.id}` is" if isinstance(node, ast.Name) else "the CPU offload is"
-        raise NotNative(f"{said} known only at run time")
-    if isinstance(decided, Stays):
-        raise NotNative(decided.words)
+    form = passed_on(site, node, value, "offload")
     policy = site.kept(node)
-    if not value & NONE or decided.form == NONES_GONE:
+    if not value & NONE or form == NONES_GONE:
         return policy
     return code("{policy} or {nowhere}()", policy=policy, nowhere=NOWHERE)
 

@@ -12,6 +12,7 @@ from fsdp_migrate.findings.code import (
     call,
     code,
 )
+from fsdp_migrate.lowering.absence import births_in, says_none
 from fsdp_migrate.lowering.arguments.buffer_dtype import with_buffers
 from fsdp_migrate.lowering.arguments.precision_fields import (
     MIXED_PRECISION,
@@ -22,8 +23,8 @@ from fsdp_migrate.lowering.arguments.precision_fields import (
     policy_call,
 )
 from fsdp_migrate.lowering.born_policies import NONES_GONE, have_dtypes
-from fsdp_migrate.lowering.born_values import Stays
 from fsdp_migrate.lowering.nesting import Role
+from fsdp_migrate.lowering.passed_on import passed_on
 from fsdp_migrate.lowering.unit_inputs import model_gets_parameter_dtype
 from fsdp_migrate.lowering.wrap_plan import Parts, Precision
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
@@ -33,7 +34,7 @@ AT_RUN_TIME = "the mixed precision is known only at run time"
 
 def lower_mixed_precision(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """A `MixedPrecision(...)` that is written out or passed on becomes a policy."""
-    if argument.value == NONE:
+    if says_none(site, argument, "precision"):
         return parts
     if site.style == "shim" and site.value("auto_wrap_policy") - NONE:
         why = site.program.may_hold_batch_norm(site.fact.inner)
@@ -79,14 +80,9 @@ def _passed_on(
     Raises:
         NotNative: it stays what it is.
     """
-    decided = site.born.of(site.module, argument.value, "precision")
-    if decided is None or not argument.value - NONE <= decided.atoms:
-        raise NotNative(AT_RUN_TIME)
-    if isinstance(decided, Stays):
-        raise NotNative(decided.words)
+    gone = passed_on(site, node, argument.value, "precision") == NONES_GONE
     kept = site.kept(node)
     optional = bool(argument.value & NONE)
-    gone = decided.form == NONES_GONE
     told = optional and have_dtypes(every)
     return Precision(
         policy=kept,
@@ -99,7 +95,13 @@ def _passed_on(
 
 
 def _made(site: WrapSite, argument: Argument) -> list[ast.Call]:
-    """The calls of `MixedPrecision` that an argument comes from, if it comes from nothing else."""
+    """The calls of `MixedPrecision` that an argument comes from, if it comes from nothing else.
+
+    It can come from all of the program where it is None only as things are set.
+    """
+    if argument.value == NONE:
+        places = births_in(site, "precision")
+        return [place.node for place in places if isinstance(place.node, ast.Call)]
     made = [a for a in argument.value if isinstance(a, Result) and a.symbol == MIXED_PRECISION]
     if not made or len(made) != len(argument.value - NONE):
         raise NotNative(AT_RUN_TIME)

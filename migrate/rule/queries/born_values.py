@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import Wrapped
-from fsdp_migrate.findings.code import NOTHING
-from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.findings.code import NOTHING, Code, Element, Kept, Keyword, Part, call
+from fsdp_migrate.findings.edits import (
+    Edit,
+    ReplaceExpression,
+    ReplaceStatement,
+    RewriteArguments,
+    TakenFrom,
+)
 from fsdp_migrate.lowering.born_values import Migrated
 from fsdp_migrate.rule.dead_code import taken_nodes
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.span import Span
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,45 @@ def _changes(facts: Facts, module: Module, migrated: Migrated) -> Iterator[tuple
     taken = taken_nodes(facts, module)
     for place, part in migrated.replaced:
         if place.module is module and place.node not in taken:
-            yield place.node, ReplaceExpression(module.span(place.node), part)
+            yield place.node, _edit(module, place.node, part)
     for owner, statement in migrated.dropped:
         if owner is module and statement not in taken:
             yield statement, ReplaceStatement(module.span(statement), NOTHING)
+
+
+def _edit(module: Module, node: ast.expr, part: Part) -> Edit:
+    """The edit that puts `part` in the place of `node`.
+
+    A call that becomes another one with some of its arguments keeps their lines and comments.
+    """
+    span = module.span(node)
+    if isinstance(node, ast.Call) and isinstance(part, Code) and part.is_call:
+        values = [*node.args, *(keyword.value for keyword in node.keywords)]
+        values.sort(key=lambda value: (value.lineno, value.col_offset))
+        index = {module.span(value): i for i, value in enumerate(values)}
+        arguments = part["arguments"]
+        assert isinstance(arguments, tuple)
+        places = [_place_of(argument, index) for argument in arguments]
+        known = [place for place in places if place is not None]
+        if known and len(set(known)) == len(known):
+            last = len(values)
+            pairs = sorted(
+                zip(arguments, places, strict=True),
+                key=lambda pair: last if pair[1] is None else pair[1],
+            )
+            made = call(_callee(part), *(argument for argument, _ in pairs))
+            taken = tuple(TakenFrom(i) if i is not None else None for _, i in pairs)
+            return RewriteArguments(span, made, taken)
+    return ReplaceExpression(span, part)
+
+
+def _callee(code: Code) -> Part:
+    callee = code["callee"]
+    assert not isinstance(callee, tuple)
+    return callee
+
+
+def _place_of(argument: Element, index: Mapping[Span, int]) -> int | None:
+    """Which argument of the source an argument is."""
+    value = argument.value if isinstance(argument, Keyword) else None
+    return index.get(value.span) if isinstance(value, Kept) and not value.instead else None
