@@ -36,6 +36,8 @@ class FunctionsWithEvents:
     def __init__(self, facts: Facts, events: Events) -> None:
         self.facts = facts
         self.events = events
+        self._anything: dict[ast.expr, bool] = {}
+        self._called: dict[ast.Call, tuple[Site, ...]] = {}
 
     @cached_property
     def _own(self) -> Mapping[Site, frozenset[Event]]:
@@ -70,7 +72,7 @@ class FunctionsWithEvents:
         for site, info in self.facts.analysis.functions.items():
             for node in own_nodes(info.node):
                 if isinstance(node, ast.Call):
-                    for called in self._called_by(node):
+                    for called in self.called_by(node):
                         found.setdefault(called, set()).add(site)
         return {site: frozenset(callers) for site, callers in found.items()}
 
@@ -87,12 +89,30 @@ class FunctionsWithEvents:
         """Whether the function at `site` does anything to weights."""
         return site in self.sites
 
+    def called_by(self, call: ast.Call) -> tuple[Site, ...]:
+        """The functions that `call` runs."""
+        if call not in self._called:
+            self._called[call] = tuple(self._called_by(call))
+        return self._called[call]
+
+    def is_anything_in(self, node: ast.expr) -> bool:
+        """Whether evaluating `node` may do anything to weights, itself or by functions."""
+        known = self._anything.get(node)
+        if known is None:
+            known = self._anything[node] = any(
+                self.events.of(inner)
+                or (isinstance(inner, ast.Call) and any(map(self.any_in, self.called_by(inner))))
+                for inner in nodes_in(node)
+                if isinstance(inner, ast.expr)
+            )
+        return known
+
     def within(self, node: ast.AST) -> frozenset[Event]:
         """The events in `node`, and in the functions that it calls."""
         found = set(self._events_in(nodes_in(node)))
         for call in nodes_in(node):
             if isinstance(call, ast.Call):
-                for site in self._called_by(call):
+                for site in self.called_by(call):
                     found |= self.sites.get(site, frozenset())
         return frozenset(found)
 

@@ -11,12 +11,12 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from fsdp_migrate.analysis.interned import Interned
 from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.values import NOTHING, Instance, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.events_in import (
     FunctionsWithEvents,
-    functions_run,
     functions_with_events,
 )
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
@@ -26,11 +26,12 @@ from fsdp_migrate.syntax.nodes import children
 from fsdp_migrate.syntax.span import Site
 
 STATES = 12  # in which a function is followed, one by one
+PASSES = 300  # at one place; more are not told apart by the calls around them
 ROUNDS = 3  # that a loop is gone through: what it leaves behind can come in again
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Gathered(Interned):
     """A forward pass that may have left a model gathered."""
 
     model: Wrapped
@@ -38,6 +39,8 @@ class Gathered:
     inner: ast.expr
     graded: bool  # a backward pass will put it away
     is_earlier: bool = False  # it was run before the entry that is followed now
+
+    __hash__ = Interned.__hash__
 
 
 State = frozenset[Gathered]
@@ -54,6 +57,14 @@ class Leaving:
     nexts: State = CLEAN
 
 
+@dataclass
+class Together:
+    """What is known of a function that was called in too many states to tell them apart."""
+
+    states: State = CLEAN  # that it was followed in
+    after: State = CLEAN
+
+
 @dataclass(frozen=True, eq=False)
 class Walk:
     """Follows a program and notes which forward passes are read after."""
@@ -67,20 +78,50 @@ class Walk:
     trained: set[ast.expr] = field(default_factory=set)  # forward passes with a backward pass
     _results: dict[tuple[Site, State, bool], State] = field(default_factory=dict)
     _states: dict[tuple[Site, bool], set[State]] = field(default_factory=dict)
+    _together: dict[tuple[Site, bool], Together] = field(default_factory=dict)
+    _put_aside: dict[Site, frozenset[Wrapped]] = field(default_factory=dict)
     _active: set[Site] = field(default_factory=set)
 
     # ------------------------------------------------------------------ functions
     def function(self, site: Site, state: State, grad: bool) -> State:
         """The state after a call of the function at `site`."""
-        state |= self._together(site, state, grad)
+        seen = self._states.setdefault((site, grad), set())
+        if state not in seen and len(seen) >= STATES:
+            return self._of_many(site, state, grad)
+        seen.add(state)
         key = (site, state, grad)
         if key in self._results:
             return self._results[key]
         if site in self._active:
             return state
+        self._results[key] = self._follow(site, state, grad)
+        return self._results[key]
+
+    def _of_many(self, site: Site, state: State, grad: bool) -> State:
+        """The state after a call in one of many states: only what is new in it is followed.
+
+        With that goes one forward pass of each model that a backward pass will put away, for
+        such a pass makes those behind it alike.
+        """
+        known = self._together.get((site, grad))
+        if known is None:
+            known = self._together[site, grad] = Together()
+            state = state.union(*self._states[site, grad])
+        new = state - known.states
+        if site in self._active:
+            return state | known.states
+        if new:
+            graded = {item.model: item for item in known.states if item.graded}
+            known.states |= new
+            known.after |= self._follow(site, new.union(graded.values()), grad)
+        return known.after
+
+    def _follow(self, site: Site, state: State, grad: bool) -> State:
+        """The state after the body of the function at `site`."""
         info = self.facts.analysis.functions[site]
         grad = grad and not turns_gradients_off(self.facts, info.node)
-        aside = frozenset(item for item in state if item.model in self._apart(site, info))
+        apart = self._apart(site, info)
+        aside = frozenset(item for item in state if item.model in apart) if apart else CLEAN
         state -= aside
         self._active.add(site)
         leaving = Leaving()
@@ -89,7 +130,6 @@ class Walk:
         else:
             after = self.block(info.node.body, state, grad, leaving) | leaving.returns
         self._active.remove(site)
-        self._results[key] = after | aside
         return after | aside
 
     def _apart(self, site: Site, info: FunctionInfo) -> frozenset[Wrapped]:
@@ -98,15 +138,11 @@ class Walk:
         In its own `forward` a part computes with them, and a model that the function wraps itself
         is a new one.
         """
-        events = self.functions.sites.get(site, frozenset())
-        made = frozenset(filter(None, (self.events.wrapped_by(event.node) for event in events)))
-        return self.events.any_of(_of_forward(info)) | made
-
-    def _together(self, site: Site, state: State, grad: bool) -> State:
-        """The states that a function was called in, if those are too many to tell apart."""
-        seen = self._states.setdefault((site, grad), set())
-        seen.add(state)
-        return CLEAN.union(*seen) if len(seen) > STATES else CLEAN
+        if site not in self._put_aside:
+            events = self.functions.sites.get(site, frozenset())
+            made = frozenset(filter(None, (self.events.wrapped_by(event.node) for event in events)))
+            self._put_aside[site] = self.events.any_of(_of_forward(info)) | made
+        return self._put_aside[site]
 
     # ------------------------------------------------------------------ statements
     def block(
@@ -186,7 +222,7 @@ class Walk:
     # ------------------------------------------------------------------ expressions
     def expression(self, node: ast.expr, state: State, grad: bool) -> State:
         """The state after evaluating `node`, the innermost parts first."""
-        if isinstance(node, ast.Lambda):
+        if isinstance(node, ast.Lambda) or not self.functions.is_anything_in(node):
             return state
         if isinstance(node, ast.IfExp):
             state = self.expression(node.test, state, grad)
@@ -207,7 +243,7 @@ class Walk:
             return state
         # What a constructor looks at are parameters that no forward pass has seen.
         made = self.events.made_by(node)
-        aside = frozenset(item for item in state if item.model in made)
+        aside = frozenset(item for item in state if item.model in made) if made else CLEAN
         kept = frozenset(item for item in aside if not item.is_earlier)
         after = self._called(node, state - aside, grad) | kept
         for child in later:
@@ -265,7 +301,7 @@ class Walk:
     def _called(self, node: ast.expr, state: State, grad: bool) -> State:
         """The state after what a call of functions of the program does."""
         called = self.facts.value(node.func) if isinstance(node, ast.Call) else NOTHING
-        sites = {site for atom in called for site in functions_run(self.facts, atom)}
+        sites = set(self.functions.called_by(node)) if isinstance(node, ast.Call) else set()
         followed = sorted(site for site in sites if self.functions.any_in(site))
         if not followed:
             return state
@@ -273,11 +309,14 @@ class Walk:
         if len(followed) < len(called):
             after.append(state)
         left = CLEAN.union(*after)
-        if grad:
+        if grad or len(left) > PASSES:
             return left
         # The evaluation is that around the call, and not the function's, which may train as well.
-        own = (item if item in state else replace(item, forward=node) for item in left)
-        return frozenset(own)
+        own = (
+            Gathered(item.model, node, item.inner, item.graded, item.is_earlier)
+            for item in left - state
+        )
+        return (left & state).union(own)
 
 
 def walk(facts: Facts) -> Walk:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 
 import pytest
 
-from fsdp_migrate.rule.queries.gathered import walk
+from fsdp_migrate.rule.queries.gathered import State, Walk, walk
 from fsdp_migrate.rule.queries.gathered_events import Events, Kind
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
+from fsdp_migrate.syntax.span import Site
 from support.facts import Program
 from support.programs import dedent
 
@@ -218,3 +220,40 @@ def test_what_does_not_read(text: str) -> None:
 )
 def test_what_reads_all_the_same(text: str) -> None:
     assert reads(text)
+
+
+INSIDE = HEAD.count("\n") - 2  # the lines of the model's own methods end above
+
+
+def evaluations(number: int) -> str:
+    """Functions that each leave the model gathered for the next, and then have it looked at."""
+    one = "def run{n}(x):\n    with torch.no_grad():\n        model(x + {n})\n    look(x)\n"
+    head = "def look(x):\n    print(list(model.parameters()))\n"
+    return head + "".join(one.format(n=n) for n in range(number))
+
+
+@pytest.mark.parametrize("number", [3, 40])
+def test_each_forward_pass_is_seen_to_be_read_however_many_there_are(number: int) -> None:
+    found = reads(evaluations(number))
+    read_after = {run for run, by in found.items() if by == ["model.parameters()"]}
+    assert read_after >= {f"model(x + {n})" for n in range(number)}
+
+
+def test_a_function_called_in_many_states_is_followed_for_what_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is done in it for twice as many calls is not four times as much."""
+    follow = Walk._follow
+    passes: Counter[int] = Counter()  # that functions are followed with, by their lines
+
+    def counted(self: Walk, site: Site, state: State, grad: bool) -> State:
+        passes[site.line] += 1 + len(state)
+        return follow(self, site, state, grad)
+
+    monkeypatch.setattr(Walk, "_follow", counted)
+    work = []
+    for number in (40, 80):
+        passes.clear()
+        reads(evaluations(number))
+        work.append(passes[min(line for line in passes if line > INSIDE)])
+    assert 0 < work[1] < 3 * work[0], work
