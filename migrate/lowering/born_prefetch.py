@@ -27,7 +27,7 @@ def decide(program: Program) -> Iterable[Decided]:
         return
     try:
         if any(program.stops(fact, PARAMETER) for fact in facts):
-            raise Unclear("it goes to a constructor that has no plain form")
+            raise Unclear("the constructor that it goes to takes it as it is")
         read = list(found.readers())
         classes = found.classes({place.node for place, _ in read})
         yield Migrated(

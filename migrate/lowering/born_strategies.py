@@ -142,7 +142,7 @@ def _migrated(found: EnumValues) -> Migrated:
 def _is_open(found: EnumValues, fact: WrapFact, argument: Argument) -> bool:
     """Whether a constructor may be given a strategy that is chosen outside of the program."""
     if found.program.stops(fact, PARAMETER):
-        raise Unclear("it goes to a constructor that has no plain form")
+        raise Unclear("the constructor that it goes to takes it as it is")
     if not fact.direct or argument.node is None:
         raise Unclear("it reaches the constructor through a partial, `wrap` or `**`")
     others = argument.value - found.atoms - NONE

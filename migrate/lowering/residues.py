@@ -76,7 +76,8 @@ def units_share_mesh(site: WrapSite, parts: Parts, why: str) -> Parts:
     """`parts` where units of a model that are sharded by several calls get the same mesh."""
     if site.style == "shim":
         raise NotNative(why)
-    left = Residue("sharding_strategy", SHARDING_KWARGS.name, why)
+    names = parts.chosen is not None and parts.chosen.by_name  # which the function takes, too
+    left = Residue("device_mesh" if names else "sharding_strategy", SHARDING_KWARGS.name, why)
     made = replace(parts, residues=(*parts.residues, left))
     return with_sharding(site, made)
 

@@ -166,7 +166,7 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
     parts = lowered.parts
     try:
         check_ignored(parts)
-        parts = with_chosen(site, _with_mesh(site, with_sharding(site, parts)))
+        parts = _with_mesh(site, with_sharding(site, parts))
         parts = _with_batch_norm(site, _with_one_policy(site, parts))
         parts = lower_comm_hook(site, parts)
         if shape == "expression" and _takes_statements(parts):
@@ -206,10 +206,10 @@ def _with_batch_norm(site: WrapSite, parts: Parts) -> Parts:
 
 
 def _with_mesh(site: WrapSite, parts: Parts) -> Parts:
-    if parts.sharding is not None or parts.chosen is not None:
-        return parts
     try:
-        return with_default_mesh(site, parts)
+        if parts.chosen is not None:
+            return with_chosen(site, parts)
+        return parts if parts.sharding is not None else with_default_mesh(site, parts)
     except NotNative as error:
         return units_share_mesh(site, parts, str(error))
 

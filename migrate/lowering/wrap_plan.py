@@ -47,6 +47,11 @@ class Chosen:
     calls: frozenset[Site]  # the constructors that are given one of the program's
     is_value: bool = False  # the expression is one of `reshard_after_forward` itself
 
+    @property
+    def by_name(self) -> bool:
+        """Whether the label is the name of the member."""
+        return not self.is_value and all(label == member for label, member in self.rows.rows)
+
 
 @dataclass(frozen=True)
 class Mesh:

@@ -10,6 +10,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import BackwardPrefetch
 """
 
@@ -172,6 +173,32 @@ def main():
 )
 
 
+GIVEN_MESH = (
+    """
+KINDS = dict(
+    full=ShardingStrategy.FULL_SHARD,
+    grad=ShardingStrategy.SHARD_GRAD_OP,
+    hybrid=ShardingStrategy.HYBRID_SHARD,
+)
+
+
+def main():
+    model = start()
+    strategy = KINDS.get(sys.argv[1], ShardingStrategy._HYBRID_SHARD_ZERO2)
+    hybrid = strategy in (ShardingStrategy.HYBRID_SHARD, ShardingStrategy._HYBRID_SHARD_ZERO2)
+    node = torch.cuda.device_count()
+    shape = (dist.get_world_size() // node, node)
+    mesh = init_device_mesh("cuda", shape, mesh_dim_names=("a", "b")) if hybrid else None
+    model = FSDP(
+        model, auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=True,
+        sharding_strategy=strategy, device_mesh=mesh if hybrid else None,
+        device_id=torch.cuda.current_device(),
+    )
+"""
+    + TRAIN
+)
+
+
 @dataclass(frozen=True)
 class Case:
     """A program, and the command lines that it is run with."""
@@ -184,6 +211,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "table": Case(TABLE, ("full", "grad", "none"), on_four=("hybrid", "zero2", "none")),
     "branches": Case(BRANCHES, ("full", "grad", "none")),
+    "given mesh": Case(GIVEN_MESH, ("full", "grad"), ("hybrid", "other")),
     "matched": Case(MATCHED, ("full", "grad")),
     "field": Case(
         FIELD, ("default", "no_shard BACKWARD_POST"), on_four=("hybrid_shard BACKWARD_PRE",)

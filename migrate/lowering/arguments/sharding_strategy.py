@@ -8,10 +8,10 @@ from fsdp_migrate.analysis.values import NONE
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Kept, Literal, Part, code
 from fsdp_migrate.lowering.born_strategies import StrategyForm, form_at
+from fsdp_migrate.lowering.mesh_by_strategy import is_given_to_hybrids
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.sharding_function import (
     GET_SHARDING,
-    HYBRID,
     KEEP_UNSHARDED,
     ON_WORLD,
     after_forward,
@@ -80,10 +80,25 @@ def with_chosen(site: WrapSite, parts: Parts) -> Parts:
     if chosen.rows.members <= ON_WORLD:
         return replace(parts, reshard=reshard)
     if parts.mesh is not None:
-        if chosen.rows.members & (HYBRID | {"NO_SHARD"}):
-            raise NotNative("the sharding strategy, chosen at run time, goes with a given mesh")
+        _check_given_mesh(site, chosen)
         return replace(parts, reshard=reshard)
     shared = len(chosen.calls) > 1 or site.role is not Role.ROOT or site.has_inner
     sharding = code("{get}({label})", get=GET_SHARDING, label=chosen.label)
     function = get_sharding(chosen.rows, site.device_type, cached=shared)
     return replace(parts, sharding=sharding, defined=(*parts.defined, function))
+
+
+def _check_given_mesh(site: WrapSite, chosen: Chosen) -> None:
+    """See to it that the mesh of the program is the one that the strategy takes.
+
+    Raises:
+        NotNative: it isn't, or only the run knows.
+    """
+    strategy, mesh = site.arguments.get("sharding_strategy"), site.arguments.get("device_mesh")
+    if "NO_SHARD" in chosen.rows.members:
+        raise NotNative("the sharding strategy may be NO_SHARD, on a mesh that shards")
+    if mesh is None or strategy is None or strategy.node is None:
+        raise NotNative("the sharding strategy is chosen at run time, the ranks are not")
+    members = chosen.rows.members
+    if not is_given_to_hybrids(site.analysis, site.module, mesh, strategy.node, members):
+        raise NotNative("a hybrid sharding strategy may come without a mesh")
