@@ -83,6 +83,13 @@ class Carried:
     node: ast.expr  # a configuration, a pair of them, or the type
     configs: tuple[Config, ...] = ()  # that the node can be; none where it is the type
     pairs: tuple[tuple[Module, ast.Tuple], ...] = ()  # that the node can be
+    for_optim: bool = False  # the optimizer's configuration is given, and says the same
+
+    @property
+    def may_be_default(self) -> bool:
+        """Whether an optimizer's state may be a full one by FSDP1's default: on every CPU."""
+        full = self.by_type or any(config.kind == "FULL" for config in self.configs)
+        return full and not self.for_optim
 
     @property
     def by_type(self) -> bool:
@@ -150,7 +157,8 @@ def carried_by(analysis: Analysis, module: Module, made: ast.Call) -> Carried | 
     configs = tuple(_configs(analysis, analysis.value(node)))
     if not configs or (optim is not None and not _agree(analysis, configs, analysis.value(optim))):
         return None
-    return Carried(module, node, configs)
+    says = optim is not None and analysis.value(optim) != NONE
+    return Carried(module, node, configs, for_optim=says)
 
 
 def _is_type(value: Value) -> bool:
@@ -184,7 +192,7 @@ def _pair(analysis: Analysis, module: Module, node: ast.expr) -> Carried | None:
         if not _agree(analysis, found, analysis.value(pair.elts[1])):
             return None
         configs += found
-    return Carried(module, node, tuple(configs), tuple(pairs)) if configs else None
+    return Carried(module, node, tuple(configs), tuple(pairs), True) if configs else None
 
 
 def _configs(analysis: Analysis, value: Value) -> Iterator[Config]:

@@ -57,6 +57,8 @@ def find_save(use: Use, facts: Facts) -> Save | None:
         carried = carried_at(facts, call) if short(use.name) == "optim_state_dict" else None
         if carried is None or (carried.only_first and not only_first):
             return None
+        if carried.may_be_default and (carried.by_type or not only_first):
+            return None  # FSDP1 has it on the CPU of every rank, the options don't say so
         if not only_first and not is_for_first_of_all(facts, use.module, call, wraps):
             return None
         resharding = _resharding(use, model, wraps, facts)
