@@ -15,11 +15,18 @@ from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.findings.spelling import local_names
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.clip_forms import (
+    Written,
+    binding,
+    called_with,
+    written_for_call,
+    written_for_value,
+)
 from fsdp_migrate.rule.queries.duck_typing import asked_by_name
 from fsdp_migrate.rule.queries.low_parameters import may_be_low
 from fsdp_migrate.rule.queries.method_calls import as_function, given
 from fsdp_migrate.rule.queries.readers import is_read
-from fsdp_migrate.rule.queries.values import from_library, literals
+from fsdp_migrate.rule.queries.values import from_library
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
@@ -31,47 +38,66 @@ IN_LOW = (
 )
 FOREIGN = "; the object of a library may look for the method in the model that it was given"
 SHIM = Name(RUNTIME, "clip_grad_norm_")
+BECOMES = "model.clip_grad_norm_ becomes"
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace one reference to the method."""
-    if use.call is None or use.receiver is None:
-        message = "clip_grad_norm_ is taken as a value: the shim's, for this model"
+    if use.receiver is None:
+        message = "clip_grad_norm_ is taken as a value: the shim's, for a model that comes later"
         edit: Edit = ReplaceExpression(use.module.span(use.node), SHIM)
-        yield _shim(use, facts, message, as_function(use, SHIM) if use.receiver else edit)
+        yield _found(use, facts, message, [edit], Tier.SHIM)
         return
-    reason = _not_native(use, use.call, facts)
-    if reason:
-        message = f"clip_grad_norm_ goes through the shim: {reason}"
-        yield _shim(use, facts, message, as_function(use, SHIM))
+    if use.call is None:
+        yield _as_value(use, facts)
         return
+    written = written_for_call(use, facts)
+    if written is None:
+        yield _found(use, facts, f"{BECOMES} {CLIP}", [_plain(use, facts)])
+    elif written.definition is None:
+        message = f"clip_grad_norm_ goes through the shim: {written.words}"
+        yield _found(use, facts, message, [as_function(use, SHIM)], Tier.SHIM)
+    else:
+        message = f"{BECOMES} a function of the file's own: {written.words}"
+        edits = written.edits(use.module, use.call, called_with(written, use, facts))
+        yield _found(use, facts, message, edits)
+
+
+def _as_value(use: Use, facts: Facts) -> Finding:
+    """The method without a call, for somebody else to call."""
+    written = written_for_value(use.module, use.wraps, facts) if use.certain else Written()
+    if written.definition is None or use.receiver is None:
+        words = written.words or "the model may be another"
+        message = f"clip_grad_norm_ is taken as a value: the shim's, for this model: {words}"
+        return _found(use, facts, message, [as_function(use, SHIM)], Tier.SHIM)
+    message = "clip_grad_norm_ is taken as a value: a function of the file's own"
+    new = written.bound(Kept(use.module.span(use.receiver)))
+    return _found(use, facts, message, written.edits(use.module, use.node, new))
+
+
+def _plain(use: Use, facts: Facts) -> Edit:
+    """PyTorch's function in the place of the method."""
+    assert use.call is not None
+    assert use.receiver is not None
     model = code("{model}.parameters()", model=Kept(use.module.span(use.receiver)))
     norm = call(_clip_function(use), model, *given(use))
     if is_read(facts, use.module, use.call):
         norm = code("{norm}.full_tensor()", norm=norm)
-    aside = _aside(use, facts)
-    yield finding(
-        RULE,
-        use,
-        f"model.clip_grad_norm_ becomes {CLIP}{aside}",
-        tier=Tier.NATIVE,
-        safety=Safety.UNSAFE if aside else Safety.SAFE,
-        edits=[ReplaceExpression(use.module.span(use.call), norm)],
-        models=facts.models(use.wraps),
-    )
+    return ReplaceExpression(use.module.span(use.call), norm)
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """Look at code that asks objects for the method by its name."""
-    return asked_by_name(RULE, facts, "clip_grad_norm_")
+
+    return asked_by_name(RULE, facts, "clip_grad_norm_", binding(facts))
 
 
-def _shim(use: Use, facts: Facts, message: str, edit: Edit) -> Finding:
-    units, aside = facts.models(use.wraps), _aside(use, facts)
+def _found(
+    use: Use, facts: Facts, message: str, edits: Iterable[Edit], tier: Tier = Tier.NATIVE
+) -> Finding:
+    aside, models = _aside(use, facts), facts.models(use.wraps)
     safety = Safety.UNSAFE if aside else Safety.SAFE
-    return finding(
-        RULE, use, message + aside, tier=Tier.SHIM, edits=[edit], safety=safety, models=units
-    )
+    return finding(RULE, use, message + aside, tier=tier, edits=edits, safety=safety, models=models)
 
 
 def _aside(use: Use, facts: Facts) -> str:
@@ -79,27 +105,6 @@ def _aside(use: Use, facts: Facts) -> str:
     if may_be_low(facts, use.wraps):
         return IN_LOW
     return FOREIGN if from_library(use.others) else ""
-
-
-def _not_native(use: Use, clipping: ast.Call, facts: Facts) -> str:
-    """Why torch's own function is not enough, or an empty text."""
-    plans = [facts.plan(wrapped) for wrapped in use.wraps]
-    if any(plan is not None and plan.has_ignored for plan in plans):
-        return "parameters may be plain tensors too"
-    if not _is_finite(use, clipping, facts):
-        return "torch's maximum norm fails on an empty shard"
-    if not use.certain or any(isinstance(a, ast.Starred) for a in clipping.args):
-        return "the model may be another"
-    return ""
-
-
-def _is_finite(use: Use, clipping: ast.Call, facts: Facts) -> bool:
-    """Whether the order of the norm is a plain number."""
-    positional = [argument for argument in clipping.args if argument is not use.receiver]
-    named = [keyword.value for keyword in clipping.keywords if keyword.arg == "norm_type"]
-    order = named or positional[1:2]
-    known = literals(facts.value(order[0])) if order else [2.0]
-    return known is not None and all(isinstance(each, int | float) for each in known)
 
 
 def _clip_function(use: Use) -> Part:

@@ -10,6 +10,8 @@ from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.queries.summon_forms import edits_of, find_summon
+from fsdp_migrate.rule.queries.summoned_bodies import Unclear
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
 from fsdp_migrate.syntax.paths import binds_names
@@ -34,15 +36,44 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             edits=[ReplaceExpression(use.module.span(call), units)],
         )
         return
-    shim = Name(RUNTIME, name)
+    why = ""
+    if name == "summon_full_params":
+        try:
+            yield _without(use, facts)
+        except Unclear as unclear:
+            why = f": {unclear}"
+        else:
+            return
+    yield _by_shim(use, facts, name, why)
+
+
+def _without(use: Use, facts: Facts) -> Finding:
+    """A context that isn't needed.
+
+    Raises:
+        Unclear: it may be.
+    """
+    summon = find_summon(use, facts)
+    return finding(
+        RULE,
+        use,
+        "summon_full_params goes: parameters are gathered where that is needed",
+        tier=Tier.NATIVE,
+        edits=list(edits_of(summon, facts)),
+        models=facts.models(summon.wraps),
+    )
+
+
+def _by_shim(use: Use, facts: Facts, name: str, why: str) -> Finding:
+    shim, call = Name(RUNTIME, name), use.call
     # Static methods: called through a model, they are passed the model all the same.
     is_static = use.receiver is None or (call is not None and bool(call.args))
     edit = ReplaceExpression(use.module.span(use.node), shim)
     spoken = f"FSDP.{name}" if use.receiver is None else name
-    yield finding(
+    return finding(
         RULE,
         use,
-        f"{spoken} goes through the shim",
+        f"{spoken} goes through the shim{why}",
         tier=Tier.SHIM,
         edits=[edit if is_static else as_function(use, shim)],
         models=facts.models(use.wraps),
@@ -57,15 +88,24 @@ def _is_plain(call: ast.Call) -> bool:
 RULE = Rule(
     code="FSDP403",
     name="full-parameters",
-    summary="`summon_full_params` goes through the shim, `fsdp_modules` becomes a comprehension",
+    summary="`summon_full_params` goes, or is the shim's; `fsdp_modules` becomes a comprehension",
     why="FSDP2 has no context that puts full parameters in the place of the sharded ones.",
-    fix_safety="Safe: values, names, shapes, write-back and gradients are as they were.",
+    fix_safety=(
+        "Safe: values, names, shapes, write-back and gradients are as they were.  Without the "
+        "shim only where all that the body does is understood: it reads parameters, does the "
+        "same to each of their elements, or runs the model without gradients and equally often "
+        "on every rank."
+    ),
     needs=("the model is migrated",),
     check=check,
     symbols=(f"{FSDP1}.summon_full_params", f"{FSDP1}.fsdp_modules"),
     methods=("summon_full_params", "fsdp_modules"),
     surfaces=(
-        Surface("FullyShardedDataParallel.summon_full_params", "the shim's", (Tier.SHIM,)),
+        Surface(
+            "FullyShardedDataParallel.summon_full_params",
+            "`full_tensor()`, or the shim's",
+            (Tier.NATIVE, Tier.SHIM),
+        ),
         Surface("FullyShardedDataParallel.fsdp_modules", "the submodules that are an `FSDPModule`"),
     ),
     examples=(
@@ -94,12 +134,10 @@ def norm(model: FSDP):
         return model.head.weight.norm()
 """,
             after="""\
-from fsdp_migrate.runtime import summon_full_params
 from torch.distributed.fsdp import FSDPModule
 
 def norm(model: FSDPModule):
-    with summon_full_params(model, writeback=False):
-        return model.head.weight.norm()
+    return model.head.weight.full_tensor().norm()
 """,
         ),
     ),

@@ -55,7 +55,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
     ]
     forms = Forms.of(facts, uses)
     yield from (_replaced(use, facts, forms) for use in uses)
-    yield from asked_by_name(RULE, facts, "no_sync")
+    yield from asked_by_name(RULE, facts, "no_sync", forms.bound)
 
 
 def _replaced(use: Use, facts: Facts, forms: Forms) -> Finding:

@@ -11,11 +11,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fsdp_migrate.findings.code import Kept, Name, call, code
-from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression
+from fsdp_migrate.findings.code import Kept, Name, call, code, variable
+from fsdp_migrate.findings.edits import (
+    Define,
+    Edit,
+    InsertStatements,
+    ReplaceExpression,
+    ReplaceStatement,
+)
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.alternatives import has_sharded_scaler, is_for_others
+from fsdp_migrate.rule.queries.clip_forms import written_for_both
+from fsdp_migrate.rule.queries.clip_written import plain_norm
 from fsdp_migrate.rule.queries.method_calls import elements
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import (
@@ -34,8 +42,8 @@ CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad.cl
 SCALERS = frozenset({"torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.GradScaler"})
 SHIM = Name(RUNTIME, "clip_grad_norm_")
 DTENSOR = Name("torch.distributed.tensor", "DTensor")
+NORM = variable("norm", "total_norm")
 PERHAPS = "the norm that comes back is a DTensor where the model is sharded, and plain elsewhere"
-PERHAPS_BY_HAND = f"{PERHAPS}: call full_tensor() on it if it is one"
 CHANGE = (
     "FSDP1 clipped by each rank's own norm, so that ranks scaled their gradients apart; FSDP2 "
     "clips by the norm of the whole"
@@ -63,7 +71,12 @@ def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
     is_read = not isinstance(module.parents[clip], ast.Expr)
     edits: list[Edit] = []
     tier, message = Tier.NOTE, CHANGE
-    if model is not None and ignored:
+    written = written_for_both(facts, module, models) if ignored and _is_plain(clip) else None
+    if written is not None and written.definition is not None:
+        tier = Tier.NATIVE
+        message = f"a function of the file's own clips: {written.words}; {CHANGE}"
+        edits = written.edits(module, clip.func, written.name)
+    elif model is not None and ignored:
         tier = Tier.SHIM
         message = f"clipping goes through the shim: parameters may be plain tensors too; {CHANGE}"
         edits = [_by_shim(module, clip, model)]
@@ -73,8 +86,8 @@ def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
         full = code("{norm}.full_tensor()", norm=Kept(module.span(clip)))
         edits = [ReplaceExpression(module.span(clip), full)]
     elif is_read:
-        tier, edits = _if_sharded(module, clip, model)
-        message = f"{PERHAPS}; {CHANGE}" if edits else f"{PERHAPS_BY_HAND}; {CHANGE}"
+        tier, edits = Tier.NATIVE, _if_sharded(module, clip)
+        message = f"{PERHAPS}; {CHANGE}"
     return finding_at(
         RULE,
         module,
@@ -87,9 +100,9 @@ def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
     )
 
 
-def _if_sharded(module: Module, clip: ast.Call, model: ast.expr | None) -> tuple[Tier, list[Edit]]:
+def _if_sharded(module: Module, clip: ast.Call) -> list[Edit]:
     """The norm as a plain tensor, whether the parameters are sharded or not."""
-    statement = module.parents[clip]
+    statement, kept = module.parents[clip], Kept(module.span(clip))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         (target,) = statement.targets
         if isinstance(target, ast.Name):
@@ -98,10 +111,25 @@ def _if_sharded(module: Module, clip: ast.Call, model: ast.expr | None) -> tuple
                 norm=Kept(module.span(target)),
                 dtensor=DTENSOR,
             )
-            return Tier.NATIVE, [InsertStatements(module.span(statement), whole, after=True)]
-    if model is not None:
-        return Tier.SHIM, [_by_shim(module, clip, model)]
-    return Tier.NOTE, []
+            return [InsertStatements(module.span(statement), whole, after=True)]
+    if isinstance(statement, ast.Return):
+        given_back = code(
+            "{norm} = {clip}\n"
+            "return {norm}.full_tensor() if isinstance({norm}, {dtensor}) else {norm}",
+            norm=NORM,
+            clip=kept,
+            dtensor=DTENSOR,
+        )
+        return [ReplaceStatement(module.span(statement), given_back)]
+    definition, function = plain_norm(module)
+    span = module.span(clip)
+    return [Define(span, definition), ReplaceExpression(span, call(function, kept))]
+
+
+def _is_plain(clip: ast.Call) -> bool:
+    """Whether it is given parameters, a norm and its order, and no more."""
+    named = {keyword.arg for keyword in clip.keywords}
+    return named <= {"max_norm", "norm_type"} and len(clip.args) < 4
 
 
 def _by_shim(module: Module, clip: ast.Call, model: ast.expr) -> Edit:

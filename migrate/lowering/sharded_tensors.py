@@ -62,6 +62,8 @@ class ShardedTensors:
 
     def wraps_of(self, module: Module, node: ast.AST, atom: Atom) -> frozenset[Wrapped]:
         """The FSDP models that `atom`, which `node` can be, is a sharded tensor of."""
+        if isinstance(atom, Tensor) and self._begins_summoned(atom.origin):
+            return frozenset()  # it was computed from whole parameters
         owner = owner_of(atom)
         if isinstance(owner, Method):  # a part of a model
             owner = owner.receiver
@@ -144,6 +146,27 @@ class ShardedTensors:
         return found
 
     # ------------------------------------------------------------------ gathered
+    def _begins_summoned(self, origin: Site) -> bool:
+        """Whether a computation begins in the body of a `summon_full_params`."""
+        return any(
+            origin.module == module and first <= origin.line <= last
+            for module, first, last in self._summoned
+        )
+
+    @cached_property
+    def _summoned(self) -> list[tuple[str, int, int]]:
+        """The lines of the bodies of `summon_full_params`, by file."""
+        return [
+            (module.name, node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
+            for module in self.analysis.project.modules.values()
+            for node in module.parents
+            if isinstance(node, ast.With) and any(map(self._summons, node.items))
+        ]
+
+    def _summons(self, item: ast.withitem) -> bool:
+        value = self.analysis.value(item.context_expr)
+        return any(isinstance(atom, Result) and atom.symbol == SUMMON for atom in value)
+
     def is_summoned(self, module: Module, node: ast.AST, depth: int = 0) -> bool:
         """Whether `node` runs inside `summon_full_params`, here or in every caller."""
         for around in module.ancestors(node):

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fsdp_migrate.findings.finding import Tier
+from fsdp_migrate.runtime.compare import Aspect, Tolerance
 from support import contract
 from support.programs import migrate
-from support.sync_cases import PROGRAMS, program
+from support.sync_cases import CLOSE, FEWER, PROGRAMS, program
 from support.training import train_identically
 
 
@@ -22,5 +23,10 @@ def test_trains_identically(name: str, tmp_path: Path) -> None:
     for folder, text in (("old", program(name)), ("new", run.after["train.py"])):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "train.py").write_text(text)
-    verdict = train_identically(tmp_path / "old", tmp_path / "new", "train.py", ["{out}"])
-    assert verdict.identical, f"{verdict}\n{run.after['train.py']}"
+    tolerance = Tolerance(rtol=1e-5, atol=1e-7) if name in CLOSE else None
+    old, new = tmp_path / "old", tmp_path / "new"
+    verdict = train_identically(old, new, "train.py", ["{out}"], tolerance=tolerance)
+    same = verdict.passed if name in CLOSE else verdict.identical
+    if name in FEWER:  # FSDP2 gathers what is looked at, and that alone
+        same = {each.aspect for each in verdict.differences} <= {Aspect.COLLECTIVES}
+    assert same, f"{verdict}\n{run.after['train.py']}"

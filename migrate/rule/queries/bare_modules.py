@@ -10,7 +10,7 @@ import ast
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.events_in import functions_run
+from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.uniform import given_to
 from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.uses import held

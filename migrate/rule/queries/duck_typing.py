@@ -7,11 +7,11 @@ it is missing: silently, and not the way it went.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from fsdp_migrate.analysis.values import Method, Unknown
-from fsdp_migrate.findings.code import Kept, Name, Part, call, code, either
-from fsdp_migrate.findings.edits import ReplaceExpression
+from fsdp_migrate.analysis.values import Method, Unknown, Wrapped
+from fsdp_migrate.findings.code import Code, Kept, Name, Part, call, code, either
+from fsdp_migrate.findings.edits import Define, Edit, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.method_calls import PARTIAL
@@ -27,19 +27,26 @@ GETATTR = "builtins.getattr"
 FSDP_MODULE = Name(ROOT, "FSDPModule")
 
 
-def asked_by_name(rule: Rule, facts: Facts, method: str) -> Iterator[Finding]:
-    """What becomes of the places that ask objects for `method`, which is also the shim's name."""
+# A function of the file's own that is the method of a model: its definition, and what binds it.
+Bind = Callable[[Module, frozenset[Wrapped], Part], tuple[Code, Part] | None]
+
+
+def asked_by_name(rule: Rule, facts: Facts, method: str, bind: Bind) -> Iterator[Finding]:
+    """What becomes of the places that ask objects for `method`, which is also the shim's name.
+
+    Where the file can have a function of its own instead of the shim's, `bind` gives it.
+    """
     for module, asking in calls(facts):
         if len(asking.args) < 2 or asking.keywords:
             continue
         if library_name(facts.value(asking.func)) not in {HASATTR, GETATTR}:
             continue
         if literals(facts.value(asking.args[1])) == [method]:
-            yield from _asked(rule, facts, module, asking, Name(RUNTIME, method))
+            yield from _asked(rule, facts, module, asking, Name(RUNTIME, method), bind)
 
 
 def _asked(
-    rule: Rule, facts: Facts, module: Module, asking: ast.Call, method: Name
+    rule: Rule, facts: Facts, module: Module, asking: ast.Call, method: Name, bind: Bind
 ) -> Iterator[Finding]:
     value = facts.value(asking.args[0])
     wraps, others = split(facts.analysis, value)
@@ -48,14 +55,18 @@ def _asked(
     certain = bool(wraps) and not others_with(facts.analysis, others, method.name)
     takes = library_name(facts.value(asking.func)) == GETATTR
     arguments = tuple(Kept(module.span(argument)) for argument in asking.args)
-    new = _taken(arguments, method, certain) if takes else _tested(arguments, certain)
+    span = module.span(asking)
+    own = bind(module, wraps, arguments[0]) if takes and wraps else None
+    edits: list[Edit] = [Define(span, own[0])] if own is not None else []
+    bound = own[1] if own is not None else call(PARTIAL, method, arguments[0])
+    new = _taken(arguments, bound, certain) if takes else _tested(arguments, certain)
     yield finding_at(
         rule,
         module,
         asking,
         f"FSDP2's models have no {method.name}: they are known by their class",
-        tier=Tier.SHIM if takes else Tier.NATIVE,
-        edits=[ReplaceExpression(module.span(asking), new)],
+        tier=Tier.SHIM if takes and own is None else Tier.NATIVE,
+        edits=[*edits, ReplaceExpression(span, new)],
         models=facts.models(wraps),
     )
 
@@ -66,9 +77,8 @@ def _tested(arguments: tuple[Part, ...], certain: bool) -> Part:
     return is_fsdp if certain else either(is_fsdp, code("hasattr({all})", all=arguments))
 
 
-def _taken(arguments: tuple[Part, ...], method: Name, certain: bool) -> Part:
-    """`getattr(model, "no_sync")` as the shim's function, bound to the model."""
-    bound = call(PARTIAL, method, arguments[0])
+def _taken(arguments: tuple[Part, ...], bound: Part, certain: bool) -> Part:
+    """`getattr(model, "no_sync")` as a function that is bound to the model."""
     if certain:
         return bound
     return code(

@@ -6,28 +6,11 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 
-from fsdp_migrate.analysis.call_graph import called_function
-from fsdp_migrate.analysis.values import Atom, Instance, Partial
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 from fsdp_migrate.syntax.span import Site
-
-
-def functions_run(facts: Facts, atom: Atom) -> Iterator[Site]:
-    """The functions of the program that run when `atom` is called."""
-    site = called_function(atom, facts.analysis.method)
-    if site is not None:
-        yield site
-    if isinstance(atom, Instance) and not facts.analysis.is_module(atom):
-        called = facts.analysis.method(atom.cls, "__call__")
-        if called is not None:
-            yield called
-    if isinstance(atom, Partial):
-        args, _ = facts.analysis.calls.get(atom.site, ([], {}))
-        for inner in args[0] if args else ():
-            if not isinstance(inner, Partial):
-                yield from functions_run(facts, inner)
 
 
 class FunctionsWithEvents:

@@ -34,8 +34,10 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
 )
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.alike import ALIKE
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
+from fsdp_migrate.rule.queries.summon_forms import native_summons
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -78,13 +80,6 @@ OF_PARAMETERS = frozenset(
     }
 )  # fmt: skip
 WEIGHTS = frozenset({"_parameters", "bias", "weight"})
-# What shards, the DTensors around them and whole parameters have alike.
-ALIKE = frozenset(
-    {
-        "device", "dim", "dtype", "element_size", "is_cuda", "is_floating_point", "ndim", "numel",
-        "requires_grad", "shape", "size",
-    }
-)  # fmt: skip
 # FSDP1's functions after which parameters are looked at.
 READING = (".optim_state_dict_to_load", "._get_fsdp_handles")
 GOES_THROUGH = (ast.DictComp, ast.GeneratorExp, ast.ListComp, ast.SetComp)
@@ -212,6 +207,8 @@ class Events:
     # ------------------------------------------------------------------ calls
     def _call(self, node: ast.Call) -> Iterator[Event]:
         called = self.facts.value(node.func)
+        if node in self._left:
+            return
         if _runs_backward(node.func) and not self.is_followed(called):
             yield Event(Kind.BACKWARD, frozenset(), node)
             return
@@ -234,6 +231,11 @@ class Events:
     def _constructors(self) -> dict[ast.Call, Wrapped]:
         """The calls that wrap a model, whose parameters are sharded from there on."""
         return {fact.node: Wrapped(site) for site, fact in self.facts.analysis.wraps.items()}
+
+    @cached_property
+    def _left(self) -> frozenset[ast.Call]:
+        """The contexts of whole parameters that go: what is done inside tells."""
+        return native_summons(self.facts)
 
     def wrapped_by(self, node: ast.expr) -> Wrapped | None:
         """The model that `node` wraps, if it does."""

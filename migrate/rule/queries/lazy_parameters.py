@@ -11,7 +11,8 @@ import ast
 from fsdp_migrate.analysis.library.modules import PARAMETERS
 from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents, functions_run
+from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents
+from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.gathered_events import Kind
 from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 

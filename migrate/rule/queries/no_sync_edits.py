@@ -240,8 +240,10 @@ def _at_end(provider: Provider, new: Code) -> Iterator[Edit]:
 
 
 # ---------------------------------------------------------------------- a function of its own
-def defined(use: Use, *, gathered: bool, shared: bool) -> list[Edit]:
+def defined(use: Use, *, gathered: bool, shared: bool, beside_shim: bool) -> list[Edit]:
     """The edits that enter a context manager which is defined in the file."""
     module = use.module
-    definition, function = context_manager(module, gathered=gathered, shared=shared)
+    definition, function = context_manager(
+        module, gathered=gathered, shared=shared, beside_shim=beside_shim
+    )
     return [Define(module.span(use.node), definition), as_function(use, function)]

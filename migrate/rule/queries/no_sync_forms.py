@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from fsdp_migrate.findings.code import Literal, Name
+from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.findings.code import Code, Literal, Name, Part, call
 from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
-from fsdp_migrate.rule.queries.method_calls import as_function
+from fsdp_migrate.rule.queries.method_calls import PARTIAL, as_function
 from fsdp_migrate.rule.queries.no_sync_contexts import (
     find_stack_entry,
     is_shared,
@@ -24,6 +25,7 @@ from fsdp_migrate.rule.queries.no_sync_edits import (
 )
 from fsdp_migrate.rule.queries.no_sync_returns import find_provider
 from fsdp_migrate.rule.queries.no_sync_windows import Windows, find_windows, may_be_nested
+from fsdp_migrate.rule.queries.no_sync_written import context_manager
 from fsdp_migrate.syntax.module import Module
 
 SHIM = Name(RUNTIME, "no_sync")
@@ -57,6 +59,7 @@ class Forms:
 
     facts: Facts
     windows: Windows
+    shims: set[str] = field(default_factory=set)  # files that take the shim's function, too
     shared: set[str] = field(default_factory=set)  # files whose own function knows DDP's models too
 
     @classmethod
@@ -64,7 +67,10 @@ class Forms:
         """What can be asked about `uses`."""
         forms = cls(facts, find_windows(facts))
         for use in uses:
-            if is_shared(use) and forms.of_use(use).kind is Kind.DEFINED:
+            kind = forms.of_use(use).kind
+            if kind is Kind.SHIM:
+                forms.shims.add(use.module.name)
+            elif is_shared(use) and kind is Kind.DEFINED:
                 forms.shared.add(use.module.name)
         return forms
 
@@ -77,8 +83,8 @@ class Forms:
         if not (use.certain or is_shared(use)) or may_be_nested(use, facts):
             return self._of_shim(use)
         if use in self.windows.providers:
-            edits = set_by_call(facts, self.windows.providers[use])
-            return Form(Kind.PLACE, tuple(edits))
+            set_ = set_by_call(facts, self.windows.providers[use])
+            return Form(Kind.PLACE, tuple(set_))
         entry = find_stack_entry(use, facts)
         if entry is not None:
             return Form.of(Kind.PLACE, module, [on_stack(entry)])
@@ -87,7 +93,21 @@ class Forms:
             return Form.of(Kind.MANAGER, module, as_manager(provider))
         shared = not use.certain or module.name in self.shared
         gathered = keeps_unsharded(use, facts) is True
-        return Form.of(Kind.DEFINED, module, defined(use, gathered=gathered, shared=shared))
+        shim = module.name in self.shims
+        edits = defined(use, gathered=gathered, shared=shared, beside_shim=shim)
+        return Form.of(Kind.DEFINED, module, edits)
+
+    def bound(
+        self, module: Module, wraps: frozenset[Wrapped], model: Part
+    ) -> tuple[Code, Part] | None:
+        """The function of a file's own for a method that is asked for by its name."""
+        plans = [self.facts.plan(wrapped) for wrapped in wraps]
+        gathered = all(plan is not None and plan.keeps_unsharded is True for plan in plans)
+        shared, shim = module.name in self.shared, module.name in self.shims
+        definition, function = context_manager(
+            module, gathered=gathered, shared=shared, beside_shim=shim
+        )
+        return definition, call(PARTIAL, function, model)
 
     def _of_shim(self, use: Use) -> Form:
         gathered = use.certain and keeps_unsharded(use, self.facts)

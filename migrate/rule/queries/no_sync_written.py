@@ -10,10 +10,13 @@ from fsdp_migrate.syntax.module import Module
 FSDP_MODULE = Name(ROOT, "FSDPModule")
 
 
-def context_manager(module: Module, *, gathered: bool, shared: bool) -> tuple[Code, Variable]:
+def context_manager(
+    module: Module, *, gathered: bool, shared: bool, beside_shim: bool
+) -> tuple[Code, Variable]:
     """The definition of one, and its name: for weights that stay `gathered`, for DDP's models."""
     name = "no_sync_gathered" if gathered else "no_sync"
-    function = local_variable(name, beside=names_beside(module))
+    taken = names_beside(module) | ({name} if beside_shim else set())
+    function = local_variable(name, f"own_{name}", beside=taken)
     holes: dict[str, Part] = {
         "manager": spelled(module, "contextlib.contextmanager"),
         "function": function,

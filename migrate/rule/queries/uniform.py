@@ -13,7 +13,7 @@ from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.values import Symbol, Wrapped, constant
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.conditions import conditions
-from fsdp_migrate.rule.queries.events_in import functions_run
+from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.running import callers
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import children, nodes_in, own_nodes

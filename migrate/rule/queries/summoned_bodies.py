@@ -1,0 +1,303 @@
+"""What is done with whole parameters inside of `summon_full_params`, if all of it is understood."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fsdp_migrate.analysis.values import Bound, Cls, Func, Params, Unknown, Wrapped, symbols
+from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.alike import ALIKE
+from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
+from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
+from fsdp_migrate.rule.queries.uniform import is_uniform
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
+
+# In-place methods that do the same to a shard as to the whole, with a number at most.
+ELEMENTWISE = frozenset(
+    {
+        "abs_", "add_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_", "div_", "exp_",
+        "fill_", "floor_", "mul_", "neg_", "pow_", "relu_", "requires_grad_", "round_", "sigmoid_",
+        "sign_", "sqrt_", "sub_", "tanh_", "zero_",
+    }
+)  # fmt: skip
+LISTS = frozenset({"named_parameters", "parameters"})
+QUIET = frozenset({"buffers", "eval", "named_buffers", "train"})
+CONDITIONS = (ast.If, ast.IfExp, ast.BoolOp, ast.While, ast.Try, ast.Match, ast.comprehension)
+ENDS = (ast.Return, ast.Break, ast.Continue)
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """The places in a body that have to do with the model's parameters."""
+
+    lists: tuple[ast.Call, ...] = ()  # `model.named_parameters()`
+    reads: tuple[ast.expr, ...] = ()  # a parameter whose values are read
+    edits: tuple[ast.expr, ...] = ()  # a parameter that is changed in place
+    edited: frozenset[ast.Call] = frozenset()  # lists whose parameters are
+    runs: tuple[ast.Call, ...] = ()  # forward passes
+
+
+class Unclear(Exception):
+    """Something in a body isn't understood; the text says what."""
+
+
+def body_of(facts: Facts, module: Module, statement: ast.With, wraps: frozenset[Wrapped]) -> Body:
+    """What the body of `statement` does with the parameters of `wraps`.
+
+    Raises:
+        Unclear: it may do something else.
+    """
+    reader = _Reader(facts, module, statement, wraps)
+    for node in _nodes(statement.body):
+        reader.look_at(node)
+    return reader.found()
+
+
+def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    for each in body:
+        yield from nodes_in(each)
+
+
+class _Reader:
+    def __init__(
+        self, facts: Facts, module: Module, statement: ast.With, wraps: frozenset[Wrapped]
+    ) -> None:
+        self.facts, self.module, self.statement, self.wraps = facts, module, statement, wraps
+        self.same = wraps | {a for w in wraps for a in self._inner(w)}
+        self.lists: list[ast.Call] = []
+        self.reads: list[ast.expr] = []
+        self.edits: list[ast.expr] = []
+        self.runs: list[ast.Call] = []
+
+    def _inner(self, wrapped: Wrapped) -> frozenset[object]:
+        plan = self.facts.plan(wrapped)
+        return frozenset(plan.fact.inner) if plan is not None else frozenset()
+
+    def found(self) -> Body:
+        """What was found, with what becomes of the parameters in lists."""
+        uses = {each: self._use_of(each) for each in self.lists}
+        edited = frozenset(each for each, use in uses.items() if use == "edited")
+        lists = tuple(each for each, use in uses.items() if use != "asked")
+        return Body(lists, tuple(self.reads), tuple(self.edits), edited, tuple(self.runs))
+
+    # ------------------------------------------------------------------ one node
+    def look_at(self, node: ast.AST) -> None:
+        """Note what a node does with the model.
+
+        Raises:
+            Unclear: that isn't known.
+        """
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            raise Unclear("the body defines a function")
+        if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom | ast.Global | ast.Delete):
+            raise Unclear("others run before the body ends")
+        if isinstance(node, ast.Call):
+            self._called(node)
+        if isinstance(node, ast.Name | ast.Attribute) and self._is_model(node):
+            parent = self.module.parents[node]
+            if isinstance(parent, ast.Attribute) and self._is_model(parent):
+                return  # `model.module`
+            self._used(node)
+
+    def _is_model(self, node: ast.expr) -> bool:
+        value = self.facts.value(node)
+        return bool(value & self.same)
+
+    def _called(self, call: ast.Call) -> None:
+        """A call of what the program defines may do anything with a model."""
+        func = call.func
+        value = self.facts.value(func)
+        if isinstance(func, ast.Attribute) and self._is_model(func.value):
+            return
+        if self._is_model(func):
+            return
+        if any(isinstance(atom, Func | Bound | Cls) for atom in value):
+            raise Unclear("the body calls a function of the program's")
+        if any(isinstance(atom, Unknown) for atom in value) and not isinstance(func, ast.Attribute):
+            raise Unclear("the body calls a function that isn't known")
+
+    def _used(self, model: ast.expr) -> None:
+        """What the attributes behind the model lead to."""
+        node, parent = model, self.module.parents[model]
+        if isinstance(parent, ast.Call) and parent.func is node:
+            self._run(parent)
+            return
+        while isinstance(parent, ast.Attribute):
+            node, before, parent = parent, node, self.module.parents[parent]
+            if self._is_parameter(node):
+                self._parameter(node)
+                return
+            if isinstance(parent, ast.Call) and parent.func is node:
+                if before is not model:
+                    break
+                self._method(parent, node)
+                return
+        if node is not model and isinstance(node, ast.Attribute):
+            raise Unclear(f"what `.{node.attr}` of the model is, is not known")
+        raise Unclear("the model itself is handed on")
+
+    def _method(self, call: ast.Call, func: ast.Attribute) -> None:
+        if func.attr in LISTS and not call.args and not call.keywords:
+            self.lists.append(call)
+        elif func.attr not in QUIET:
+            self._run(call)
+
+    def _is_parameter(self, node: ast.expr) -> bool:
+        value = self.facts.value(node)
+        return bool(value) and all(isinstance(atom, Params) for atom in value)
+
+    # ------------------------------------------------------------------ parameters
+    def _parameter(self, node: ast.expr) -> None:
+        parent = self.module.parents[node]
+        if isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
+            raise Unclear("a parameter is replaced")
+        if isinstance(parent, ast.Attribute):
+            if parent.attr in ALIKE:
+                return
+            if parent.attr in {"data", "grad"}:
+                raise Unclear(f"`.{parent.attr}` of a parameter is used")
+            if parent.attr.endswith("_"):
+                self._edit(node, parent)
+                return
+        if self._is_written(node):
+            raise Unclear("a part of a parameter is written")
+        self.reads.append(node)
+
+    def _edit(self, node: ast.expr, method: ast.Attribute) -> None:
+        call = self.module.parents[method]
+        plain = isinstance(call, ast.Call) and call.func is method
+        given = (
+            [*call.args, *(k.value for k in call.keywords)] if isinstance(call, ast.Call) else []
+        )
+        if method.attr not in ELEMENTWISE or not plain or not all(map(_is_number, given)):
+            raise Unclear(f"`{method.attr}` changes a parameter as a whole")
+        self.edits.append(node)
+
+    def _is_written(self, node: ast.expr) -> bool:
+        """Whether something in `node` is stored to: `p[0] = ...`, `p *= 2`, an initialiser."""
+        inner, parent = node, self.module.parents[node]
+        while isinstance(parent, ast.Subscript | ast.Attribute) and parent.value is inner:
+            if isinstance(parent.ctx, ast.Store):
+                return True
+            inner, parent = parent, self.module.parents[parent]
+        if isinstance(parent, ast.Call) and parent.func is inner and inner is not node:
+            if isinstance(inner, ast.Attribute) and inner.attr.endswith("_"):
+                return True
+        if isinstance(parent, ast.AugAssign):
+            return parent.target is inner
+        if isinstance(parent, ast.keyword):
+            return parent.arg == "out"
+        return isinstance(parent, ast.Call) and parent.func is not inner and self._writes(parent)
+
+    def _writes(self, call: ast.Call) -> bool:
+        """Whether a function of a library changes what it is given; a method changes its own."""
+        return any(name.endswith("_") for name in symbols(self.facts.value(call.func)))
+
+    def _use_of(self, listed: ast.Call) -> str:
+        """Whether the parameters of a list are edited, read, or only asked for their shapes."""
+        changed = other = False
+        for name in self._of_list(listed):
+            parent = self.module.parents[name]
+            if isinstance(parent, ast.Attribute) and parent.attr in ALIKE:
+                continue
+            before = len(self.edits)
+            if isinstance(parent, ast.Attribute) and parent.attr.endswith("_"):
+                self._edit(name, parent)
+                del self.edits[before:]
+                changed = True
+            elif isinstance(parent, ast.Attribute) and parent.attr in {"data", "grad"}:
+                raise Unclear(f"`.{parent.attr}` of a parameter is used")
+            elif self._is_written(name):
+                raise Unclear("a part of a parameter is written")
+            else:
+                other = True
+        if changed and other:
+            raise Unclear("parameters are changed and read in one loop")
+        if loop_target(self.module, listed) is None:
+            return "read"
+        return "edited" if changed else "read" if other else "asked"
+
+    def _of_list(self, listed: ast.Call) -> Iterator[ast.Name]:
+        """Where the parameters of a list are used, by the names that a loop gives them."""
+        target = loop_target(self.module, listed)
+        names = {n.id for n in nodes_in(target) if isinstance(n, ast.Name)} if target else set()
+        for node in _nodes(self.statement.body):
+            if isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load):
+                atoms = self.facts.value(node)
+                if not all(isinstance(a, Params) and a.kind == "name" for a in atoms):
+                    yield node
+
+    # ------------------------------------------------------------------ forward passes
+    def _run(self, call: ast.Call) -> None:
+        func = call.func
+        if not self._without_gradients(call):
+            raise Unclear("a forward pass inside may record gradients")
+        if any(self.facts.plan(w) is None for w in self.wraps):
+            raise Unclear("what the model is wrapped with is not known")
+        if any("mixed_precision" in p.arguments for w in self.wraps if (p := self.facts.plan(w))):
+            raise Unclear("forward passes inside run in full precision")
+        if isinstance(func, ast.Attribute) and not self._is_model(func):
+            methods = [a for a in self.facts.value(func) if isinstance(a, Bound)]
+            if not methods or runs_beside_forward(self.facts, func):
+                raise Unclear(f"`{func.attr}` may use parameters without a forward pass")
+            if not all(self._is_even(a.func) for a in methods):
+                raise Unclear(f"`{func.attr}` may run another number of times on another rank")
+        if not self._is_unconditional(call):
+            raise Unclear("ranks may run the model different numbers of times")
+        self.runs.append(call)
+
+    def _without_gradients(self, call: ast.Call) -> bool:
+        for around in self.module.ancestors(call):
+            if isinstance(around, ast.With):
+                if any(not grad_mode(self.facts, i.context_expr, True) for i in around.items):
+                    return True
+            if isinstance(around, ast.FunctionDef) and turns_gradients_off(self.facts, around):
+                return True
+        functions = [a.func.site for a in self.facts.value(call.func) if isinstance(a, Bound)]
+        known = self.facts.analysis.functions
+        return bool(functions) and all(
+            turns_gradients_off(self.facts, known[site].node) for site in functions
+        )
+
+    def _is_unconditional(self, call: ast.Call) -> bool:
+        for around in self.module.ancestors(call):
+            if around is self.statement:
+                return True
+            if isinstance(around, CONDITIONS):
+                return False
+            if isinstance(around, ast.For) and not self._is_even_loop(self.module, around):
+                return False
+        return False
+
+    def _is_even(self, function: Func) -> bool:
+        """Whether a function runs the same number of steps on every rank."""
+        info = self.facts.analysis.functions[function.site]
+        nodes = nodes_in(info.node)
+        if any(isinstance(n, CONDITIONS) and not isinstance(n, ast.IfExp) for n in nodes):
+            return False
+        return all(self._is_even_loop(info.module, n) for n in nodes if isinstance(n, ast.For))
+
+    def _is_even_loop(self, module: Module, loop: ast.For) -> bool:
+        return is_uniform(self.facts, module, loop.iter) and not any(
+            isinstance(node, ENDS) for node in nodes_in(loop)
+        )
+
+
+def loop_target(module: Module, listed: ast.Call) -> ast.expr | None:
+    """What a loop over a list binds for each parameter."""
+    parent = module.parents[listed]
+    if isinstance(parent, ast.For | ast.comprehension) and parent.iter is listed:
+        return parent.target
+    return None
+
+
+def _is_number(node: ast.expr) -> bool:
+    """Whether an expression is a number that is written down."""
+    if isinstance(node, ast.UnaryOp):
+        return _is_number(node.operand)
+    if isinstance(node, ast.BinOp):
+        return _is_number(node.left) and _is_number(node.right)
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float)
