@@ -21,6 +21,7 @@ from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
 from fsdp_migrate.rule.queries.no_sync_contexts import keeps_unsharded
 from fsdp_migrate.rule.queries.no_sync_forms import Forms, Kind
+from fsdp_migrate.rule.queries.strategy_names import released_if
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding_in, no_uses
 
 FLAG = "no_sync becomes set_requires_gradient_sync"
@@ -64,7 +65,7 @@ def _replaced(use: Use, facts: Facts, forms: Forms) -> Finding:
     if form.kind is Kind.SHIM:
         message += _why(use)
     elif keeps_unsharded(use, facts) is None:
-        message += GATHERED
+        message += "" if form.kind is not Kind.DEFINED and released_if(use, facts) else GATHERED
     return finding_in(
         RULE,
         use.module,

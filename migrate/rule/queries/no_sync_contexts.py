@@ -11,6 +11,7 @@ from fsdp_migrate.analysis.values import Result, Symbol
 from fsdp_migrate.findings.code import Kept, Literal, Part
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.opposites import opposite
+from fsdp_migrate.rule.queries.strategy_names import released_if
 from fsdp_migrate.rule.queries.values import library_name, results
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -31,6 +32,7 @@ class Choice:
     test: ast.expr | None = None  # None: it is entered in any case
     negated: bool = False
     keeps_unsharded: bool = False
+    released: Part | None = None  # when they do not stay so, where only the run knows
     shared: bool = False  # the model may be one of DDP's, whose method stays
 
     @property
@@ -207,17 +209,18 @@ def find_choice(use: Use, facts: Facts) -> Choice | None:
         return None
     if call is not None and (call.keywords or call.args not in ([], [use.receiver])):
         return None
-    keeps = keeps_unsharded(use, facts) is True
+    known = keeps_unsharded(use, facts)
+    keeps, released = known is True, released_if(use, facts) if known is None else None
     context: ast.expr = call if call is not None else use.node
     parent = use.module.parents[context]
     if not isinstance(parent, ast.IfExp) or parent.test is context:
-        return Choice(use, context, keeps_unsharded=keeps, shared=shared)
+        return Choice(use, context, None, False, keeps, released, shared)
     other = parent.orelse if parent.body is context else parent.body
     if not is_null(other, facts, called=call is not None):
         return None
-    if keeps and not is_repeatable(facts, parent.test):
+    if (keeps or released is not None) and not is_repeatable(facts, parent.test):
         return None  # the condition is written twice
-    return Choice(use, parent, parent.test, parent.body is context, keeps, shared)
+    return Choice(use, parent, parent.test, parent.body is context, keeps, released, shared)
 
 
 def _picked_by_branch(

@@ -47,13 +47,23 @@ FSDP_MODULE = Name(ROOT, "FSDPModule")
 
 def flags(choice: Choice, value: Part) -> Code:
     """The lines that set the flags of the model to `value`."""
-    return block(*(call(setter, value) for setter in setters(choice)))
+    sync, *reshard = setters(choice)
+    gathered = [call(setter, _reshards(choice, value)) for setter in reshard]
+    return block(call(sync, value), *gathered)
+
+
+def _reshards(choice: Choice, value: Part) -> Part:
+    """Whether weights are given back after a backward pass, where `value` says if that is last."""
+    if choice.released is None or value == Literal(True):
+        return value
+    return choice.released if value == Literal(False) else either(value, choice.released)
 
 
 def setters(choice: Choice) -> list[Code]:
     """The methods that set the flags of the model."""
     model = Kept(choice.use.module.span(choice.receiver))
-    return [attribute(model, n) for n in ([SYNC, RESHARD] if choice.keeps_unsharded else [SYNC])]
+    stays = choice.keeps_unsharded or choice.released is not None
+    return [attribute(model, name) for name in ([SYNC, RESHARD] if stays else [SYNC])]
 
 
 # ---------------------------------------------------------------------- where it is entered

@@ -52,7 +52,8 @@ class Provider:
     @property
     def can_set_flags(self) -> bool:
         """Whether it can set the flags where it is called: a lambda sets one, and of one model."""
-        one = not self.choice.keeps_unsharded and not self.choice.shared
+        choice = self.choice
+        one = not (choice.keeps_unsharded or choice.released or choice.shared)
         return one or isinstance(self.function, ast.FunctionDef)
 
     @property
