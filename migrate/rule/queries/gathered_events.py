@@ -207,7 +207,7 @@ class Events:
     # ------------------------------------------------------------------ calls
     def _call(self, node: ast.Call) -> Iterator[Event]:
         called = self.facts.value(node.func)
-        if node in self._left:
+        if node in native_summons(self.facts):  # what is done inside tells
             return
         if _runs_backward(node.func) and not self.is_followed(called):
             yield Event(Kind.BACKWARD, frozenset(), node)
@@ -231,11 +231,6 @@ class Events:
     def _constructors(self) -> dict[ast.Call, Wrapped]:
         """The calls that wrap a model, whose parameters are sharded from there on."""
         return {fact.node: Wrapped(site) for site, fact in self.facts.analysis.wraps.items()}
-
-    @cached_property
-    def _left(self) -> frozenset[ast.Call]:
-        """The contexts of whole parameters that go: what is done inside tells."""
-        return native_summons(self.facts)
 
     def wrapped_by(self, node: ast.expr) -> Wrapped | None:
         """The model that `node` wraps, if it does."""

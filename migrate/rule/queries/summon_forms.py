@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.findings.code import Code, Kept, Name, Part, block, code, loop_variable, variable
@@ -51,6 +52,7 @@ class Summon:
     body: Body
 
 
+@lru_cache(maxsize=1)
 def native_summons(facts: Facts) -> frozenset[ast.Call]:
     """The contexts of the program that can go."""
     found: set[ast.Call] = set()
