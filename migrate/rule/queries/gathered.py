@@ -19,7 +19,6 @@ from fsdp_migrate.rule.queries.events_in import (
     FunctionsWithEvents,
     functions_with_events,
 )
-from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.rule.queries.lazy_parameters import looked_at_later
