@@ -24,13 +24,20 @@ def defined_once(module: Module, edits: Iterable[Edit]) -> tuple[Edit, ...]:
         known = first.setdefault(edit.code, place)
         if place.lineno < known.lineno:
             first[edit.code] = place
-    made = (_insertion(module, place, wanted) for wanted, place in first.items())
+    made: list[Edit] = []
+    places: list[ast.stmt] = []
+    for wanted, place in first.items():
+        made.append(_insertion(module, place, wanted, is_next=place in places))
+        places.append(place)
     return (*others, *made)
 
 
-def _insertion(module: Module, place: ast.stmt, wanted: Code) -> InsertStatements:
-    """The edit that puts a function above a statement; one blank line is there already."""
-    above = 0 if place is module.tree.body[0] else BETWEEN - 1
+def _insertion(module: Module, place: ast.stmt, wanted: Code, is_next: bool) -> InsertStatements:
+    """The edit that puts a function above a statement; one blank line is there already.
+
+    One that comes next to another function above the same statement has that one's lines.
+    """
+    above = 0 if is_next or place is module.tree.body[0] else BETWEEN - 1
     return InsertStatements(module.span(place), wanted, blank_above=above, blank_below=BETWEEN)
 
 

@@ -98,6 +98,17 @@ def test_functions_stay_apart() -> None:
     ]
 
 
+def test_two_above_one_statement_are_two_lines_apart() -> None:
+    module = module_of(TEXT)
+    place = module.span(module.tree.body[-1])
+    one, two = (
+        code(f"def {{name}}():\n    return {n}", name=local_variable(name, beside=()))
+        for n, name in enumerate(("one", "two"))
+    )
+    new = edited(module, *defined_once(module, [Define(place, one), Define(place, two)]))
+    assert "def one():\n    return 0\n\n\ndef two():\n    return 1\n\n\nclass Second" in new
+
+
 def test_above_a_decorator() -> None:
     module = module_of("import f\n\n\n@f.cached\ndef first():\n    return f(1)\n")
     new = edited(module, *defined_once(module, _edits(module, ["f"])))
