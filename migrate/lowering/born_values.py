@@ -48,6 +48,8 @@ class Stays:
 Decided = Migrated | Stays
 # Arguments that stay FSDP1's values: those of calls that no plain calls can take the place of, and
 # those that only the run knows.
+ANYTHING = "**"  # in the place of a parameter: whatever comes through `**`
+UNSEEN = "a constructor call may be given it through `**`"
 Stopped = frozenset[tuple[Site, str]]
 ArgumentsOf = Callable[[WrapFact], Mapping[str, Argument]]
 
@@ -117,15 +119,25 @@ def born_values(
 ) -> BornValues:
     """What becomes of the values of `families`, where the arguments `stopped` stay."""
     flow = flow_of(analysis)
+    taken = frozenset(site.module for site, name in stopped if name == ANYTHING)
     programs = {analysis.project.program_of(name) for name in sorted(analysis.project.modules)}
     return BornValues(
         tuple(
             group
             for modules in sorted(programs, key=sorted)
             for decide in families
-            for group in decide(Program(flow, modules, arguments_of, stopped))
+            for group in _kept(decide(Program(flow, modules, arguments_of, stopped)), taken)
         )
     )
+
+
+def _kept(groups: Iterable[Decided], taken: frozenset[str]) -> Iterator[Decided]:
+    """`groups`, where those stay that a call may be given whose arguments are not to be seen."""
+    for group in groups:
+        if isinstance(group, Migrated) and taken & group.modules:
+            yield Stays(group.family, group.modules, group.atoms, UNSEEN)
+        else:
+            yield group
 
 
 NOTHING_BORN = BornValues()

@@ -13,7 +13,13 @@ from fsdp_migrate.lowering.arguments.keyword_dicts import written_arguments
 from fsdp_migrate.lowering.born_policies import decide_offload, decide_precision
 from fsdp_migrate.lowering.born_prefetch import decide as prefetch
 from fsdp_migrate.lowering.born_strategies import decide as strategies
-from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues, Stopped, born_values
+from fsdp_migrate.lowering.born_values import (
+    ANYTHING,
+    NOTHING_BORN,
+    BornValues,
+    Stopped,
+    born_values,
+)
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
@@ -82,7 +88,12 @@ class _Planner:
 
 def _stopped(plans: Mapping[Site, WrapPlan], born: BornValues) -> Stopped:
     """The arguments that stay FSDP1's values, of those that are given values that become others."""
-    return frozenset(
+    unseen = frozenset(
+        (plan.fact.site, ANYTHING)
+        for plan in plans.values()
+        if plan.fact.opaque and not plan.native and born.migrated
+    )
+    return unseen | frozenset(
         (plan.fact.site, name)
         for plan in plans.values()
         for name, argument in plan.fact.arguments.items()

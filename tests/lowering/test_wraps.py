@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from support.wraps import plans
+import pytest
+
+from support.wraps import migrated, plans
 
 HALF = "half = MixedPrecision(torch.bfloat16)\nprint(half)\n"
 
@@ -35,3 +37,35 @@ def test_each_program_has_facts_of_its_own() -> None:
     alone = {"alone.py": "import torch\n\ntorch.cuda.set_device(0)\n"}
     (plan,) = plans("def f(net, d):\n    net = FSDP(net, device_id=d)\n    return net\n", alone)
     assert plan.parts.device is not None
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}",
+        "dataclasses.asdict(self)",
+        "dict(vars(self))",
+        "self.__dict__",
+    ],
+)
+def test_a_call_whose_arguments_are_not_seen_may_be_given_anything(taken: str) -> None:
+    text = f"""\
+import dataclasses
+
+
+@dataclasses.dataclass
+class Options:
+    mixed_precision: object = None
+    cpu_offload: object = None
+
+    def as_kwargs(self):
+        return {taken}
+
+
+def build(flag):
+    options = Options(MixedPrecision(torch.bfloat16), CPUOffload(flag))
+    return FSDP(Block(), **options.as_kwargs())
+"""
+    after = migrated(text)
+    assert "fully_shard_from_fsdp1(Block(), **options.as_kwargs())" in after
+    assert "Options(MixedPrecision(torch.bfloat16), CPUOffload(flag))" in after
