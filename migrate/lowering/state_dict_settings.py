@@ -204,14 +204,18 @@ class _Reader:
         made = self.analysis.call_nodes.get(atom.site)
         if made is None or any(isinstance(argument, ast.Starred) for argument in made.args):
             return None
-        named = dict(zip(FLAGS, made.args, strict=False))
-        named |= {keyword.arg or "": keyword.value for keyword in made.keywords}
+        written: dict[str, ast.expr] = {}
+        if made is node:  # whose parameters may be known
+            written = dict(zip(FLAGS, made.args, strict=False))
+            written |= {keyword.arg: keyword.value for keyword in made.keywords if keyword.arg}
+        args, kwargs = self.analysis.calls[atom.site]
+        named = dict(zip(FLAGS, args, strict=False)) | kwargs
         if CONFIGS[atom.symbol] == "SHARDED":
             named.pop("_use_dtensor", None)
         flags: dict[str, bool] = {}
-        for name, given in named.items():
-            known = self.flag(given) if made is node or not self.passed else None
-            known = _flag(self.analysis.value(given)) if known is None else known
+        for name, value in named.items():
+            known = self.flag(written[name]) if name in written else None
+            known = _flag(value) if known is None else known
             if name not in FLAGS or known is None:
                 return None
             flags[name] = known

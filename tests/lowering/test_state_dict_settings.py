@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.lowering.state_dict_modes import find_modes
+from fsdp_migrate.lowering.state_dict_settings import Setting
 from support.programs import Analysis
 
 HEAD = """
@@ -54,3 +55,12 @@ def kind_of(text: str) -> str | None:
 )
 def test_kinds(text: str, expected: str | None) -> None:
     assert kind_of(text) == expected
+
+
+def test_flags_from_a_dict() -> None:
+    text = (
+        "flags = dict(offload_to_cpu=True, rank0_only=True)\n"
+        "with FSDP.state_dict_type(model, kind, FullStateDictConfig(**flags)):\n    pass"
+    )
+    plans = find_modes(Analysis(HEAD + text).solver).plans
+    assert plans[max(plans)].setting == Setting("FULL", True, True)
