@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import NONE, Atom, Container, Result, Symbol, Value
+from fsdp_migrate.analysis.values import NONE, Atom, Const, Container, Result, Symbol, Value
 from fsdp_migrate.findings.code import (
     Code,
     Kept,
@@ -211,6 +211,12 @@ def config_of(analysis: Analysis, atom: Atom) -> Config | None:
         return None
     named: dict[str, ast.expr] = dict(zip(FLAGS, made.args, strict=False))
     named |= {keyword.arg or "": keyword.value for keyword in made.keywords}
+    if named.pop("", None) is not None:  # flags from a dict, if they are literals there
+        for name, value in analysis.calls[atom.site][1].items():
+            known = next(iter(value)) if len(value) == 1 else None
+            if not isinstance(known, Const) or not isinstance(known.value, bool):
+                return None
+            named[name] = ast.Constant(known.value)
     if not named.keys() <= {*FLAGS, "_use_dtensor"} or any(map(binds_names, named.values())):
         return None
     module = analysis.call_graph.module_of(made)

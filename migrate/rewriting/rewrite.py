@@ -107,6 +107,7 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
         if isinstance(edit, LeaveContext)
         or (isinstance(edit, ReplaceStatement) and BODY not in parts_of(edit.code))
     ]
+    kept = [span for edit in every for span in kept_by(edit)]
     return [
         edit
         for edit in every
@@ -114,7 +115,7 @@ def _outermost(edits: Iterable[Edit]) -> list[Edit]:
             other is not edit
             and other.span.contains(edit.span)
             and other.span != edit.span
-            and not any(span.contains(edit.span) for span in kept_by(other))
+            and not any(other.span.contains(s) and s.contains(edit.span) for s in kept)
             for other in removing
         )
     ]
