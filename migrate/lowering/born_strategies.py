@@ -8,8 +8,8 @@ readers compare and print as before, and constructors look up.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.definitions import removable
 from fsdp_migrate.analysis.values import NONE, Unknown
@@ -28,6 +28,7 @@ from fsdp_migrate.lowering.sharding_function import (
     numbered,
     rows_of,
 )
+from fsdp_migrate.lowering.strategy_tables import Table, table_of
 from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.lowering.written_strategies import written_members, written_strategy
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -48,6 +49,7 @@ class StrategyForm:
     rows: Rows
     calls: frozenset[Site]  # the constructors that are given one
     values: bool = False  # they are values of `reshard_after_forward`
+    looked_up: Mapping[ast.expr, ast.expr] = field(default_factory=dict)  # labels, by argument
 
 
 def form_at(born: BornValues, fact: WrapFact) -> StrategyForm | str | None:
@@ -123,6 +125,9 @@ def _migrated(found: EnumValues) -> Migrated:
     classes = found.classes({place.node for place, _ in read})
     rows = rows_of(_possible(found, MEMBERS if is_open or classes else _members(found)))
     values = found.only_given and not classes and rows.members <= ON_WORLD
+    table = table_of(found) if not (is_open or classes or values) else None
+    if table is not None:
+        return _function(found, table)
     numbers = not classes and _go_by_number(found)
     rows = numbered(rows) if numbers and not values else rows
     born = _values(found) if values else found.named(numbers)
@@ -136,6 +141,21 @@ def _migrated(found: EnumValues) -> Migrated:
         replaced=once([*born, *read, *classes]),
         places=frozenset(place.node for place in found.places),
         form=StrategyForm(rows, found.sites, values),
+    )
+
+
+def _function(found: EnumValues, table: Table) -> Migrated:
+    """A table of strategies as the function that constructors call."""
+    (target,) = table.statement.targets
+    return Migrated(
+        FAMILY.name,
+        found.program.modules,
+        found.atoms,
+        f"the table `{table.module.text(target)}` of strategies becomes a function of its keys",
+        replaced=table.lists,
+        dropped=((table.module, table.statement),),
+        places=frozenset(place.node for place in found.places),
+        form=StrategyForm(table.rows, found.sites, looked_up=table.looked_up),
     )
 
 

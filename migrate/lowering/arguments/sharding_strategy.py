@@ -51,8 +51,9 @@ def lower_sharding_strategy(site: WrapSite, argument: Argument, parts: Parts) ->
 def _chosen(site: WrapSite, argument: Argument, form: StrategyForm) -> Chosen:
     """The strategy that the run chooses, as the expression of its label."""
     assert argument.node is not None
-    label: Part = Kept(site.module.span(argument.node))
-    optional = bool(argument.value & NONE)
+    node = form.looked_up.get(argument.node, argument.node)
+    label: Part = Kept(site.module.span(node))
+    optional = bool(argument.value & NONE) and node is argument.node
     if form.values:
         return Chosen(label, form.rows, form.calls, is_value=True)
     if optional:
