@@ -116,7 +116,7 @@ class EnumValues:
         done = done | {node for birth in self.births for node in nodes_in(birth.place.node)}
         for place in class_references(self.analysis, enum, self.modules):
             if place.node not in self.written and place.node not in done:
-                found += of_class(self.analysis, place, annotations)
+                found += of_class(self.analysis, enum, place, annotations)
         return found
 
     @property

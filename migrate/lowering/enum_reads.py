@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NONE, Atom, Container, Symbol, Value
-from fsdp_migrate.findings.code import Kept, Part, Quoted, code
+from fsdp_migrate.findings.code import Kept, Literal, Part, Quoted, code
 from fsdp_migrate.lowering.enum_births import EnumType
 from fsdp_migrate.lowering.value_flow import Place, Read
 from fsdp_migrate.lowering.value_reads import Act
@@ -118,7 +118,7 @@ class Readers:
 
 # ---------------------------------------------------------------------- the class itself
 def of_class(
-    analysis: Analysis, place: Place, annotations: frozenset[ast.AST]
+    analysis: Analysis, enum: EnumType, place: Place, annotations: frozenset[ast.AST]
 ) -> Iterator[NewForm]:
     """What takes the place of a reference to the class, but for those of a birth.
 
@@ -130,8 +130,12 @@ def of_class(
     if node in annotations:
         yield place, STR
         return
-    if isinstance(parent, ast.Attribute):
+    if isinstance(parent, ast.Attribute) and analysis.value(parent) == enum.mapping:
         return  # the dict of members, which is looked at itself
+    if isinstance(parent, ast.Compare) and isinstance(parent.ops[-1], ast.In | ast.NotIn):
+        if node is parent.comparators[-1] and analysis.value(node) == enum.mapping:
+            yield place, code("({names},)", names=tuple(Literal(n) for n in enum.members))
+            return
     raise Unclear(f"`{module.text(module.statement(node))}` reads the class itself")
 
 

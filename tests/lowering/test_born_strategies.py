@@ -89,6 +89,14 @@ def test_readers_that_change(statement: str, place: str, new: str) -> None:
     assert (place, new) in made
 
 
+def test_a_test_for_a_name() -> None:
+    text = "def build(args):\n    assert args.kind in ShardingStrategy.__members__\n"
+    made = dict(
+        _becomes(text + "    return FSDP(Block(), sharding_strategy=ShardingStrategy[args.kind])\n")
+    )
+    assert '"FULL_SHARD", "SHARD_GRAD_OP"' in made["ShardingStrategy.__members__"]
+
+
 @pytest.mark.parametrize(
     "statement",
     ["print(x)", "x == ShardingStrategy.NO_SHARD", "x is None", "x or 1", "{x: 1}[x]",
@@ -108,6 +116,7 @@ def test_readers_that_stay(statement: str) -> None:
         ("x == args.other", "it is compared with `args.other`"),
         ("args.table[x]", "it is looked up in what isn't known"),
         ("len(ShardingStrategy)", "reads the class itself"),
+        ("print(ShardingStrategy.__doc__)", "reads the class itself"),
     ],
 )
 def test_what_no_label_can_do(statement: str, words: str) -> None:

@@ -8,7 +8,7 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Result, Value, constant
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Code, Keyword, Literal, Name, call, code, qualified
-from fsdp_migrate.lowering.arguments.node_groups import is_node_groups, mesh_shape
+from fsdp_migrate.lowering.arguments.node_groups import is_node_groups, is_world, mesh_shape
 from fsdp_migrate.lowering.device_numbers import has_number
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.sharding_function import HYBRID
@@ -58,7 +58,7 @@ def lower_device_id(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
 
 def lower_process_group(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """A group that the program makes itself becomes a mesh of its ranks."""
-    if argument.value == NONE:
+    if argument.value == NONE or is_world(argument.value - NONE):
         return parts
     if is_node_groups(argument):
         found = mesh_shape(site, argument, WORLD_SIZE)

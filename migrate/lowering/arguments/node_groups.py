@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.definitions import Definition
-from fsdp_migrate.analysis.values import Result, Symbol
+from fsdp_migrate.analysis.values import Result, Symbol, Value
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Code, Kept, Part, code
 from fsdp_migrate.lowering.nesting import Role
@@ -40,7 +40,7 @@ def mesh_shape(
         return None
     given = dict(zip(PARAMETERS, made.args, strict=False))
     given |= {k.arg: k.value for k in made.keywords if k.arg is not None}
-    if set(given) != set(PARAMETERS) or not _is_world(site, given[PARAMETERS[0]]):
+    if set(given) != set(PARAMETERS) or not is_world(site.analysis.value(given[PARAMETERS[0]])):
         return None
     size = given[PARAMETERS[1]]
     if not _is_repeatable(site, size):
@@ -49,13 +49,13 @@ def mesh_shape(
     return code("({world}() // {node}, {node})", world=world, node=per_node), through
 
 
-def _is_world(site: WrapSite, node: ast.expr) -> bool:
+def is_world(value: Value) -> bool:
     """Whether a group is the default one."""
-    for atom in site.analysis.value(node):
+    for atom in value:
         name = atom.name if isinstance(atom, Symbol) else getattr(atom, "symbol", "")
         if name not in _WORLD and not name.endswith(_DEFAULT):
             return False
-    return bool(site.analysis.value(node))
+    return bool(value)
 
 
 def _is_repeatable(site: WrapSite, node: ast.expr) -> bool:

@@ -117,3 +117,14 @@ def test_within_an_expression_a_note_has_to_do() -> None:
     found = plan("def build(net, rank):\n    return [FSDP(net, device_id=rank)]\n")
     assert found.parts.device is not None
     assert not found.sets_device
+
+
+@pytest.mark.parametrize(
+    "group", ["dist.group.WORLD", "dist.group.WORLD if flag else None", "dist.GroupMember.WORLD"]
+)
+def test_the_default_group_says_nothing(group: str) -> None:
+    for strategy in ("FULL_SHARD", "NO_SHARD"):
+        said = f"process_group={group}, sharding_strategy=ShardingStrategy.{strategy}"
+        plan = wrapped(said)
+        assert not plan.parts.residues
+        assert (plan.parts.mesh is not None) == (strategy == "NO_SHARD")
