@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Atom, Value
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
-from fsdp_migrate.findings.code import Part
+from fsdp_migrate.findings.code import Code, Part
 from fsdp_migrate.lowering.value_flow import Place, ValueFlow, flow_of
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
@@ -32,6 +32,7 @@ class Migrated:
     dropped: tuple[tuple[Module, ast.stmt], ...] = ()  # statements that have nothing to do any more
     places: frozenset[ast.AST] = frozenset()  # all that hold one of them
     form: object = None  # what their family has to know about it at a constructor
+    defined: tuple[tuple[Place, Code], ...] = ()  # functions of the file that places need
 
 
 @dataclass(frozen=True, eq=False)

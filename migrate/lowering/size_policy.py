@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition
-from fsdp_migrate.analysis.values import Atom, Func, Partial, Result, Symbol, Value
+from fsdp_migrate.analysis.values import NONE, Atom, Func, Partial, Result, Symbol, Value
+from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.findings.code import Code, Kept, Keyword, Part, code
 from fsdp_migrate.lowering.model_parts import parts_of_model
 from fsdp_migrate.lowering.policy_functions import handed_on, only_returns
@@ -118,3 +119,10 @@ def may_hold(analysis: Analysis, model: Value, kinds: frozenset[str]) -> bool:
     names = {short(t.symbol if isinstance(t, Result) else t.name) for t in parts.libraries}
     made_of_them = any(name.startswith(MADE_OF_THEM) for name in names)
     return bool(parts.unfollowed) or made_of_them or not names.isdisjoint(kinds)
+
+
+def looks_always(fact: WrapFact) -> bool | None:
+    """Whether FSDP1 looked into all modules, as it did with mixed precision; None if unknown."""
+    argument = fact.arguments.get("mixed_precision")
+    given = argument.value if argument is not None else NONE
+    return None if given - NONE and given & NONE else bool(given - NONE)

@@ -17,6 +17,7 @@ from fsdp_migrate.findings.code import (
     Part,
     Variable,
     call,
+    code,
     parts_of,
     variable,
 )
@@ -88,10 +89,14 @@ class ModelCall:
 
     function: Part
     more: tuple[Element, ...] = ()  # arguments below the model
+    may_be_none: bool = False  # the function, which then lists nothing
 
     def of(self, model: Part) -> Code:
         """The call for a model."""
-        return call(self.function, model, *self.more)
+        made = call(self.function, model, *self.more)
+        if not self.may_be_none:
+            return made
+        return code("{made} if {function} else []", made=made, function=self.function)
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ class Units:
     condition: Condition | None = None
     root_matches: bool = False  # it may hold for the root, which no policy makes a unit
     listed: ModelCall | None = None  # gives the units in the order of their sharding, no root
+    policy: tuple[Variable, Kept] | None = None  # what says it, where that is given a name first
 
 
 @dataclass(frozen=True)

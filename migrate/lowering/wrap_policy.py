@@ -166,9 +166,9 @@ def _classes(
 ) -> Condition | None:
     """The condition that a module is of one of the classes that `node` lists."""
     through: list[Definition] = []
-    written = _unpacked(analysis, _follow(module, node, through))
+    written = unpacked(analysis, _follow(module, node, through))
     if not isinstance(written, ast.Set | ast.Tuple | ast.List):
-        node = _unpacked(analysis, node)
+        node = unpacked(analysis, node)
         if path_of(node) is None:
             return None
         classes = Kept(module.span(node))
@@ -203,7 +203,7 @@ def _each(module: Module, items: list[ast.expr]) -> tuple[Element, ...]:
     )
 
 
-def _unpacked(analysis: Analysis, node: ast.expr) -> ast.expr:
+def unpacked(analysis: Analysis, node: ast.expr) -> ast.expr:
     """What a call like `set(classes)` is given."""
     kinds = {Symbol(f"builtins.{name}") for name in ("set", "frozenset", "tuple", "list")}
     if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:

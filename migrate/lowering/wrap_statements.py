@@ -158,6 +158,9 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
     above = [] if named else [code("{model} = {argument}", model=model, argument=argument)]
     found = keywords(plan, model, named=True)
     above += [*current_device(plan), *found.above]
+    if parts.units is not None and parts.units.policy is not None:
+        policy, said = parts.units.policy
+        above.append(code("{policy} = {said}", policy=policy, said=said))
     shared: tuple[Element, ...] = found.shared
     long = len(shared) >= MANY or _width(module, shared) > LONG
     if _shares_dict(parts, long):

@@ -20,6 +20,7 @@ from fsdp_migrate.lowering.born_values import (
     Stopped,
     born_values,
 )
+from fsdp_migrate.lowering.born_wrap_policies import decide_policies
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
@@ -28,7 +29,7 @@ from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.span import Site
 
 # What is migrated where it is born.
-FAMILIES = (strategies, prefetch, decide_offload, decide_precision)
+FAMILIES = (strategies, prefetch, decide_offload, decide_precision, decide_policies)
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,10 +95,12 @@ def removals(
     facts: Facts, module: Module, absorbed: Iterable[Definition]
 ) -> list[ReplaceStatement]:
     """Edits that drop those of the `absorbed` assignments that nothing reads any more."""
+    statements = tuple(absorbed)
+    taken = taken_nodes(facts, module) if statements else set()
     return [
         ReplaceStatement(module.span(statement), NOTHING)
-        for statement in absorbed
-        if _content(statement) in facts.removed[module.name]
+        for statement in statements
+        if _content(statement) in taken
     ]
 
 

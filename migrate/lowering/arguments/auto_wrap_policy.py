@@ -7,12 +7,20 @@ from dataclasses import replace
 
 from fsdp_migrate.analysis.definitions import Definition
 from fsdp_migrate.analysis.values import NONE
-from fsdp_migrate.analysis.wraps import Argument, WrapFact
-from fsdp_migrate.findings.code import Code
+from fsdp_migrate.analysis.wraps import Argument
+from fsdp_migrate.findings.code import Code, Part, code, variable
 from fsdp_migrate.lowering.absence import says_none
-from fsdp_migrate.lowering.condition import Condition
+from fsdp_migrate.lowering.born_values import Stays
+from fsdp_migrate.lowering.born_wrap_policies import FAMILY, PolicyForm
+from fsdp_migrate.lowering.condition import UNIT, Condition
 from fsdp_migrate.lowering.followed import followed, is_same
-from fsdp_migrate.lowering.size_policy import BySize, by_size, by_size_function, is_by_size
+from fsdp_migrate.lowering.size_policy import (
+    BySize,
+    by_size,
+    by_size_function,
+    is_by_size,
+    looks_always,
+)
 from fsdp_migrate.lowering.unit_functions import (
     BY_POLICY,
     BY_RECURSING,
@@ -25,7 +33,9 @@ from fsdp_migrate.lowering.wrap_plan import ModelCall, Parts, Units
 from fsdp_migrate.lowering.wrap_policy import lower_policy
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, resolve
 from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.paths import path_of
 
+CLASSES, POLICY = variable("unit_classes"), variable("policy", "wrap_policy")
 COUNTS_IGNORED = "a policy that counts parameters doesn't count those of ignored modules"
 MAY_LOOK = "whether FSDP1 looks into all modules depends on a precision that may be None"
 
@@ -52,7 +62,49 @@ def lower_auto_wrap_policy(site: WrapSite, argument: Argument, parts: Parts) -> 
             _by_size_function(site),
             found.through,
         )
-    return _by_policy(site, argument, parts)
+    return _by_value(site, argument, parts) or _by_policy(site, argument, parts)
+
+
+def _by_value(site: WrapSite, argument: Argument, parts: Parts) -> Parts | None:
+    """A policy that has become another value where it was made, or None if it hasn't."""
+    group = site.born.of(site.module, argument.value, FAMILY)
+    if isinstance(group, Stays):
+        raise NotNative(group.words)
+    if group is None or argument.node is None:
+        return None
+    form = group.form
+    assert isinstance(form, PolicyForm)
+    kept = site.kept(argument.node)
+    named = path_of(argument.node) is not None
+    name = CLASSES if form.kind == "classes" else POLICY
+    policy: Part = kept if named else name
+    bound = None if named else (name, kept)
+    if form.kind == "units":
+        if any(site.value(ignored) - NONE for ignored in ("ignored_modules", "ignored_states")):
+            raise NotNative(COUNTS_IGNORED)
+        listed = ModelCall(policy, may_be_none=form.may_be_none)
+        return replace(parts, units=Units(listed=listed, policy=bound))
+    condition = Condition(
+        _test(policy, form),
+        form.nested,
+        form.classes,
+        form.libraries,
+        open=form.open,
+        is_class_test=form.kind == "classes",
+    )
+    matches = condition.may_hold_for(site.analysis, site.fact.inner)
+    return replace(parts, units=Units(condition, matches, policy=bound))
+
+
+def _test(policy: Part, form: PolicyForm) -> Part:
+    """What asks whether a module is a unit."""
+    if form.kind == "classes":
+        classes = code("{policy} or ()", policy=policy) if form.may_be_none else policy
+        return code("isinstance({unit}, {classes})", unit=UNIT, classes=classes)
+    asked = code("{policy}({unit})", policy=policy, unit=UNIT)
+    if form.may_be_none:
+        return code("{policy} and {asked}", policy=policy, asked=asked)
+    return asked
 
 
 def _written(site: WrapSite, node: ast.expr) -> tuple[ast.expr, tuple[Definition, ...]]:
@@ -93,7 +145,7 @@ def _by_size(site: WrapSite, argument: Argument) -> BySize | None:
 def _by_size_function(site: WrapSite) -> Code:
     """The one function of the file that lists units by their size."""
     models = [
-        (fact.inner, _looks_always(fact))
+        (fact.inner, looks_always(fact))
         for fact in site.analysis.wraps.values()
         if fact.module is site.module
         for policy in [fact.arguments.get("auto_wrap_policy")]
@@ -116,19 +168,12 @@ def _by_policy(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     if found is None or argument.node is None:
         resolve(site, argument.node)
         raise NotNative("the wrap policy is not a plain set of classes or a predicate")
-    always = found.always_look or _looks_always(site.fact)
+    always = found.always_look or looks_always(site.fact)
     if always is None:
         raise NotNative(MAY_LOOK)
     name = UNITS_BY_POLICY if always else UNITS_BY_RECURSING
     listed = ModelCall(name, (site.kept(argument.node),))
     return _with_list(site, parts, listed, BY_POLICY if always else BY_RECURSING)
-
-
-def _looks_always(fact: WrapFact) -> bool | None:
-    """Whether FSDP1 looked into all modules, as it did with mixed precision; None if unknown."""
-    argument = fact.arguments.get("mixed_precision")
-    given = argument.value if argument is not None else NONE
-    return None if given - NONE and given & NONE else bool(given - NONE)
 
 
 def _with_list(

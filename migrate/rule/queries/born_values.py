@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.findings.code import NOTHING, Code, Element, Kept, Keyword, Part, call
 from fsdp_migrate.findings.edits import (
+    Define,
     Edit,
     ReplaceExpression,
     ReplaceStatement,
@@ -52,6 +53,9 @@ def _changes(facts: Facts, module: Module, migrated: Migrated) -> Iterator[tuple
     for place, part in migrated.replaced:
         if place.module is module and place.node not in taken:
             yield place.node, _edit(module, place.node, part)
+    for place, function in migrated.defined:
+        if place.module is module and place.node not in taken:
+            yield place.node, Define(module.span(module.statement(place.node)), function)
     for owner, statement in migrated.dropped:
         if owner is module and statement not in taken:
             yield statement, ReplaceStatement(module.span(statement), NOTHING)
