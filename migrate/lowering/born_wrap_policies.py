@@ -67,6 +67,17 @@ class PolicyForm:
 
 def decide_policies(program: Program) -> Iterator[Decided]:
     """What becomes of the wrap policies of a program that aren't written for one constructor."""
+    decided = list(_groups(program))
+    yield from decided
+    forms = [group.form for group in decided if isinstance(group, Migrated)]
+    classes = all(isinstance(form, PolicyForm) and form.kind == "classes" for form in forms)
+    stated = tuple((place, code("tuple")) for place in _stated(program))
+    if stated and forms and classes and len(forms) == len(decided):
+        words = "the annotation ModuleWrapPolicy becomes tuple"
+        yield Migrated(FAMILY, program.modules, frozenset(), words, stated)
+
+
+def _groups(program: Program) -> Iterator[Decided]:
     for atoms in program.flow.groups(FAMILY):
         group = _Group(program, atoms)
         if not group.births or not group.is_ours:
@@ -75,6 +86,15 @@ def decide_policies(program: Program) -> Iterator[Decided]:
             yield group.migrated()
         except NotNative as error:
             yield Stays(FAMILY, program.modules, atoms, str(error))
+
+
+def _stated(program: Program) -> Iterator[Place]:
+    """Where the class of policies is named as a type."""
+    modules = [program.analysis.project.modules[name] for name in sorted(program.modules)]
+    annotations = annotation_nodes(modules)
+    for place in program.flow.places([Symbol(MODULE_WRAP)]):
+        if place.node in annotations and place.module.name in program.modules:
+            yield place
 
 
 class _Group:
@@ -140,7 +160,7 @@ class _Group:
             self.program.modules,
             self.atoms,
             WORDS[kind],
-            replaced=(*replaced, *self._stated(kind)),
+            replaced=tuple(replaced),
             dropped=tuple((p.module, b.through) for p, b in known if b.through is not None),
             places=frozenset(p.node for p in self.births),
             form=form,
@@ -182,15 +202,6 @@ class _Group:
         named = [Keyword(str(k.arg), Kept(module.span(k.value))) for k in others]
         callee = Kept(module.span(made.func))
         return Place(module, made), call(callee, *given, *named, Keyword("check_fn", policy))
-
-    def _stated(self, kind: Kind) -> Iterator[tuple[Place, Part]]:
-        """The class of policies as an annotation."""
-        modules = [self.analysis.project.modules[name] for name in sorted(self.program.modules)]
-        annotations = annotation_nodes(modules)
-        if kind == "classes" and any(isinstance(a, Result) for a in self.atoms):
-            for place in self.program.flow.places([Symbol(MODULE_WRAP)]):
-                if place.node in annotations and place.module.name in self.program.modules:
-                    yield place, code("tuple")
 
     def _form(self, kind: Kind, born: Sequence[Born], may_be_none: bool) -> PolicyForm:
         classes = [atom for policy in born for item in policy.classes for atom in self._value(item)]

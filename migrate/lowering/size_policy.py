@@ -51,12 +51,12 @@ def by_size(analysis: Analysis, module: Module, node: ast.expr) -> BySize | None
     if analysis.value(node) == {Symbol(SIZE)}:
         return BySize(None)
     if isinstance(node, ast.Call) and analysis.value(node.func) == {Symbol("functools.partial")}:
-        given = {k.arg: k.value for k in node.keywords}
-        if len(node.args) != 1 or not set(given) <= {SMALLEST} or None in given:
+        given = {str(k.arg): k.value for k in node.keywords}
+        if len(node.args) != 1 or not set(given) <= {SMALLEST}:
             return None
         if analysis.value(node.args[0]) == {Symbol(SIZE)}:
             return BySize(given.get(SMALLEST))
-        return _handed_on(analysis, module, node.args[0], {SMALLEST: given[SMALLEST]})
+        return _handed_on(analysis, module, node.args[0], given)
     if isinstance(node, ast.Call):
         return _returned(analysis, module, node)
     return _handed_on(analysis, module, node, {})

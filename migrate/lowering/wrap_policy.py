@@ -71,7 +71,9 @@ def lower_policy(
 def only_argument(call: ast.Call, name: str) -> ast.expr | None:
     """The one argument of a call, by position or by its name."""
     words = [*call.args, *(k.value for k in call.keywords if k.arg == name)]
-    return words[0] if len(words) == len(call.args) + len(call.keywords) == 1 else None
+    if len(words) != 1 or len(call.args) + len(call.keywords) != 1:
+        return None
+    return words[0] if not isinstance(words[0], ast.Starred) else None
 
 
 def _any(

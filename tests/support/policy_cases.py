@@ -177,6 +177,68 @@ def main():
     train(other)
 """
 
+CARRIED = """
+
+def get_policy(kind, least=100):
+    if kind == "size":
+        return functools.partial(size_based_auto_wrap_policy, min_num_params=least)
+    if kind == "blocks":
+        return functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Block})
+    if kind == "heads":
+        return functools.partial(
+            lambda_auto_wrap_policy, lambda_fn=lambda m: getattr(m, "out_features", 0) == 3
+        )
+    return always_wrap_policy if kind == "always" else None
+
+
+def main():
+    policy = get_policy(sys.argv[1])
+    if policy is None:
+        print("one unit")
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
+CLASSES = """
+import dataclasses
+
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+)
+
+KINDS = {"block": Block, "linear": nn.Linear}
+
+
+@dataclasses.dataclass
+class Config:
+    policy: ModuleWrapPolicy | None = None
+
+
+def configured(words):
+    if words:
+        return Config(ModuleWrapPolicy({KINDS[word] for word in words.split("+")}))
+    return Config()
+
+
+def main():
+    config = configured(sys.argv[1])
+    train(FSDP(start(), auto_wrap_policy=config.policy, device_id=torch.cuda.current_device()))
+    model = Net().cuda()
+    blocks = ModuleWrapPolicy([Block])
+    apply_activation_checkpointing(model, auto_wrap_policy=blocks)
+    train(FSDP(model, auto_wrap_policy=blocks, device_id=torch.cuda.current_device()))
+"""
+
+CHOSEN = """
+
+def main():
+    policy = None
+    if sys.argv[1] == "blocks":
+        policy = ModuleWrapPolicy({Block})
+    elif sys.argv[1]:
+        policy = functools.partial(lambda_auto_wrap_policy, lambda_fn=lambda m: hasattr(m, "bias"))
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
 # Each with the arguments that it is run with.
 PROGRAMS = {
     "size": (SIZE, ("1", "40", "100", "190", "400", "100000")),
@@ -187,6 +249,9 @@ PROGRAMS = {
     "recursing": (RECURSING, ("20", "30", "100000")),
     "always": (ALWAYS, ("",)),
     "custom": (CUSTOM, ("",)),
+    "carried": (CARRIED, ("size", "blocks", "heads", "always", "")),
+    "classes": (CLASSES, ("block", "linear", "block+linear", "")),
+    "chosen": (CHOSEN, ("blocks", "bias", "")),
     "context": (CONTEXT, ("",)),
     "context around": (CONTEXT_AROUND, ("",)),
 }
