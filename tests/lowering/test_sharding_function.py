@@ -45,7 +45,7 @@ def test_labels_of_the_user_and_a_default() -> None:
     [
         ({"FULL_SHARD"}, None, "None"),
         ({"FULL_SHARD", "SHARD_GRAD_OP"}, None, 'False if "x" == "SHARD_GRAD_OP" else None'),
-        (set(MEMBERS), None, 'False if "x" in ("SHARD_GRAD_OP", "_HYBRID_SHARD_ZERO2") else None'),
+        (set(MEMBERS), None, 'False if "x" in ("SHARD_GRAD_OP", "_HYBRID_SHARD_ZERO2",) else None'),
         ({"FULL_SHARD"}, "SHARD_GRAD_OP", 'None if "x" == "FULL_SHARD" else False'),
         ({"SHARD_GRAD_OP"}, "SHARD_GRAD_OP", "False"),
     ],

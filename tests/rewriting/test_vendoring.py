@@ -43,13 +43,13 @@ def test_a_program_of_several_packages_trains_with_its_own_copy(tmp_path: Path) 
         config.read_text().replace("threshold: float = 0.6", "threshold: float = 9e9")
     )
     shutil.copytree(old, new)
-    report = migrate(new)
+    report = migrate(new, "--style", "shim")
     assert "0 manual" in report
     assert "Training needs" not in report
     texts = {path: path.read_text() for path in new.rglob("*.py")}
     assert not [path for path, text in texts.items() if "fsdp_migrate.runtime" in text]
     assert "fully_shard_from_fsdp1" in alone(new)
-    migrate(new)
+    migrate(new, "--style", "shim")
     assert texts == {path: path.read_text() for path in new.rglob("*.py")}
     verdict = train_identically(old, new, "finetuning.py", ["--workdir", "{out}"])
     assert verdict.identical, verdict

@@ -23,7 +23,7 @@ from fsdp_migrate.analysis.library import fsdp1 as library  # noqa: E402
 from fsdp_migrate.analysis.values import Symbol  # noqa: E402
 from fsdp_migrate.cli.explain import coverage  # noqa: E402
 from fsdp_migrate.findings.finding import Safety, Tier  # noqa: E402
-from fsdp_migrate.lowering import state_dict_modes, wrap_plan  # noqa: E402
+from fsdp_migrate.lowering import sharding_function, state_dict_settings  # noqa: E402
 from fsdp_migrate.lowering.arguments import LOWERINGS, nothing, precision_fields  # noqa: E402
 from fsdp_migrate.rewriting import import_plan as rewrite  # noqa: E402
 from fsdp_migrate.rule.registry import load_rules  # noqa: E402
@@ -121,8 +121,8 @@ def test_members_of_enums() -> None:
     assert set(STATE_DICT_TYPES) == set(fsdp.StateDictType.__members__)
     assert set(fsdp.BackwardPrefetch.__members__) == {"BACKWARD_PRE", "BACKWARD_POST"}
     assert set(fsdp.OptimStateKeyType.__members__) == {"PARAM_NAME", "PARAM_ID"}
-    assert set(STRATEGIES) >= wrap_plan.HYBRID | wrap_plan.KEEP_UNSHARDED
-    assert {names.short(kind) for kind in state_dict_modes.KINDS} == set(STATE_DICT_TYPES)
+    assert set(STRATEGIES) >= sharding_function.HYBRID | sharding_function.KEEP_UNSHARDED
+    assert {names.short(kind) for kind in state_dict_settings.KINDS} == set(STATE_DICT_TYPES)
 
 
 @pytest.mark.parametrize("member", STRATEGIES)
