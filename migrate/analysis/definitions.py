@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import cast
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.syntax.module import Module, Scope, scope_nodes
 from fsdp_migrate.syntax.nodes import nodes_in
 
-Definition = ast.Assign | ast.FunctionDef  # of a variable or function that a fix may remove
+
+class Annotated(ast.AnnAssign):
+    """An annotated assignment that has a value, as types see it."""
+
+    value: ast.expr
+
+
+Assignment = ast.Assign | Annotated
+Definition = Assignment | ast.FunctionDef  # of a variable or function that a fix may remove
 
 
 def scope_of(module: Module, node: ast.Name) -> Scope | None:
@@ -36,8 +45,8 @@ def bindings(scope: Scope, name: str) -> Iterator[ast.AST]:
                 yield node
 
 
-def definition(module: Module, node: ast.Name) -> ast.Assign | None:
-    """The assignment that alone binds the variable `node` names, or None."""
+def definition(module: Module, node: ast.Name) -> Assignment | None:
+    """The assignment that alone binds the variable `node` names, annotated or not, or None."""
     scope = scope_of(module, node)
     if scope is None:
         return None
@@ -47,7 +56,14 @@ def definition(module: Module, node: ast.Name) -> ast.Assign | None:
     statement = module.parents.get(bound[0])
     if isinstance(statement, ast.Assign) and statement.targets == [bound[0]]:
         return statement
+    if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        return cast(Annotated, statement)
     return None
+
+
+def target_of(statement: Assignment) -> ast.expr:
+    """What a `definition` binds."""
+    return statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
 
 
 def removable(
@@ -57,7 +73,7 @@ def removable(
     if isinstance(statement, ast.FunctionDef):
         name, target, scope = statement.name, None, module.scope(statement)
     else:
-        (target,) = statement.targets
+        target = target_of(statement)
         assert isinstance(target, ast.Name)
         name, scope = target.id, scope_of(module, target) or module.tree
     for node in nodes_in(scope):

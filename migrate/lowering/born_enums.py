@@ -112,7 +112,8 @@ class EnumValues:
         """
         annotations = annotation_nodes(self.modules)
         enum = self.family.enum
-        found = [new for module in self.modules for new in quoted(self.analysis, enum, module)]
+        every = [new for module in self.modules for new in quoted(self.analysis, enum, module)]
+        found = [new for new in every if new[0].node not in self.written]
         done = done | {node for birth in self.births for node in nodes_in(birth.place.node)}
         for place in class_references(self.analysis, enum, self.modules):
             if place.node not in self.written and place.node not in done:

@@ -29,8 +29,9 @@ from fsdp_migrate.lowering.sharding_function import (
     rows_of,
 )
 from fsdp_migrate.lowering.strategy_tables import Table, table_of
+from fsdp_migrate.lowering.value_flow import Place
 from fsdp_migrate.lowering.wrap_site import NotNative
-from fsdp_migrate.lowering.written_strategies import written_members, written_strategy
+from fsdp_migrate.lowering.written_strategies import TYPE, written_members, written_strategy
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
@@ -105,11 +106,11 @@ def _written_at(
     for expression, _ in written.replaced:
         inside |= set(nodes_in(expression))
     for statement in written.absorbed:
-        if not isinstance(statement, ast.Assign) or not removable(
+        if isinstance(statement, ast.FunctionDef) or not removable(
             program.analysis, fact.module, statement, inside
         ):
             return set()
-        inside |= set(nodes_in(statement.value))
+        inside |= set(nodes_in(statement))
     return inside
 
 
@@ -123,12 +124,17 @@ def _migrated(found: EnumValues) -> Migrated:
     is_open = [fact for fact, argument in found.calls if _is_open(found, fact, argument)]
     read = list(found.readers())
     classes = found.classes({place.node for place, _ in read})
-    rows = rows_of(_possible(found, MEMBERS if is_open or classes else _members(found)))
-    values = found.only_given and not classes and rows.members <= ON_WORLD
+    # A variable of a function has what is assigned to it; a parameter or a field may have more.
+    stated = [new for new in classes if _is_of_variable(new[0])]
+    is_stated = len(stated) < len(classes)
+    rows = rows_of(_possible(found, MEMBERS if is_open or is_stated else _members(found)))
+    values = found.only_given and not is_stated and rows.members <= ON_WORLD
     table = table_of(found) if not (is_open or classes or values) else None
     if table is not None:
         return _function(found, table)
     numbers = not classes and _go_by_number(found)
+    if values:
+        classes = [(_annotation(place), TYPE) for place, _ in stated]
     rows = numbered(rows) if numbers and not values else rows
     born = _values(found) if values else found.named(numbers)
     words = "the numbers of its members" if numbers else "the names of its members"
@@ -156,6 +162,24 @@ def _function(found: EnumValues, table: Table) -> Migrated:
         dropped=((table.module, table.statement),),
         places=frozenset(place.node for place in found.places),
         form=StrategyForm(table.rows, found.sites, looked_up=table.looked_up),
+    )
+
+
+def _annotation(place: Place) -> Place:
+    """The whole annotation that `place` is in."""
+    statement = place.module.statement(place.node)
+    assert isinstance(statement, ast.AnnAssign)
+    return Place(place.module, statement.annotation)
+
+
+def _is_of_variable(place: Place) -> bool:
+    """Whether a class is named in the annotation of a variable, and not in that of a field."""
+    statement = place.module.statement(place.node)
+    return (
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and place.node in nodes_in(statement.annotation)
+        and not isinstance(place.module.parents[statement], ast.ClassDef)
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from fsdp_migrate.analysis.definitions import bindings, definition, scope_of
+from fsdp_migrate.analysis.definitions import Assignment, bindings, definition, scope_of
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds_names
 
 
-def followed(module: Module, node: ast.Name) -> ast.Assign | None:
+def followed(module: Module, node: ast.Name) -> Assignment | None:
     """The assignment that alone makes the variable, if its value means the same at `node`.
 
     It doesn't where a name in it is bound anew in between, or is another one at `node`, or where

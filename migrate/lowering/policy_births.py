@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.definitions import removable
+from fsdp_migrate.analysis.definitions import Assignment, removable
 from fsdp_migrate.analysis.values import Cls, Symbol
 from fsdp_migrate.findings.code import Kept, Part, code
 from fsdp_migrate.lowering.followed import followed
@@ -36,7 +36,7 @@ class Born:
     predicate: ast.expr | None = None
     by_size: BySize | None = None
     always: bool = False
-    through: ast.Assign | None = None  # where the classes are written, for nothing else
+    through: Assignment | None = None  # where the classes are written, for nothing else
 
     @property
     def classes(self) -> tuple[ast.expr, ...]:

@@ -15,6 +15,7 @@ from fsdp_migrate.findings.code import (
     Starred,
     call,
     code,
+    parts_of,
     qualified,
     variable,
 )
@@ -53,10 +54,16 @@ def keywords(plan: WrapPlan, model: Part, named: bool) -> Keywords:
         shared.append(Keyword("mesh", parts.mesh.name if named else parts.mesh.code))
         if named and parts.mesh.is_made:
             above.append(code("{mesh} = {made}", mesh=MESH, made=parts.mesh.code))
-    if parts.reshard is not None:
-        shared.append(Keyword("reshard_after_forward", parts.reshard.after_forward))
-    if parts.offload is not None:
-        shared.append(Keyword("offload_policy", parts.offload.policy))
+    several = named and parts.units is not None
+    for name, value in (
+        ("reshard_after_forward", parts.reshard.after_forward if parts.reshard else None),
+        ("offload_policy", parts.offload.policy if parts.offload else None),
+    ):
+        if value is not None and several and _is_long(value):
+            above.append(code("{name} = {value}", name=variable(name), value=value))
+            value = variable(name)
+        if value is not None:
+            shared.append(Keyword(name, value))
     if parts.ignored is not None:
         made = parts.ignored.parameters
         made = made.of(model) if isinstance(made, ModelCall) else made
@@ -106,9 +113,11 @@ def _with_precision(
     return replace(found, above=above, root=(root,), child=(child,), policy=policy)
 
 
-def _is_long(policy: Part) -> bool:
+def _is_long(value: Part) -> bool:
     """Whether the program has several lines for it, which read better by themselves."""
-    return isinstance(policy, Kept) and policy.span.end_line > policy.span.line
+    return any(
+        isinstance(part, Kept) and part.span.end_line > part.span.line for part in parts_of(value)
+    )
 
 
 def _policy(precision: Precision) -> Part:

@@ -164,10 +164,7 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
     shared: tuple[Element, ...] = found.shared
     long = len(shared) >= MANY or _width(module, shared) > LONG
     if _shares_dict(parts, long):
-        items = (
-            k if isinstance(k, Starred) else Item(Literal(k.name), k.value) for k in found.shared
-        )
-        above.append(code("{name} = {items}", name=KEYWORDS, items=dictionary(*items)))
+        above.append(code("{name} = {made}", name=KEYWORDS, made=_dict(found.shared)))
         shared = (Starred(KEYWORDS, double=True),)
     below: list[Code] = []
     if parts.initial is not None and parts.initial.bound is not None:
@@ -221,6 +218,15 @@ def _attributes(model: Part) -> Code:
         new=variable("new"),
         unsharded=UNSHARDED,
         model=model,
+    )
+
+
+def _dict(keywords: tuple[Keyword | Starred, ...]) -> Part:
+    """The dict of the keywords of several calls."""
+    if len(keywords) == 1 and isinstance(keywords[0], Starred):
+        return keywords[0].value  # which is made for these calls
+    return dictionary(
+        *(k if isinstance(k, Starred) else Item(Literal(k.name), k.value) for k in keywords)
     )
 
 

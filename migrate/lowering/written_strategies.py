@@ -27,6 +27,7 @@ STRATEGY = f"{ROOT}.ShardingStrategy"
 AFTER_FORWARD = variable("reshard_after_forward")
 # The default, FULL_SHARD among them: the root keeps its weights, all other units give them back.
 DEFAULT = Literal(None)
+TYPE = code("bool | None")
 KEEP = Literal(False)
 
 
@@ -126,10 +127,14 @@ class _Written:
         replaced: list[tuple[ast.expr, Part]] = []
         for target in bound:
             statement = self.module.parents.get(target)
-            if not isinstance(statement, ast.Assign) or statement.targets != [target]:
+            if isinstance(statement, ast.AnnAssign):
+                replaced.append((statement.annotation, TYPE))
+            elif not isinstance(statement, ast.Assign) or statement.targets != [target]:
                 raise unsure
-            replaced.append((statement.targets[0], AFTER_FORWARD))
-            replaced.append((statement.value, self.after_forward(statement.value)))
+            assert isinstance(target, ast.Name)
+            replaced.append((target, AFTER_FORWARD))
+            if statement.value is not None:
+                replaced.append((statement.value, self.after_forward(statement.value)))
         return Written(Reshard(AFTER_FORWARD), replaced=tuple(replaced))
 
     def is_member(self, node: ast.expr) -> bool:

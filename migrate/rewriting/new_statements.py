@@ -12,6 +12,7 @@ from fsdp_migrate.findings.edits import InsertStatements, ReplaceStatement
 from fsdp_migrate.rewriting.comments import Statement, bare, led
 from fsdp_migrate.rewriting.fragments import Fragments
 from fsdp_migrate.rewriting.line_breaks import Layout, laid_out
+from fsdp_migrate.rewriting.outdent import outdented
 
 
 class NewStatements:
@@ -36,7 +37,9 @@ class NewStatements:
         kept = {id(statement) for statement in body}
         room = self.width - edit.span.col
         made = self.fragments.statements(edit.code, body)
-        result: list[cst.BaseStatement] = [laid_out(s, self.indent, room, kept) for s in made]
+        result: list[cst.BaseStatement] = [
+            s if id(s) in kept else outdented(laid_out(s, self.indent, room, kept)) for s in made
+        ]
         if isinstance(edit, InsertStatements) and result:
             blank = [cst.EmptyLine(indent=False)] * edit.blank_above
             first = cast(Statement, result[0])

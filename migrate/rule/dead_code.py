@@ -113,4 +113,4 @@ def made_only_for(facts: Facts, module: Module, node: ast.expr) -> ast.stmt | No
 
 
 def _content(statement: Definition) -> ast.AST:
-    return statement.value if isinstance(statement, ast.Assign) else statement
+    return statement.value if isinstance(statement, ast.Assign) else statement  # with its types

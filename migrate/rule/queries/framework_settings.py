@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from fsdp_migrate.analysis.definitions import Definition, definition, removable
 from fsdp_migrate.analysis.values import NONE, Atom, Cls, Const, Result, Symbol, constants, symbols
@@ -99,17 +100,18 @@ class SettingValues:
     def definition(self, node: ast.expr) -> ast.Assign | None:
         """What alone gives the variable its value, if nothing but `node` reads that."""
         found = definition(self.module, node) if isinstance(node, ast.Name) else None
-        if found is None or not removable(self.facts.analysis, self.module, found, {node}):
+        if not isinstance(found, ast.Assign):
             return None
-        return found
+        return found if removable(self.facts.analysis, self.module, found, {node}) else None
 
     def unread(self, statements: Iterable[ast.stmt], gone: set[ast.AST]) -> list[ast.stmt]:
         """Those of the definitions that nothing reads any more without the nodes in `gone`."""
         found: list[ast.stmt] = []
         gone = set(gone)
         for statement in reversed(list(dict.fromkeys(statements))):
-            if isinstance(statement, Definition):
-                if removable(self.facts.analysis, self.module, statement, gone):
+            if isinstance(statement, ast.Assign | ast.AnnAssign | ast.FunctionDef):
+                made = cast(Definition, statement)
+                if removable(self.facts.analysis, self.module, made, gone):
                     gone |= set(nodes_in(statement))
                     found.append(statement)
         return found
