@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fsdp_migrate.analysis.interned import Interned
 from fsdp_migrate.analysis.program import FunctionInfo
@@ -20,6 +21,7 @@ from fsdp_migrate.rule.queries.events_in import (
     functions_with_events,
 )
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
+from fsdp_migrate.rule.queries.gradient_reads import gradient_reads
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.rule.queries.lazy_parameters import looked_at_later
 from fsdp_migrate.syntax.nodes import children
@@ -39,6 +41,7 @@ class Gathered(Interned):
     inner: ast.expr
     graded: bool  # a backward pass will put it away
     is_earlier: bool = False  # it was run before the entry that is followed now
+    untrained: bool = False  # it is over unless a loop that trains runs zero times
 
     __hash__ = Interned.__hash__
 
@@ -81,6 +84,10 @@ class Walk:
     _together: dict[tuple[Site, bool], Together] = field(default_factory=dict)
     _put_aside: dict[Site, frozenset[Wrapped]] = field(default_factory=dict)
     _active: set[Site] = field(default_factory=set)
+
+    @cached_property
+    def _gradient_reads(self) -> frozenset[ast.AST]:
+        return gradient_reads(self.facts)
 
     # ------------------------------------------------------------------ functions
     def function(self, site: Site, state: State, grad: bool) -> State:
@@ -201,16 +208,25 @@ class Walk:
     ) -> State:
         test = node.test if isinstance(node, ast.While) else node.iter
         state = self.expression(test, state, grad)
-        inside = Leaving()
+        inside, before = Leaving(), state
+        over = before
         for _ in range(ROUNDS):
             after = self.block(node.body, state, grad, inside) | inside.nexts
             if isinstance(node, ast.While):
                 after = self.expression(test, after, grad)
+            over -= after
             if after <= state:
                 break
             state |= after
+        if over and self._only_trains(node):
+            state = (state - over).union(replace(item, untrained=True) for item in over)
         leaving.returns |= inside.returns
         return self.block(node.orelse, state, grad, leaving) | inside.breaks
+
+    def _only_trains(self, node: ast.For | ast.AsyncFor | ast.While) -> bool:
+        """Whether a loop puts weights away by backward passes, of which there are gradients."""
+        kinds = {event.kind for event in self.functions.within(node)}
+        return Kind.BACKWARD in kinds and Kind.RESHARD not in kinds
 
     def _try(self, node: ast.Try, state: State, grad: bool, leaving: Leaving) -> State:
         body = self.block(node.body, state, grad, leaving)
@@ -278,7 +294,10 @@ class Walk:
         if event.kind is Kind.RESHARD:
             return frozenset(item for item in state if item.model not in event.models)
         if event.kind is Kind.READ:
+            without = event.node in self._gradient_reads
             for item in state:
+                if item.untrained and without:
+                    continue
                 if item.model in event.models and item.forward is not event.node:
                     self.read_after.setdefault(item.forward, {})[event.node] = None
                     self.left_by.setdefault(item.forward, {})[item] = None
