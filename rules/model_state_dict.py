@@ -19,6 +19,7 @@ from fsdp_migrate.rule.queries.joint_calls import joined
 from fsdp_migrate.rule.queries.joint_states import joint_of
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.models import overrides
+from fsdp_migrate.rule.queries.named_options import with_names
 from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.queries.shares import gave_share
 from fsdp_migrate.rule.queries.state_dict_calls import StateDictCall, without_mode, written
@@ -89,7 +90,7 @@ def _native(use: Use, facts: Facts, found: StateDictCall) -> Finding:
         use,
         f"{_owner(use)}.{use.name} {becomes}{_shares(use, facts)}",
         tier=Tier.NATIVE,
-        edits=edits,
+        edits=with_names(use, facts, edits),
         safety=_safety(use, facts),
         models=facts.models(use.wraps),
     )

@@ -18,6 +18,7 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.joint_calls import joined
 from fsdp_migrate.rule.queries.joint_states import joint_of
+from fsdp_migrate.rule.queries.named_options import with_names
 from fsdp_migrate.rule.queries.optimizer_loads import (
     LOADERS,
     Load,
@@ -74,7 +75,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
 
 def _finding(use: Use, facts: Facts, message: str, edits: Iterable[Edit], tier: Tier) -> Finding:
     units = facts.models(facts.analysis.wrapped(facts.value(_model_of(use, facts))))
-    return finding(RULE, use, message, tier=tier, edits=edits, models=units)
+    named = with_names(use, facts, edits)
+    return finding(RULE, use, message, tier=tier, edits=named, models=units)
 
 
 def _model_of(use: Use, facts: Facts) -> ast.expr | None:

@@ -47,14 +47,21 @@ def bindings(scope: Scope, name: str) -> Iterator[ast.AST]:
 
 def definition(module: Module, node: ast.Name) -> Assignment | None:
     """The assignment that alone binds the variable `node` names, annotated or not, or None."""
+    found = definitions(module, node)
+    return found[0] if len(found) == 1 else None
+
+
+def definitions(module: Module, node: ast.Name) -> list[Assignment]:
+    """The assignments that alone bind the variable `node` names; none if others do as well."""
     scope = scope_of(module, node)
-    if scope is None:
-        return None
-    bound = list(bindings(scope, node.id))
-    if len(bound) != 1:
-        return None
-    statement = module.parents.get(bound[0])
-    if isinstance(statement, ast.Assign) and statement.targets == [bound[0]]:
+    bound = list(bindings(scope, node.id)) if scope is not None else []
+    found = [_assignment(module.parents.get(target), target) for target in bound]
+    known = [each for each in found if each is not None]
+    return known if len(known) == len(found) else []
+
+
+def _assignment(statement: ast.AST | None, target: ast.AST) -> Assignment | None:
+    if isinstance(statement, ast.Assign) and statement.targets == [target]:
         return statement
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
         return cast(Annotated, statement)
@@ -78,11 +85,18 @@ def removable(
         name, scope = target.id, scope_of(module, target) or module.tree
     for node in nodes_in(scope):
         if isinstance(node, ast.Name) and node.id == name:
-            if node is not target and node not in absorbed:
+            if node is not target and node not in absorbed and not _is_bound(module, node):
                 return False
         if isinstance(node, ast.Constant) and node.value == name:
             return False  # listed in `__all__`, or looked up by name
     return not isinstance(scope, ast.Module) or not is_imported(analysis, module, name)
+
+
+def _is_bound(module: Module, node: ast.Name) -> bool:
+    """Whether an assignment gives a name a value, which reads nothing."""
+    return _assignment(module.parents.get(node), node) is not None and not isinstance(
+        node.ctx, ast.Load
+    )
 
 
 def is_imported(analysis: Analysis, module: Module, name: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.definitions import Definition, definition
+from fsdp_migrate.analysis.definitions import Assignment, Definition, definitions
 from fsdp_migrate.analysis.values import Method, Symbol
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.carried_options import Carried, carried_by
@@ -276,16 +276,16 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
             plan = replace(plan, carried=carried, setting=setting)
         return plan
     absorbed = [
-        definition(module, node)
+        found
         for name, node in given.items()
         if name != "module" and isinstance(node, ast.Name)
+        for found in _made_in_line(module, node)
     ]
     setting = setting_of(analysis, module, given)
     if setting is not None and setting.kind == LOCAL:
         if not isinstance(statement, ast.With) or not asks_no_model(analysis, statement):
             setting = None
-    kept = tuple(found for found in absorbed if found is not None)
-    plan = replace(plan, setting=setting, absorbed=kept)
+    plan = replace(plan, setting=setting, absorbed=tuple(absorbed))
     if setting is None and isinstance(statement, ast.With):
         plan = replace(plan, carried=carried_by(analysis, module, call))
     helper = helper_of(analysis, module, call, given)
@@ -294,6 +294,12 @@ def _plan(analysis: Analysis, module: Module, call: ast.Call) -> ModePlan:
     common = {entry.setting for entry in helper.entries}
     setting = common.pop() if len(common) == 1 else None
     return replace(plan, setting=setting, helper=helper, statement=None)
+
+
+def _made_in_line(module: Module, node: ast.Name) -> list[Assignment]:
+    """The assignments of a variable, where they stand one below the other."""
+    found = definitions(module, node)
+    return found if all(f in module.block(found[0]) for f in found) else []
 
 
 def _entered(plan: ModePlan, site: Site, entry: Entry) -> ModePlan:

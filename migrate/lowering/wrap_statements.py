@@ -108,7 +108,7 @@ def _statements(plan: WrapPlan, statement: ast.stmt) -> tuple[Code, ...]:
     """What takes the place of an assignment or a return."""
     module = plan.fact.module
     if not isinstance(statement, ast.Assign):
-        done = _sharding(plan, _returned(module, statement))
+        done = _sharding(plan, _returned(module, statement), at_once=True)
         if done.below:
             back = code("return {model}", model=done.model)
             return *done.above, done.root, *done.below, back
@@ -148,8 +148,11 @@ def _declared(function: ast.AST, name: str) -> bool:
     )
 
 
-def _sharding(plan: WrapPlan, made: Part) -> Sharding:
-    """How the units and the root are sharded; a model that has no name yet is called `made`."""
+def _sharding(plan: WrapPlan, made: Part, at_once: bool = False) -> Sharding:
+    """How the units and the root are sharded; a model that has no name yet is called `made`.
+
+    It gets none where it may be sharded `at_once` and nothing else is done to it.
+    """
     module, parts = plan.fact.module, plan.parts
     assert plan.model is not None
     argument = Kept(module.span(plan.model))
@@ -184,6 +187,8 @@ def _sharding(plan: WrapPlan, made: Part) -> Sharding:
     if parts.units is not None:
         above.append(_units(plan, model, (*shared, *found.child)))
     above += _before(plan, model)
+    if at_once and not named and len(above) == 1 and not below:
+        above, model = [], argument
     root = call(FULLY_SHARD, model, *shared, *found.root)
     return Sharding(model, tuple(above), root, tuple(below))
 
