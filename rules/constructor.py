@@ -34,6 +34,20 @@ BY_HAND = {
     "sync_module_states": "a broadcast of the first weights above each fully_shard call",
 }
 
+# What says to FSDP2 what an argument of FSDP1's says.
+SAID_BY = {
+    "process_group": "`mesh=`",
+    "device_mesh": "`mesh=`",
+    "sharding_strategy": "`reshard_after_forward=` and `mesh=`",
+    "cpu_offload": "`offload_policy=`",
+    "mixed_precision": "`mp_policy=`",
+    "auto_wrap_policy": "a fully_shard call for each unit",
+    "ignored_modules": "`ignored_params=`",
+    "ignored_states": "`ignored_params=`",
+    "param_init_fn": "memory and values for each unit before it is sharded",
+    "sync_module_states": "a broadcast of the first rank's weights",
+}
+
 OFFLOADED_SUMS = (
     "; with CPU offload FSDP1's sums of microbatches that are reduced one by one are documented to "
     "be wrong, FSDP2's are right"
@@ -97,6 +111,17 @@ def _instead(plan: WrapPlan) -> str:
     return "; ".join(dict.fromkeys(BY_HAND[residue.function] for residue in plan.parts.residues))
 
 
+def _left_out(use: Use, plan: WrapPlan) -> str:
+    """What goes because of how the program is configured, and how FSDP2 would be told of it."""
+    nodes = {name: plan.arguments[name].node for name in plan.left_out}
+    gone = [f"`{name}={use.module.text(node)}`" for name, node in nodes.items() if node is not None]
+    instead = ", ".join(dict.fromkeys(SAID_BY[name] for name in plan.left_out))
+    return (
+        f"nothing in the project turns on {', '.join(gone)}, and FSDP2 is not told of it: "
+        f"for other values, write {instead}"
+    )
+
+
 def _offloads(plan: WrapPlan, facts: Facts) -> bool:
     """Whether parameters may be kept on the CPU."""
     given = plan.fact.arguments.get("cpu_offload")
@@ -114,6 +139,8 @@ def _notes(use: Use, plan: WrapPlan) -> Iterator[str]:
             "with CPU offload, clipping and full state dicts need a CPU backend too: "
             'init_process_group("cpu:gloo,cuda:nccl")'
         )
+    if plan.left_out:
+        yield _left_out(use, plan)
     precision = plan.parts.precision
     if plan.native and precision is not None and precision.saves_cast:
         yield (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import bindings, is_imported, scope_of
-from fsdp_migrate.analysis.values import Func
+from fsdp_migrate.analysis.values import Bound, Func
 from fsdp_migrate.lowering.value_flow import Place
 from fsdp_migrate.syntax.module import Module, scope_nodes
 
@@ -47,10 +47,12 @@ def _leaves(
             for value in _assigned(analysis, module, node):
                 yield from _leaves(analysis, module, value, seen)
         case ast.Call():
-            functions = [a for a in analysis.value(node.func) if isinstance(a, Func)]
+            called = analysis.value(node.func)
+            methods = [a.func for a in called if isinstance(a, Bound)]
+            functions = [*methods, *(a for a in called if isinstance(a, Func))]
             if not functions:
                 yield Place(module, node)
-            elif len(functions) < len(analysis.value(node.func)):
+            elif len(functions) < len(called):
                 raise _Open
             for atom in functions:
                 info = analysis.functions[atom.site]

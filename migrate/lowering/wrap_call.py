@@ -14,6 +14,7 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NOTHING, Result, Wrapped
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.options import Style
+from fsdp_migrate.lowering.absence import settings_left_out
 from fsdp_migrate.lowering.arguments import LOWERINGS
 from fsdp_migrate.lowering.arguments.buffer_dtype import casts_buffers
 from fsdp_migrate.lowering.arguments.comm_hook import lower_comm_hook
@@ -97,6 +98,7 @@ def plan_call(
         unknown=tuple(sorted(set(fact.arguments) - set(LOWERINGS))),
         has_ignored=may_ignore(analysis, fact),
         casts_buffers=_leaves_precision(lowered) and casts_buffers(site),
+        left_out=() if lowered.reasons else settings_left_out(site, parts),
     )
 
 

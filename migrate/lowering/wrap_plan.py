@@ -219,6 +219,7 @@ class WrapPlan:
     unknown: tuple[str, ...]  # arguments that FSDP1 doesn't have
     has_ignored: bool  # parameters may be left out of the sharding
     casts_buffers: bool  # FSDP1 may keep buffers in another dtype than it saves them in
+    left_out: tuple[str, ...] = ()  # arguments that are off as the program is configured
 
     @property
     def native(self) -> bool:

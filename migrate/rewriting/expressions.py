@@ -44,6 +44,26 @@ class ExpressionEdits(cst.CSTTransformer):
         self.quotes.pop()
         return updated_node
 
+    def leave_FormattedStringExpression(
+        self,
+        original_node: cst.FormattedStringExpression,
+        updated_node: cst.FormattedStringExpression,
+    ) -> cst.FormattedStringExpression | cst.FlattenSentinel[cst.BaseFormattedStringContent]:
+        """`{old=}`, which shows how the value is written, goes on showing that."""
+        before, equal = original_node.expression, original_node.equal
+        if equal is None or updated_node.expression.deep_equals(before):
+            return updated_node
+        shown = cst.Module([]).code_for_node
+        text = f"{shown(original_node.whitespace_before_expression)}{shown(before)}{shown(equal)}"
+        bare = original_node.format_spec is None and original_node.conversion is None
+        value = updated_node.with_changes(
+            equal=None,
+            whitespace_before_expression=cst.SimpleWhitespace(""),
+            conversion="r" if bare else original_node.conversion,
+        )
+        label = cst.FormattedStringText(text.replace("{", "{{").replace("}", "}}"))
+        return cst.FlattenSentinel([label, value])
+
     def on_leave(
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:

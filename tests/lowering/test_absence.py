@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.wraps import migrated
+from support.wraps import migrated, plan
 
 TABLE = "TABLE = {'a': None, 'b': %s}\n\n\n"
 TABLES = {
@@ -25,3 +25,31 @@ def test_none_that_is_written(parameter: str) -> None:
     value, _ = TABLES[parameter]
     text = f"{TABLE % value}nothing = None\nmodel = FSDP(Block(), {parameter}=nothing)\n"
     assert "policy=" not in migrated(text)
+
+
+SETTINGS = """\
+class Config:
+    sync = False
+    policy = None
+
+
+nothing = None
+
+
+def shard(net, config, offload=None):
+    return FSDP(net, auto_wrap_policy=config.policy, cpu_offload=offload, process_group=nothing{})
+
+
+model = shard(Block(), Config())
+"""
+
+
+def test_settings_that_nothing_turns_on_are_said() -> None:
+    assert plan(SETTINGS.format("")).left_out == ("auto_wrap_policy", "cpu_offload")
+
+
+def test_the_first_weights_go_out_where_a_setting_asks_for_it() -> None:
+    asked = ", sync_module_states=config.sync"
+    assert "if config.sync:" in migrated(SETTINGS.format(asked))
+    assert "sync_module_states" not in plan(SETTINGS.format(asked)).left_out
+    assert "state_dict" not in migrated(SETTINGS.format(", sync_module_states=False"))

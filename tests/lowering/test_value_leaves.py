@@ -23,6 +23,16 @@ def _leaves(text: str, value: str) -> list[str] | None:
 
 
 ON, NONE = "CPUOffload(True)", "None"
+METHOD = f"""\
+class Maker:
+    def __init__(self, flag):
+        self.flag = flag
+
+    def made(self):
+        return {ON} if self.flag else None
+
+
+"""
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,8 @@ ON, NONE = "CPUOffload(True)", "None"
         (FUNCTION.format(body=f"match kind:\n        case 1:\n            return {ON}\n        "
                               "case _:\n            raise ValueError"), "made(1)", [ON]),
         (f"made = lambda: {ON}\n", "made()", [ON]),
+        (METHOD, "Maker(None).made()", [ON, NONE]),
+        (f"{METHOD}maker = Maker(1)\n", "maker.made()", [ON, NONE]),
     ],
 )  # fmt: skip
 def test_all_ends_are_found(text: str, value: str, expected: list[str]) -> None:

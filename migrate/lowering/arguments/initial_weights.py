@@ -8,6 +8,7 @@ from dataclasses import replace
 from fsdp_migrate.analysis.values import NONE, Func, constants
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Kept, Part, variable
+from fsdp_migrate.lowering.absence import is_setting
 from fsdp_migrate.lowering.memory_functions import (
     BROADCAST_UNIT,
     BY_FUNCTION,
@@ -31,7 +32,7 @@ OF_A_GROUP = frozenset({"process_group", "ignored_modules", "ignored_states"})
 
 def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     """The state of the first rank goes to the others, if it is for a whole model."""
-    if _is_off(argument):
+    if _is_off(argument) and (site.style == "shim" or not is_setting(site, argument)):
         return parts
     test, bound = asked(site, argument)
     if test is not None and site.style == "shim":
