@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fsdp_migrate.runtime.compare import Tolerance
+from fsdp_migrate.runtime.compare import Aspect, Tolerance
 from support.training import train_identically
 
 if sys.version_info >= (3, 11):
@@ -89,7 +89,9 @@ def test_the_migrated_program_trains_as_before(folder: Path, tmp_path: Path) -> 
         )
         for site in case.get("or_report", [])
     )
-    assert verdict.passed or (case.get("or_report") and reported), verdict
+    counts = {difference.aspect for difference in verdict.differences} == {Aspect.COLLECTIVES}
+    fine = (case.get("or_report") and reported) or (case.get("comm") == "bytes" and counts)
+    assert verdict.passed or fine, verdict
 
 
 NEVER_SCALES = {

@@ -15,7 +15,17 @@ from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import NONE, Atom, Partial, Result, Symbol
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
-from fsdp_migrate.findings.code import Code, Kept, Keyword, Name, Part, call, code, local_variable
+from fsdp_migrate.findings.code import (
+    Code,
+    Kept,
+    Keyword,
+    Name,
+    Part,
+    call,
+    code,
+    either,
+    local_variable,
+)
 from fsdp_migrate.lowering.born_values import Decided, Migrated, Program, Stays
 from fsdp_migrate.lowering.class_nesting import may_nest
 from fsdp_migrate.lowering.condition import UNIT, Condition, named_classes
@@ -26,6 +36,7 @@ from fsdp_migrate.lowering.policy_births import (
     born_policy,
     tuple_of_classes,
 )
+from fsdp_migrate.lowering.policy_unions import is_asked
 from fsdp_migrate.lowering.predicates import lambda_condition
 from fsdp_migrate.lowering.size_policy import SIZE, BySize, by_size_function, looks_always
 from fsdp_migrate.lowering.unit_functions import UNITS_BY_SIZE
@@ -80,8 +91,8 @@ def decide_policies(program: Program) -> Iterator[Decided]:
 def _groups(program: Program) -> Iterator[Decided]:
     for atoms in program.flow.groups(FAMILY):
         group = _Group(program, atoms)
-        if not group.births or not group.is_ours:
-            continue
+        if is_asked(program.flow, atoms) or not group.births or not group.is_ours:
+            continue  # what `_or_policy` asks becomes a part of that, or stays with it
         try:
             yield group.migrated()
         except NotNative as error:
@@ -161,7 +172,7 @@ class _Group:
             self.atoms,
             WORDS[kind],
             replaced=tuple(replaced),
-            dropped=tuple((p.module, b.through) for p, b in known if b.through is not None),
+            dropped=tuple((p.module, gone) for p, b in known for gone in b.through),
             places=frozenset(p.node for p in self.births),
             form=form,
             defined=tuple(self._defined([(p, b) for p, b in known if b.by_size])),
@@ -303,6 +314,8 @@ def _listing_by_size(place: Place, sized: BySize) -> tuple[Place, Part]:
 
 def _test(analysis: Analysis, module: Module, policy: Born) -> Part:
     """What asks whether a module is a unit."""
+    if policy.parts:
+        return either(*(_test(analysis, module, part) for part in policy.parts))
     if policy.listed is not None:
         listed = policy.classes
         single = len(listed) == 1 and not isinstance(listed[0], ast.Starred)

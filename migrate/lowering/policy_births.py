@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.definitions import Assignment, removable
 from fsdp_migrate.analysis.values import Cls, Symbol
 from fsdp_migrate.findings.code import Kept, Part, code
 from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.policy_unions import asked_policies
 from fsdp_migrate.lowering.predicates import gives_no_arguments
 from fsdp_migrate.lowering.size_policy import BySize, by_size
 from fsdp_migrate.lowering.wrap_policy import (
@@ -36,15 +37,20 @@ class Born:
     predicate: ast.expr | None = None
     by_size: BySize | None = None
     always: bool = False
-    through: Assignment | None = None  # where the classes are written, for nothing else
+    through: tuple[Assignment, ...] = ()  # where parts of it are written, for nothing else
+    parts: tuple[Born, ...] = ()  # it holds where one of these does
 
     @property
     def classes(self) -> tuple[ast.expr, ...]:
         """The classes, as far as they are written out."""
+        if self.parts:
+            return tuple(item for part in self.parts for item in part.classes)
         return tuple(self.listed.elts) if isinstance(self.listed, _DISPLAYS) else ()
 
     def is_open(self, analysis: Analysis) -> bool:
         """Whether modules of other classes than those written out may be units."""
+        if self.parts:
+            return any(part.is_open(analysis) for part in self.parts)
         values = [analysis.value(c) for c in self.classes]
         known = all(
             len(v) == 1 and all(isinstance(atom, Cls | Symbol) for atom in v) for v in values
@@ -80,7 +86,19 @@ def _made(analysis: Analysis, module: Module, node: ast.Call) -> Born | None:
             return _of_classes(analysis, module, given.value)
     if analysis.value(node.args[0]) == {Symbol(LAMBDA)} and given.arg == "lambda_fn":
         return Born(predicate=given.value)
-    return None
+    return _of_policies(analysis, module, node)
+
+
+def _of_policies(analysis: Analysis, module: Module, node: ast.Call) -> Born | None:
+    asked = asked_policies(analysis, module, node)
+    if asked is None:
+        return None
+    born = [born_policy(analysis, module, made) for made in asked.made]
+    parts = tuple(part for part in born if part is not None and part.by_size is None)
+    if not parts or len(parts) != len(born):
+        return None
+    inner = (gone for part in parts for gone in part.through)
+    return Born(parts=parts, through=(*asked.through, *inner))
 
 
 def _of_classes(analysis: Analysis, module: Module, node: ast.expr | None) -> Born | None:
@@ -89,7 +107,7 @@ def _of_classes(analysis: Analysis, module: Module, node: ast.expr | None) -> Bo
     if found is not None and isinstance(unpacked(analysis, found.value), _DISPLAYS):
         alone = removable(analysis, module, found, {written} if written is not None else set())
         made = _of_classes(analysis, module, found.value)
-        return replace(made, through=found) if made is not None and alone else made
+        return replace(made, through=(found,)) if made is not None and alone else made
     if written is None or (isinstance(written, _DISPLAYS) and not written.elts):
         return None
     return Born(listed=written)

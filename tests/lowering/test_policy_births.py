@@ -38,7 +38,7 @@ def test_classes(policy: str, classes: str) -> None:
     found, text = _born(policy, "blocks = {Block}")
     assert found is not None
     assert text == classes
-    assert (found.through is not None) == ("blocks" in policy)
+    assert bool(found.through) == ("blocks" in policy)
 
 
 def test_others() -> None:
@@ -50,6 +50,38 @@ def test_others() -> None:
     assert found is not None
     assert found.by_size is not None
     assert found.by_size.smallest is not None
+
+
+OR = "functools.partial(_or_policy, policies={})"
+IMPORT = "from torch.distributed.fsdp.wrap import _or_policy"
+LAMBDA = "functools.partial(lambda_auto_wrap_policy, lambda_fn=lambda m: m.training)"
+
+
+@pytest.mark.parametrize("policies", ["[{}, {}]", "({}, {})", "listed", "[one, {1}]"])
+def test_policies_in_a_list(policies: str) -> None:
+    two = (LAMBDA, CLASSES.format("{Block}"))
+    lines = {"listed": [f"listed = [{two[0]}, {two[1]}]"], "[one, {1}]": [f"one = {two[0]}"]}
+    named = lines.get(policies, [])
+    found, _ = _born(OR.format(policies.format(*two)), IMPORT, *named)
+    assert found is not None
+    assert [bool(part.predicate) for part in found.parts] == [True, False]
+    assert len(found.through) == len(named)
+    assert len(found.classes) == 1
+
+
+@pytest.mark.parametrize(
+    ("policies", "lines"),
+    [
+        ("make()", ()),
+        ("[]", ()),
+        ("[one]", (f"one = {LAMBDA}", "print(one)")),
+        ("[*listed]", (f"listed = [{LAMBDA}]",)),
+        ("[f]", ("f = lambda module, recurse, nonwrapped_numel: True",)),
+    ],
+)
+def test_policies_of_a_list_that_are_not_seen(policies: str, lines: tuple[str, ...]) -> None:
+    found, _ = _born(OR.format(policies), IMPORT, *lines)
+    assert found is None
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,22 @@ def main():
     train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
 """
 
+EITHER = """
+
+def units(kinds, least):
+    def wide(module):
+        return isinstance(module, nn.Linear) and module.out_features >= least
+
+    by_width = functools.partial(lambda_auto_wrap_policy, lambda_fn=wide)
+    by_class = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls=set(kinds))
+    return functools.partial(_or_policy, policies=[by_width, by_class])
+
+
+def main():
+    policy = units([Block], int(sys.argv[1]))
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
 # Each with the arguments that it is run with.
 PROGRAMS = {
     "size": (SIZE, ("1", "40", "100", "190", "400", "100000")),
@@ -251,6 +267,7 @@ PROGRAMS = {
     "custom": (CUSTOM, ("",)),
     "carried": (CARRIED, ("size", "blocks", "heads", "always", "")),
     "classes": (CLASSES, ("block", "linear", "block+linear", "")),
+    "either": (EITHER, ("1", "1000")),
     "chosen": (CHOSEN, ("blocks", "bias", "")),
     "context": (CONTEXT, ("",)),
     "context around": (CONTEXT_AROUND, ("",)),
