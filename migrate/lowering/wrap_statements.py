@@ -38,6 +38,7 @@ from fsdp_migrate.findings.spelling import width
 from fsdp_migrate.lowering.arguments.precision_fields import POLICY
 from fsdp_migrate.lowering.condition import UNIT
 from fsdp_migrate.lowering.memory_functions import CHILDREN_FIRST, ORDER
+from fsdp_migrate.lowering.vanished_comments import vanished_comments
 from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
 from fsdp_migrate.lowering.wrap_plan import Parts, Precision, WrapPlan
 from fsdp_migrate.lowering.wrap_states import (
@@ -94,7 +95,8 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
         hoisted = InsertStatements(module.span(statement), block(*lines))
         return hoisted, ReplaceExpression(place, inside), *elsewhere
     new = block(*_statements(plan, statement))
-    return ReplaceStatement(module.span(statement), new), *elsewhere
+    gone = vanished_comments(plan)
+    return ReplaceStatement(module.span(statement), new, without_comments=gone), *elsewhere
 
 
 def _order(parts: Parts) -> tuple[Code, ...]:

@@ -73,7 +73,8 @@ class Blocks:
         pieces, trailing = self._pieces(original, updated)
         if pieces and (pieces[0] is not updated or updated is not original):
             dropped = self.places.dropped_comments(original)
-            pieces = keep_comments(original, pieces, trailing, dropped)
+            inside = self.places.dropped_inside(original)
+            pieces = keep_comments(original, pieces, trailing, dropped, inside)
         return pieces, trailing
 
     def _left_of(

@@ -97,9 +97,13 @@ def keep_comments(
     pieces: list[cst.BaseStatement],
     later: list[cst.EmptyLine],
     dropped: Collection[str] = (),
+    inside: Counter[str] | None = None,
 ) -> list[cst.BaseStatement]:
-    """Put comments that edits would drop, but for those `dropped` on purpose, above `pieces`."""
-    lost = _lost(original, pieces, later, dropped)
+    """Put comments that edits would drop, but for those `dropped` on purpose, above `pieces`.
+
+    `inside` are those that went with statements within it.
+    """
+    lost = _lost(original, pieces, later, dropped, Counter(inside or ()))
     if dropped:
         first = cast(Statement, pieces[0])
         lines = without(first.leading_lines, dropped)
@@ -122,6 +126,7 @@ def _lost(
     pieces: Sequence[cst.BaseStatement],
     later: Sequence[cst.EmptyLine],
     dropped: Collection[str],
+    inside: Counter[str],
 ) -> list[cst.Comment]:
     """The comments of `original` that are found neither in `pieces` nor `later`."""
     left = Counter(c.value for node in [*pieces, *later] for c in comments_of(node))
@@ -129,6 +134,8 @@ def _lost(
     for comment in comments_of(original):
         if left[comment.value]:
             left[comment.value] -= 1
+        elif inside[comment.value]:
+            inside[comment.value] -= 1
         elif comment.value not in dropped:
             lost.append(comment)
     return lost

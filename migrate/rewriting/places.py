@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -127,6 +128,21 @@ class Places:
         ]
         edits = [self.statement_edit(node) for node in (*statements, *smalls)]
         return frozenset(comment for edit in edits if edit for comment in edit.without_comments)
+
+    def dropped_inside(self, statement: cst.CSTNode) -> Counter[str]:
+        """The comments that go with statements inside of a compound one."""
+        found: Counter[str] = Counter()
+        if not any(edit.without_comments for edit in self.edits.statements.values()):
+            return found
+        todo = list(statement.children)
+        while todo:
+            node = todo.pop()
+            edit = self.statement_edit(node)
+            if edit is not None:
+                found.update(edit.without_comments)
+            if not isinstance(node, cst.BaseExpression):
+                todo += node.children
+        return found
 
     def complain_unless_made(self) -> None:
         """Complain about edits that were found and not made.

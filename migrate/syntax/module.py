@@ -49,16 +49,23 @@ class Module:
         return self.source.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     @cached_property
-    def lines_with_comments(self) -> frozenset[int]:
-        """The numbers of the lines on which there is a comment."""
+    def comments(self) -> dict[int, str] | None:
+        """The comments by the numbers of their lines; None if they can't be told."""
         import tokenize  # which few runs have a use for
 
         lines = iter([f"{line}\n" for line in self.lines])
         try:
             tokens = list(tokenize.generate_tokens(lambda: next(lines, "")))
         except (tokenize.TokenError, SyntaxError):
+            return None
+        return {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
+
+    @cached_property
+    def lines_with_comments(self) -> frozenset[int]:
+        """The numbers of the lines on which there is a comment."""
+        if self.comments is None:
             return frozenset(range(1, len(self.lines) + 1))
-        return frozenset(t.start[0] for t in tokens if t.type == tokenize.COMMENT)
+        return frozenset(self.comments)
 
     @cached_property
     def line_length(self) -> int:

@@ -149,11 +149,26 @@ def comments(text: str) -> Counter[str]:
 
 
 def keeps_comments(run: Run) -> None:
-    """Every comment is still there, but for those of imports that are gone."""
+    """Every comment is still there, but for those of imports and arguments that are gone."""
     for name in run.changed:
         lost = comments(run.before[name]) - comments(run.after[name])
         lost -= _comments_of_imports(run.before[name])
+        lost -= _comments_of_arguments(run.before[name])
         assert not lost, f"{name}: lost the comments {list(lost)}"
+
+
+# Arguments of FSDP1's constructor of which FSDP2 has nothing.
+_NO_ARGUMENTS = (
+    *("backward_prefetch", "device_id", "forward_prefetch", "limit_all_gathers"),
+    "use_orig_params",
+)
+
+
+def _comments_of_arguments(text: str) -> Counter[str]:
+    """The comments behind arguments that have no counterpart."""
+    lines = [line.strip() for line in _lines(text)]
+    behind = [line for line in lines if line.startswith(tuple(f"{n}=" for n in _NO_ARGUMENTS))]
+    return Counter(line[line.index("#") :] for line in behind if "#" in line)
 
 
 def _comments_of_imports(text: str) -> Counter[str]:
