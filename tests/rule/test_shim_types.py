@@ -12,8 +12,8 @@ from fsdp_migrate.rule.registry import load_rules
 from fsdp_migrate.rule.shim_types import (
     in_shim_wrap,
     is_local,
-    is_native_precision,
     staying,
+    swallowed,
     take_from_shim,
     type_name,
 )
@@ -49,10 +49,10 @@ def test_types_that_stay() -> None:
     assert not any(is_local(use) for use in uses)
 
 
-def test_a_precision_that_is_passed_on_becomes_a_policy() -> None:
+def test_a_precision_that_becomes_a_policy_is_none_of_them() -> None:
     facts = decided(TEXT)
     calls = [use for use in facts.uses if type_name(use) == "MixedPrecision"]
-    assert [is_native_precision(use, facts) for use in calls] == [True]
+    assert [swallowed(use, facts) for use in calls] == [True]
 
 
 def test_names_behind_a_module_are_named_anew() -> None:
