@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, removable
-from fsdp_migrate.analysis.values import Symbol
+from fsdp_migrate.analysis.values import Container, Symbol
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.lowering.followed import followed, is_same
 from fsdp_migrate.lowering.wrap_site import NotNative
@@ -48,6 +48,8 @@ def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
             if found is None or not removable(
                 analysis, fact.module, found, _spread(analysis, fact)
             ):
+                if _says_nothing(analysis, fact, node):
+                    continue
                 raise NotNative(THROUGH)
             node = found.value
             absorbed.append(found)
@@ -57,6 +59,14 @@ def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
     if any(isinstance(argument, ast.Starred) for argument in fact.node.args):
         raise NotNative("arguments come in through `*`")
     return Written(arguments, tuple(absorbed))
+
+
+def _says_nothing(analysis: Analysis, fact: WrapFact, spread: ast.Name) -> bool:
+    """Whether a dict, all of whose keys are known, has none that means anything to FSDP2."""
+    value = analysis.value(spread)
+    dicts = [atom for atom in value if isinstance(atom, Container) and atom.kind == "dict"]
+    keys = {key for atom in dicts for key in analysis.item_keys(atom.site)}
+    return bool(dicts) and len(dicts) == len(value) and not fact.opaque and keys <= UNSEEN
 
 
 def _of_context(analysis: Analysis, fact: WrapFact) -> Written:

@@ -31,8 +31,8 @@ def test_two_calls_may_share_a_dict() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        ("options = {'use_orig_params': True}", "print(options)"),
-        ("options = {'use_orig_params': (orig := True)}",),
+        ("options = {'sync_module_states': True}", "print(options)"),
+        ("options = {'use_orig_params': (orig := True), 'sync_module_states': True}",),
         ("options = flag",),
     ],
 )
@@ -54,3 +54,9 @@ def test_looking_at_a_call_leaves_the_facts_as_they_are() -> None:
 def test_a_starred_list_is_not_followed() -> None:
     reason = plan("def build(some):\n    return FSDP(*some)\n").reason
     assert "`*" in reason
+
+
+def test_a_dict_that_says_nothing_may_be_read_elsewhere() -> None:
+    head = "kw = {'limit_all_gathers': True, 'use_orig_params': True}\nprint(kw)\n"
+    assert plan(f"{head}model = FSDP(Block(), **kw)\n").native
+    assert not plan(f"{head}kw['cpu_offload'] = x\nmodel = FSDP(Block(), **kw)\n").native
