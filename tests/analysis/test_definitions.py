@@ -37,7 +37,7 @@ def defined(text: str, name: str = "x") -> str | None:
         ("x = 1\nx = 2\nx", None),
         ("x = y = 1\nx", None),
         ("x, y = 1, 2\nx", None),
-        ("x: int = 1\nx", None),
+        ("x: int = 1\nx", "x: int = 1"),
         ("for x in y:\n    x", None),
         ("import x\nx", None),
         ("def f(x):\n    return x", None),

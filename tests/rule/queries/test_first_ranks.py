@@ -65,7 +65,7 @@ def test_the_first_of_all(arguments: str, body: str) -> None:
         (HYBRID, "me = int(os.environ['LOCAL_RANK'])\n    if me == 0: torch.save(state, 'x')"),
         (HYBRID, "rank = int(os.environ['LOCAL_RANK'])\n    if rank == 0: torch.save(state, 'x')"),
         (", device_mesh=square['shard']", EVERYWHERE),
-        (", sharding_strategy=ShardingStrategy[rank]", EVERYWHERE),
+        (", auto_wrap_policy=groups.of, sharding_strategy=ShardingStrategy[rank]", EVERYWHERE),
     ],
 )
 def test_the_first_of_each_group(arguments: str, body: str) -> None:
