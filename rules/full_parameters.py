@@ -57,7 +57,7 @@ def _without(use: Use, facts: Facts) -> Finding:
     return finding(
         RULE,
         use,
-        "summon_full_params goes: parameters are gathered where that is needed",
+        "summon_full_params goes: parameters are gathered one by one, where that is needed",
         tier=Tier.NATIVE,
         edits=list(edits_of(summon, facts)),
         models=facts.models(summon.wraps),
@@ -94,7 +94,8 @@ RULE = Rule(
         "Safe: values, names, shapes, write-back and gradients are as they were.  Without the "
         "shim only where all that the body does is understood: it reads parameters, does the "
         "same to each of their elements, or runs the model without gradients and equally often "
-        "on every rank."
+        "on every rank.  What gathers parameters does so one by one: there are more collectives "
+        "than the one of each unit, of as many bytes."
     ),
     needs=("the model is migrated",),
     check=check,

@@ -14,17 +14,19 @@ from fsdp_migrate.analysis.values import (
     Instance,
     Method,
     Result,
+    Symbol,
     Unknown,
     Value,
     Wrapped,
 )
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
 
 PERHAPS: Value = frozenset({Unknown("it is a model elsewhere")})
 
 
 def proven(machine: Machine, node: ast.Name | ast.Attribute | ast.Subscript, value: Value) -> Value:
     """`value`, which `node` was found to be, and what is proven of it besides."""
-    if not machine.solver.proofs.known:
+    if not machine.solver.proofs.known or _is_being_wrapped(machine, node):
         return value
     verdict = _verdict(machine, node)
     if verdict is False:
@@ -37,6 +39,18 @@ def proven(machine: Machine, node: ast.Name | ast.Attribute | ast.Subscript, val
         return rest
     holds = any(map(is_plain_module, rest)) or any(map(machine.classes.is_module, rest))
     return rest | _models(opaque) if opaque or holds or not value else value
+
+
+def _is_being_wrapped(machine: Machine, node: ast.expr) -> bool:
+    """Whether a constructor of FSDP1 is given `node`: what is wrapped is no model yet."""
+    call = machine.module.parents.get(node)
+    if isinstance(call, ast.keyword):
+        call = machine.module.parents.get(call)
+    return (
+        isinstance(call, ast.Call)
+        and call.func is not node
+        and Symbol(FSDP1) in machine.record.value(call.func)
+    )
 
 
 def _models(opaque: Value) -> Value:

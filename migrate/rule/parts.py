@@ -10,12 +10,13 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS, is_torch_module
+from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS, PARAMETERS, is_torch_module
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
     Instance,
     Method,
+    Params,
     Result,
     Unknown,
     Wrapped,
@@ -30,6 +31,7 @@ from fsdp_migrate.syntax.paths import path_of
 Models = frozenset[Wrapped]
 NO_MODEL: Models = frozenset()
 DEPTH = 8
+KEPT = frozenset({"param_groups", "state"})  # of an optimizer
 MOST = 60  # expressions that one is followed back to
 
 
@@ -76,6 +78,42 @@ class Parts:
             for fact in self._analysis.wraps.values()
             if any(self._is_inside_of(fact, origin) for origin in origins)
         )
+
+    def carried(self, module: Module, node: ast.expr) -> Models:
+        """The models whose parameters `node` may be, out of an optimizer's groups or its state.
+
+        Its value doesn't say so where what the optimizer was made with isn't followed.
+        """
+        if not any(map(_may_be_parameter, self._analysis.value(node))):
+            return NO_MODEL
+        place = (module, node)
+        return frozenset(
+            Wrapped(fact.site)
+            for origin in self._carriers(place)
+            for fact in self._analysis.wraps.values()
+            if self._is_inside_of(fact, origin) and self._is_below(place, origin, fact)
+        ) | frozenset(
+            atom
+            for _, origin in self._carriers(place)
+            for atom in self._analysis.value(origin)
+            if isinstance(atom, Wrapped)
+        )
+
+    def _carriers(self, place: Place) -> Iterator[Place]:
+        """What parameters are taken of, however far, that come out of an optimizer."""
+        found, todo = {place[1]}, [(place, False)]
+        while todo and len(found) < MOST:
+            (module, node), kept = todo.pop()
+            kept = kept or (isinstance(node, ast.Attribute) and node.attr in KEPT)
+            sources = list(self._back.sources(module, node))
+            if isinstance(node, ast.Call):
+                sources += [(module, taken) for taken in _given(node, kept)]
+            for source in sources:
+                if source[1] not in found and not self._is_other_wrapper(source[1]):
+                    found.add(source[1])
+                    todo.append((source, kept))
+                    if kept:
+                        yield source
 
     def _is_below(self, place: Place, origin: Place, fact: WrapFact) -> bool:
         """Whether a place runs after the wrap of what comes from `origin`.
@@ -177,3 +215,21 @@ class Parts:
         if isinstance(node, ast.Call):
             return "builtins.zip" in symbols(self._analysis.value(node.func))
         return isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict)
+
+
+def _may_be_parameter(atom: Atom) -> bool:
+    """Whether an object may be a parameter of a model, and isn't known to be another's."""
+    if isinstance(atom, Params):
+        return isinstance(atom.owner, Unknown | Method)
+    return isinstance(atom, Unknown) or (
+        isinstance(atom, Result) and atom.symbol.startswith("builtins.")
+    )
+
+
+def _given(call: ast.Call, kept: bool) -> Iterator[ast.expr]:
+    """What parameters come from that `call` gives; if `kept`, it makes what keeps them."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr in PARAMETERS:
+        yield call.func.value
+    elif kept:
+        yield from call.args
+        yield from (keyword.value for keyword in call.keywords)

@@ -1,4 +1,11 @@
-"""Compares the collectives of two ranks, and what a step takes."""
+"""Compares the collectives of two ranks, and what a step takes.
+
+What checkpoints gather is counted, and shown in reports, but not compared.  Neither its order nor
+its bytes have to agree where both versions are right: for whole tensors FSDP1 gathers flat units,
+FSDP2 a parameter at a time; for sharded ones FSDP1 gathers units to cut them again, FSDP2 nothing;
+and optimizer state comes flat, or a tensor at a time.  What can go wrong in it shows elsewhere: a
+rank that is left out hangs, and what isn't gathered is missing in the files that are compared.
+"""
 
 from __future__ import annotations
 

@@ -191,7 +191,15 @@ def _of_model(machine: Machine, atom: Wrapped, attr: str) -> Value:
     if attr in FSDP_METHODS:
         return frozenset({Method(atom, attr)})
     objects = [i for i in ordered(inner) if isinstance(i, Instance | Wrapped)]
-    return join(*(attribute(machine, i, attr) for i in objects)) or frozenset({Method(atom, attr)})
+    found = join(*(attribute(machine, i, attr) for i in objects))
+    layers = [i for i in inner if isinstance(i, Result) and is_torch_module(i.symbol)]
+    if (attr in WEIGHTS and layers and not found) or any(map(_is_parameter, found)):
+        found |= {Params(atom, "one")}
+    return found or frozenset({Method(atom, attr)})
+
+
+def _is_parameter(atom: Atom) -> bool:
+    return isinstance(atom, Result) and atom.symbol == "torch.nn.Parameter"
 
 
 def _of_result(machine: Machine, atom: Result, attr: str) -> Value:

@@ -20,6 +20,7 @@ from fsdp_migrate.rule.maybe_models import handed_models
 from fsdp_migrate.rule.queries.after_wrap import Running, walks_models
 from fsdp_migrate.rule.queries.class_tests import instance_asked
 from fsdp_migrate.rule.queries.model_attributes import is_of_inner, is_repeatable
+from fsdp_migrate.rule.queries.module_walks import takes_inner
 from fsdp_migrate.rule.queries.parameters import modules
 from fsdp_migrate.rule.queries.running import callers
 from fsdp_migrate.rule.queries.sharded_classes import ShardedClasses, sharded_classes
@@ -147,6 +148,8 @@ def _whose(
     can_be = frozenset(atom for atom in value if not _is_other_object(facts, atom))
     if not unknown and not sharded.instances(can_be):
         return None
+    if _is_only_child(facts, module, node):
+        return Whose.INNER
     if _is_part(facts, module, node):
         return Whose.WRAPPER if sharded.has_units else None
     if unknown:
@@ -221,6 +224,27 @@ def _is_part(
         return False
     sources = _sources(module, node, scope)
     return any(_is_part(facts, module, source, seen | {node.id}) for source in sources)
+
+
+def _is_only_child(
+    facts: Facts, module: Module, node: ast.AST, seen: frozenset[str] = frozenset()
+) -> bool:
+    """Whether `node` is the one child that FSDP1's wrapper had: the module inside."""
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in CHILDREN - OF_DICTS:
+            return takes_inner(facts, module, node)
+        return library_name(facts.value(node.func)) in GIVE_ITEMS and any(
+            _is_only_child(facts, module, argument, seen) for argument in node.args
+        )
+    if isinstance(node, ast.Subscript):
+        return _is_only_child(facts, module, node.value, seen)
+    scope = scope_of(module, node) if isinstance(node, ast.Name) else None
+    if not isinstance(node, ast.Name) or scope is None or node.id in seen:
+        return False
+    sources = _sources(module, node, scope)
+    return bool(sources) and all(
+        _is_only_child(facts, module, source, seen | {node.id}) for source in sources
+    )
 
 
 def _sources(module: Module, name: ast.Name, scope: Scope) -> list[ast.expr]:

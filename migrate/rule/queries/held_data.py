@@ -40,6 +40,7 @@ def sharded_owners(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wr
         or owners(facts, node)
         or model_of(facts, node)
         or of_submodule(facts, module, node)
+        or facts.parts.carried(module, node)
     )
 
 

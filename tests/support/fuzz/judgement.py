@@ -89,7 +89,7 @@ PARTS: Mapping[Aspect, tuple[str, ...]] = {
     Aspect.COLLECTIVES: ("crossing", "inner", "loop", "use", "checkpoint"),
 }
 # Fixes whose message names what they cost, so that they speak of it though they are safe.
-COSTS: Mapping[Aspect, frozenset[str]] = {Aspect.COLLECTIVES: frozenset({"FSDP510"})}
+COSTS: Mapping[Aspect, frozenset[str]] = {Aspect.COLLECTIVES: frozenset({"FSDP403", "FSDP510"})}
 OF_TRAINING = ("crossing", "inner", "loop", "use", "checkpoint")
 _LINE = re.compile(r"\b(\w+\.py)(?::|\", line )(\d+)")
 
