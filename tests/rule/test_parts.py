@@ -375,3 +375,40 @@ def test_a_part(shape: str) -> None:
 @pytest.mark.parametrize("shape", NONE)
 def test_no_part(shape: str) -> None:
     assert not owners(NONE[shape])
+
+
+GROUPS = """
+    def train(optimizer):
+        for group in optimizer.param_groups:
+            for p in group['params']:
+                p.data = p.data * 0.9
+    def main(other):
+        net = Net()
+        {made}
+        model = FSDP(net)
+        train({given})
+    """
+OPTIMIZERS = {
+    "of children": "optimizer = SGD([{'params': c.parameters()} for c in net.children()])",
+    "of weights in a list": "ws = [m.weight for m in net.modules()]\n        optimizer = SGD(ws)",
+    "by a keyword": "optimizer = SGD(params=[m.bias for m in net.modules()])",
+    "by append": (
+        "ws = []\n        for c in net.children():\n            ws.append(c.weight)\n"
+        "        optimizer = SGD(ws)"
+    ),
+}
+
+
+def _carried(made: str, given: str = "optimizer") -> int:
+    text = "from torch.optim import SGD\n" + dedent(GROUPS.format(made=made, given=given))
+    program = Program(HEAD + text)
+    return len(program.facts.parts.carried(program.module(), program.node("p", 0)))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_carries_parameters(name: str) -> None:
+    assert _carried(OPTIMIZERS[name]) == 1
+
+
+def test_an_optimizer_of_others_carries_none() -> None:
+    assert _carried("optimizer = SGD([m.weight for m in other.modules()])") == 0

@@ -43,6 +43,7 @@ from fsdp_migrate.syntax.fsdp1_members import MODULE, UNWRAPPED
 from fsdp_migrate.syntax.fsdp1_names import canonical
 from fsdp_migrate.syntax.span import Site
 
+IGNORED = ("ignored_modules", "ignored_states", "ignored_parameters")
 WEIGHTS = frozenset({"bias", "weight"})  # parameters of PyTorch's layers
 MODULE_DICT = "torch.nn.ModuleDict"  # its items are its attributes as well, but for these
 OF_DICTS = frozenset({*dir(dict), *MODULE})
@@ -193,9 +194,16 @@ def _of_model(machine: Machine, atom: Wrapped, attr: str) -> Value:
     objects = [i for i in ordered(inner) if isinstance(i, Instance | Wrapped)]
     found = join(*(attribute(machine, i, attr) for i in objects))
     layers = [i for i in inner if isinstance(i, Result) and is_torch_module(i.symbol)]
-    if (attr in WEIGHTS and layers and not found) or any(map(_is_parameter, found)):
+    is_own = (attr in WEIGHTS and layers and not found) or any(map(_is_parameter, found))
+    if is_own and not _ignores(machine, atom):
         found |= {Params(atom, "one")}
     return found or frozenset({Method(atom, attr)})
+
+
+def _ignores(machine: Machine, model: Wrapped) -> bool:
+    """Whether some of a model's parameters may not be sharded."""
+    fact = machine.record.wraps.get(model.site) if model.site is not None else None
+    return fact is None or fact.opaque or any(name in fact.arguments for name in IGNORED)
 
 
 def _is_parameter(atom: Atom) -> bool:

@@ -82,6 +82,8 @@ def test_a_model_that_is_not_known_may_be_of_any_class() -> None:
         ("for b in model.module.blocks: type(b)", Whose.WRAPPER),
         ("for b in model.module.children(): type(b)", Whose.WRAPPER),
         ("for i, b in enumerate(model.blocks): type(b)", Whose.WRAPPER),
+        ("for m in model.children(): type(m)", Whose.INNER),
+        ("first = next(model.children())\ntype(first)", Whose.INNER),
         ("type(x)", Whose.UNKNOWN),
         ("mod = model\nmod = mod.module\ntype(mod)", Whose.MAYBE),
         ("a = x\nfor x in a: b = x\nx = b\ntype(b)", Whose.UNKNOWN),
