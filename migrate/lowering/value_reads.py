@@ -58,13 +58,14 @@ MOVERS = frozenset(
         *("functools.partial", "typing.cast", "types.SimpleNamespace", "collections.OrderedDict"),
     }
 )
+PARTIAL = Symbol("functools.partial")
 TEXTS = frozenset({f"builtins.{n}" for n in ("format", "print", "repr", "str", "ascii")})
 CHECKS = frozenset({f"builtins.{n}" for n in ("isinstance", "issubclass", "type", "callable")})
 # Functions of FSDP1 that take values of its types.
 TAKERS = frozenset(
     {f"{FSDP1}.{name}" for name in ("set_state_dict_type", "state_dict_type", "optim_state_dict")}
     | {f"{ROOT}.wrap.enable_wrap", f"{ROOT}.wrap.wrap", f"{ROOT}.StateDictSettings"}
-    | {f"{ROOT}.wrap.{name}" for name in ("_or_policy", "CustomPolicy", "ModuleWrapPolicy")}
+    | {f"{ROOT}.wrap.{name}" for name in ("CustomPolicy", "ModuleWrapPolicy")}
 )
 KEY_LISTS = frozenset({f"builtins.{n}" for n in ("list", "set", "sorted", "tuple")})
 # Libraries that look for FSDP1's types in what they are given.
@@ -169,13 +170,21 @@ class Reads:
         """What a call does with an argument; a class definition's keyword is its base's matter."""
         if not isinstance(call, ast.Call):
             return Act.UNKNOWN, call, "a keyword of a class definition"
-        acts = [self._by_callee(atom, call, argument) for atom in self._analysis.value(call.func)]
+        acts = [self._by_callee(atom, call, argument) for atom in self._callees(call, argument)]
         for act in (Act.UNKNOWN, Act.PRINTED, Act.CHECKED, Act.KEYED, Act.GIVEN, Act.TESTED):
             if act in acts or not acts:
                 if not acts or act is Act.UNKNOWN:
                     return Act.UNKNOWN, call, f"it is given to `{_said(module, call.func)}`"
                 return act, call, ""
         return Act.MOVED, call, ""
+
+    def _callees(self, call: ast.Call, argument: ast.AST) -> frozenset[Atom]:
+        """What is called with an argument: of a partial, now or later, what it is a partial of."""
+        called = self._analysis.value(call.func)
+        if called != {PARTIAL} or not call.args or call.args[0] is argument:
+            return called
+        later = self._analysis.value(call.args[0])
+        return called if later == {Symbol(FSDP1)} else later
 
     def _by_callee(self, atom: Atom, call: ast.Call, argument: ast.AST) -> Act:
         match atom:
