@@ -14,12 +14,14 @@ from fsdp_migrate.analysis.values import (
     Func,
     Instance,
     Method,
+    Partial,
     Result,
     Symbol,
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.span import Site
 
 
 class Act(Enum):
@@ -190,6 +192,8 @@ class Reads:
         match atom:
             case Func() | Bound() | Cls():
                 return Act.MOVED
+            case Partial(site=site) if self._is_of_ours(site):
+                return Act.MOVED
             case Symbol(name="builtins.bool"):
                 return Act.TESTED
             case Symbol(name=name) if name in TAKERS or call in self._wraps:
@@ -204,6 +208,11 @@ class Reads:
             case Instance(cls=cls) if self._analysis.method(cls, "__call__") is not None:
                 return Act.MOVED
         return Act.UNKNOWN
+
+    def _is_of_ours(self, site: Site) -> bool:
+        """Whether a partial is of a function of the program, whose parameters are followed."""
+        given, _ = self._analysis.calls.get(site, ([], {}))
+        return bool(given and given[0]) and all(isinstance(a, Func | Bound | Cls) for a in given[0])
 
     def _of_subscript(self, parent: ast.Subscript, node: ast.expr) -> Done:
         if parent.slice is node:

@@ -160,7 +160,7 @@ class Units:
     condition: Condition | None = None
     root_matches: bool = False  # it may hold for the root, which no policy makes a unit
     listed: ModelCall | None = None  # gives the units in the order of their sharding, no root
-    policy: tuple[Variable, Kept] | None = None  # what says it, where that is given a name first
+    policy: tuple[Variable, Part] | None = None  # what says it, where that is given a name first
 
 
 @dataclass(frozen=True)

@@ -130,3 +130,17 @@ def test_a_container_that_goes_elsewhere(call: str, act: Act | None) -> None:
     text = "import accelerate, wandb\n\n\ndef f(x):\n    return x\n\n\n"
     reads = _reads(f"{text}kw = dict(cpu_offload=CPUOffload(True))\n{call}\n", "offload")
     assert reads == ([(act, "kw")] if act is not None else [])
+
+
+@pytest.mark.parametrize(
+    ("made", "act"),
+    [("functools.partial(shard, model)", None), ("functools.partial(other, model)", Act.UNKNOWN)],
+)
+def test_a_partial_of_a_function_hands_on(made: str, act: Act | None) -> None:
+    text = (
+        "def shard(model, strategy):\n    return FSDP(model, sharding_strategy=strategy)\n"
+        f"def build(model, other):\n    fn = {made}\n"
+        "    return fn(strategy=ShardingStrategy.FULL_SHARD)\n"
+    )
+    acts = [act for act, what in _reads("import functools\n" + text, "strategy") if "." in what]
+    assert acts == ([act] if act is not None else [])

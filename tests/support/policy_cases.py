@@ -6,7 +6,7 @@ IMPORTS = """\
 import functools
 import sys
 
-from torch.distributed.fsdp import MixedPrecision
+from torch.distributed.fsdp import MixedPrecision, ShardingStrategy
 from torch.distributed.fsdp.wrap import (
     CustomPolicy,
     _or_policy,
@@ -255,6 +255,25 @@ def main():
     train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
 """
 
+BY_EXPRESSION = """
+
+def shard(model, units=None, strategy=ShardingStrategy.FULL_SHARD, device=None):
+    return FSDP(
+        model,
+        auto_wrap_policy=ModuleWrapPolicy(units or {Block}),
+        sharding_strategy=strategy,
+        device_id=device,
+    )
+
+
+def main():
+    sharded = functools.partial(shard, device=torch.cuda.current_device())
+    if sys.argv[1]:
+        train(sharded(start(), {nn.Linear}, strategy=ShardingStrategy.SHARD_GRAD_OP))
+    else:
+        train(sharded(start()))
+"""
+
 # Each with the arguments that it is run with.
 PROGRAMS = {
     "size": (SIZE, ("1", "40", "100", "190", "400", "100000")),
@@ -268,6 +287,7 @@ PROGRAMS = {
     "carried": (CARRIED, ("size", "blocks", "heads", "always", "")),
     "classes": (CLASSES, ("block", "linear", "block+linear", "")),
     "either": (EITHER, ("1", "1000")),
+    "by expression": (BY_EXPRESSION, ("linear", "")),
     "chosen": (CHOSEN, ("blocks", "bias", "")),
     "context": (CONTEXT, ("",)),
     "context around": (CONTEXT_AROUND, ("",)),

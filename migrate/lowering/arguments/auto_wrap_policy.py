@@ -14,6 +14,7 @@ from fsdp_migrate.lowering.born_values import Stays
 from fsdp_migrate.lowering.born_wrap_policies import FAMILY, PolicyForm
 from fsdp_migrate.lowering.condition import UNIT, Condition
 from fsdp_migrate.lowering.followed import followed, is_same
+from fsdp_migrate.lowering.policy_births import born_policy, tuple_of_classes
 from fsdp_migrate.lowering.size_policy import (
     BySize,
     by_size,
@@ -33,7 +34,7 @@ from fsdp_migrate.lowering.wrap_plan import ModelCall, Parts, Units
 from fsdp_migrate.lowering.wrap_policy import lower_policy
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, resolve
 from fsdp_migrate.syntax.nodes import nodes_in
-from fsdp_migrate.syntax.paths import path_of
+from fsdp_migrate.syntax.paths import binds_names, path_of
 
 CLASSES, POLICY = variable("unit_classes"), variable("policy", "wrap_policy")
 COUNTS_IGNORED = "a policy that counts parameters doesn't count those of ignored modules"
@@ -62,7 +63,29 @@ def lower_auto_wrap_policy(site: WrapSite, argument: Argument, parts: Parts) -> 
             _by_size_function(site),
             found.through,
         )
-    return _by_value(site, argument, parts) or _by_policy(site, argument, parts)
+    return (
+        _by_classes(site, argument, parts)
+        or _by_value(site, argument, parts)
+        or _by_policy(site, argument, parts)
+    )
+
+
+def _by_classes(site: WrapSite, argument: Argument, parts: Parts) -> Parts | None:
+    """Classes that an expression gives, which is evaluated once; None if it is no such policy."""
+    node = argument.node
+    if site.style == "shim" or not isinstance(node, ast.Call):
+        return None
+    born = born_policy(site.analysis, site.module, node)
+    if born is None or born.listed is None or born.classes or binds_names(born.listed):
+        return None
+    condition = Condition(
+        code("isinstance({unit}, {classes})", unit=UNIT, classes=CLASSES),
+        nested=True,
+        open=True,
+        is_class_test=True,
+    )
+    listed = tuple_of_classes(site.module, born.listed)
+    return replace(parts, units=Units(condition, True, policy=(CLASSES, listed)))
 
 
 def _by_value(site: WrapSite, argument: Argument, parts: Parts) -> Parts | None:

@@ -6,11 +6,14 @@ import ast
 from dataclasses import replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import NONE, Container, Value
+from fsdp_migrate.analysis.evidence import is_plain_module
+from fsdp_migrate.analysis.values import NONE, Container, Result, Symbol, Value
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Element, Part, Starred, code, loop_variable
 from fsdp_migrate.lowering.wrap_plan import Ignored, Parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
+
+PARAMETERS = frozenset({"torch.nn.Parameter", "torch.nn.parameter.Parameter"})
 
 
 def may_ignore(analysis: Analysis, fact: WrapFact) -> bool:
@@ -56,10 +59,47 @@ def _parameters(site: WrapSite, modules: list[ast.expr]) -> Part:
 
 
 def lower_ignored_states(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
-    """Nothing but None has a native form."""
-    if argument.value != NONE:
-        raise NotNative("`ignored_states` may hold modules or parameters")
-    return parts
+    """Parameters that are written out become a set; modules the set of their parameters.
+
+    Raises:
+        NotNative: it isn't seen which of the two they are, or which ones.
+    """
+    if argument.node is None or argument.value == NONE or _is_empty(site.analysis, argument.value):
+        return parts
+    node = argument.node
+    if isinstance(node, ast.Call) and _lists_parameters(site, node):
+        return replace(parts, ignored=Ignored(code("set({all})", all=site.kept(node))))
+    if isinstance(node, ast.List | ast.Tuple | ast.Set) and node.elts:
+        kinds = {_kind(site.analysis, item) for item in node.elts}
+        if kinds == {"parameter"}:
+            items = tuple(site.kept(item) for item in node.elts)
+            return replace(parts, ignored=Ignored(code("{{{items}}}", items=items)))
+        if kinds == {"module"}:
+            return replace(parts, ignored=Ignored(_parameters(site, node.elts)))
+    raise NotNative("`ignored_states` may hold modules or parameters")
+
+
+def _lists_parameters(site: WrapSite, node: ast.Call) -> bool:
+    """Whether a call gives the parameters of a module."""
+    made = node
+    if len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.Call):
+        lists = {Symbol(f"builtins.{name}") for name in ("list", "set", "tuple")}
+        if not site.analysis.value(node.func) or not site.analysis.value(node.func) <= lists:
+            return False
+        made = node.args[0]
+    if not isinstance(made.func, ast.Attribute) or made.func.attr != "parameters" or made.args:
+        return False
+    return not made.keywords and _kind(site.analysis, made.func.value) == "module"
+
+
+def _kind(analysis: Analysis, node: ast.expr) -> str:
+    """Whether all that `node` can be are parameters, or modules; nothing if it is not known."""
+    value = analysis.value(node)
+    parameters = {a for a in value if isinstance(a, Result) and a.symbol in PARAMETERS}
+    if value and parameters == value:
+        return "parameter"
+    modules = value and all(is_plain_module(a) or analysis.is_module(a) for a in value)
+    return "module" if modules and not parameters else ""
 
 
 def check_ignored(parts: Parts) -> None:

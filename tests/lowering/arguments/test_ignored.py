@@ -37,7 +37,40 @@ def test_a_list_that_stays_empty(nothing: str) -> None:
     assert not plan.has_ignored
 
 
-def test_states_have_no_native_form() -> None:
+NET = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+        self.head = nn.Linear(8, 8)
+
+
+def build(flag):
+    net = Net()
+    return FSDP(net, ignored_states={})
+"""
+
+
+@pytest.mark.parametrize(
+    ("states", "parameters"),
+    [
+        ("[net.scale]", "{net.scale}"),
+        ("(net.scale, net.head.weight)", None),
+        ("[net.head]", "set(net.head.parameters())"),
+        ("list(net.head.parameters())", "set(list(net.head.parameters()))"),
+        ("net.head.parameters()", "set(net.head.parameters())"),
+        ("[net.scale if flag else net.head]", None),
+        ("flag", None),
+    ],
+)
+def test_states_are_parameters_or_modules(states: str, parameters: str | None) -> None:
+    text = migrated(NET.format(states))
+    assert ("ignored_params_from_fsdp1(" in text) == (parameters is None)
+    if parameters is not None:
+        assert f"ignored_params = {parameters}\n" in text
+
+
+def test_no_states() -> None:
     assert wrapped("ignored_states=[net.head]").parts.residues[0].parameter == "ignored_states"
     assert wrapped("ignored_states=None").native
 
