@@ -36,8 +36,18 @@ def with_buffers(site: WrapSite, precision: Precision, every: list[Fields]) -> P
     if site.has_inner:
         raise NotNative("buffers are cast unit by unit")
     if any(site.analysis.value(node) & NONE for node in given):
-        raise NotNative(AT_RUN_TIME)
+        return _by_policy(precision, every)
     return precision
+
+
+def _by_policy(precision: Precision, every: list[Fields]) -> Precision:
+    """`precision` where the policy says whether buffers are cast: where it has a dtype."""
+    as_parameters = all(
+        "param_dtype" in f and _same(f["param_dtype"], f["buffer_dtype"]) for f in every
+    )
+    if not as_parameters:
+        raise NotNative(AT_RUN_TIME)
+    return replace(precision, buffer_dtype=None, buffers_as_parameters=True, given_by_dtype=True)
 
 
 def _is_saved(site: WrapSite) -> bool:

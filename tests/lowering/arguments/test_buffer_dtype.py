@@ -45,6 +45,16 @@ def test_a_dtype_that_may_be_none_is_left_to_the_run() -> None:
     assert found.reason == "the dtype of the buffers is known only at run time"
 
 
+def test_a_dtype_that_may_be_none_is_asked_of_the_policy_where_parameters_have_it() -> None:
+    lines = (f"half = {BF16} if flag else None",)
+    for written in ("half, buffer_dtype=half", "buffer_dtype=half, param_dtype=half"):
+        made = precision(wrapped(f"mixed_precision=MixedPrecision({written})", *lines))
+        assert made.buffers_as_parameters
+        assert made.given_by_dtype
+    found = wrapped("mixed_precision=MixedPrecision(torch.half, buffer_dtype=half)", *lines)
+    assert found.reason == "the dtype of the buffers is known only at run time"
+
+
 def test_buffers_that_are_like_the_parameters_follow_the_policy() -> None:
     lines = (
         f"half = MixedPrecision({BF16}, buffer_dtype={BF16})",
