@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy
@@ -145,14 +146,16 @@ def materialize_from_fsdp1(module: nn.Module, param_init_fn: InitFunction | None
 
 
 def sync_module_states(
-    model: nn.Module, mesh: DeviceMesh, ignored_params: Iterable[nn.Parameter] = ()
+    model: nn.Module, mesh: DeviceMesh | None = None, ignored_params: Iterable[nn.Parameter] = ()
 ) -> None:
     """Hand out the parameters and buffers of the first rank of `mesh`; before the sharding.
 
-    What is sharded already is left alone, and so are ignored parameters.
+    Without a mesh, all ranks get them.  What is sharded already is left alone, and so are ignored
+    parameters.
     """
     ignored = set(ignored_params)
     move_unit(model, resolve_device(None, model.parameters()), ignored, set())
-    for dim in range(mesh.ndim):
-        if mesh.size(dim) > 1:
-            broadcast_module_states(model, mesh.get_group(dim), ignored_params=ignored)
+    world = dist.distributed_c10d._get_default_group()
+    for group in [world] if mesh is None else mesh.get_all_groups():
+        if group.size() > 1:
+            broadcast_module_states(model, group, ignored_params=ignored)

@@ -16,6 +16,7 @@ NO_GRAD = qualified("torch.no_grad")
 MATERIALIZE = variable("materialize")
 RESET = variable("materialize_by_reset")
 BROADCAST_UNIT = variable("broadcast_from_first_rank")
+BROADCAST_IN_MESH = variable("broadcast_in_mesh")
 
 CHILDREN_FIRST = variable("children_first")
 
@@ -77,6 +78,24 @@ def from_first_rank(device_type: str) -> Code:
         "        if not isinstance(tensor, {dtensor}):\n"
         "            {broadcast}(tensor.detach(), src=0)",
         name=BROADCAST_UNIT,
+        device=Literal(device_type),
+        dtensor=DTENSOR,
+        broadcast=BROADCAST,
+    )
+
+
+def from_first_of_mesh(device_type: str) -> Code:
+    """The function that hands out what the first rank of a mesh has; no mesh is all ranks."""
+    return code(
+        "def {name}(unit, mesh):\n"
+        '    """Give the ranks of a mesh what its first one has of a unit not sharded yet."""\n'
+        "    unit.to({device})\n"
+        "    groups = [None] if mesh is None else mesh.get_all_groups()\n"
+        "    for tensor in (*unit.buffers(), *unit.parameters()):\n"
+        "        if not isinstance(tensor, {dtensor}):\n"
+        "            for group in groups:\n"
+        "                {broadcast}(tensor.detach(), group=group, group_src=0)",
+        name=BROADCAST_IN_MESH,
         device=Literal(device_type),
         dtensor=DTENSOR,
         broadcast=BROADCAST,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Result, Value, constant
 from fsdp_migrate.analysis.wraps import Argument
-from fsdp_migrate.findings.code import Code, Keyword, Literal, Name, call, code, qualified
+from fsdp_migrate.findings.code import Code, Keyword, Literal, Name, Part, call, code, qualified
 from fsdp_migrate.lowering.arguments.node_groups import is_node_groups, is_world, mesh_shape
 from fsdp_migrate.lowering.device_numbers import has_number
 from fsdp_migrate.lowering.nesting import Role
@@ -19,6 +19,8 @@ from fsdp_migrate.syntax.fsdp1_names import short
 MESHES = "torch.distributed.device_mesh"
 DEVICE_MESH = Name(MESHES, "DeviceMesh")
 INIT_DEVICE_MESH = Name(MESHES, "init_device_mesh")
+NEW_GROUP = "torch.distributed.new_group"
+WORLD = qualified("torch.distributed.group.WORLD")
 WORLD_SIZE = qualified("torch.distributed.get_world_size")
 DEVICE_COUNT = qualified("torch.cuda.device_count")
 CURRENT_DEVICE = "torch.cuda.current_device"
@@ -69,17 +71,20 @@ def lower_process_group(site: WrapSite, argument: Argument, parts: Parts) -> Par
         mesh = call(INIT_DEVICE_MESH, Literal(site.device_type), shape, names)
         absorbed = (*parts.absorbed, *through)
         return replace(parts, mesh=Mesh(mesh, is_made=True), absorbed=absorbed)
-    made = all(
-        isinstance(a, Result) and a.symbol == "torch.distributed.new_group" for a in argument.value
-    )
-    if not made or not argument.value or argument.node is None:
+    made = all(isinstance(a, Result) and a.symbol == NEW_GROUP for a in argument.value)
+    if argument.node is None or (site.style == "shim" and not (made and argument.value)):
         raise NotNative(GROUP_AT_RUN_TIME)
     if site.members & (HYBRID | {"NO_SHARD"}):
         raise NotNative("a process group together with this sharding strategy")
+    group: Part = site.kept(argument.node)
+    if not made or not argument.value:  # it may be None, which is the group of all ranks
+        if not site.members:
+            raise NotNative(GROUP_AT_RUN_TIME)
+        group = code("{group} or {world}", group=group, world=WORLD)
     mesh = code(
         "{meshes}.from_group({group}, {kind})",
         meshes=DEVICE_MESH,
-        group=site.kept(argument.node),
+        group=group,
         kind=Literal(site.device_type),
     )
     return replace(parts, mesh=Mesh(mesh, is_made=True))

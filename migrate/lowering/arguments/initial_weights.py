@@ -10,11 +10,13 @@ from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Kept, Part, variable
 from fsdp_migrate.lowering.absence import is_setting
 from fsdp_migrate.lowering.memory_functions import (
+    BROADCAST_IN_MESH,
     BROADCAST_UNIT,
     BY_FUNCTION,
     MATERIALIZE,
     RESET,
     by_reset,
+    from_first_of_mesh,
     from_first_rank,
 )
 from fsdp_migrate.lowering.nesting import Role
@@ -38,7 +40,7 @@ def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -
     if test is not None and site.style == "shim":
         raise NotNative("`sync_module_states` is known only at run time")
     if any(site.value(name) - NONE for name in OF_A_GROUP) or _has_groups(site):
-        raise NotNative("states are synchronised inside a process group")
+        return _in_mesh(site, InitialWeights(test=test, bound=bound), parts)
     share = site.program.has_unsaved_buffers(site.fact.inner)
     alone = site.role is Role.ROOT and not site.has_inner
     if not alone and site.style == "shim":
@@ -51,6 +53,21 @@ def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -
         return replace(parts, initial=initial, defined=(*parts.defined, function))
     initial = InitialWeights(share, is_empty_elsewhere(site), test=test, bound=bound)
     return replace(parts, initial=initial)
+
+
+def _in_mesh(site: WrapSite, initial: InitialWeights, parts: Parts) -> Parts:
+    """`parts` where the first rank of a mesh hands out what it has to the others of the mesh.
+
+    Raises:
+        NotNative: some modules are left alone, or the mesh is not the program's own.
+    """
+    if site.style == "shim" or leaves_out(site) or parts.mesh is None:
+        raise NotNative("states are synchronised inside a process group")
+    if site.value("cpu_offload") - NONE:
+        raise NotNative("states are synchronised while shards are on the CPU")
+    function = from_first_of_mesh(site.device_type)
+    initial = replace(initial, by_unit=BROADCAST_IN_MESH)
+    return replace(parts, initial=initial, defined=(*parts.defined, function))
 
 
 def _has_groups(site: WrapSite) -> bool:

@@ -32,6 +32,14 @@ def mesh(found: WrapPlan) -> str:
         ("cpu_offload=CPUOffload(True)", ""),
         ("device_id=torch.device('cpu')", f'init_device_mesh("cpu", ({WORLD},))'),
         ("process_group=dist.new_group()", 'DeviceMesh.from_group(dist.new_group(), "cuda")'),
+        (
+            "process_group=flag",
+            'DeviceMesh.from_group(flag or WORLD, "cuda")',
+        ),
+        (
+            "process_group=other.group()",
+            'DeviceMesh.from_group(other.group() or WORLD, "cuda")',
+        ),
         ("device_mesh=other", "other"),
         ("device_mesh=None", ""),
     ],
@@ -43,7 +51,10 @@ def test_meshes(arguments: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("process_group=flag", "the process group is known only at run time"),
+        (
+            "process_group=flag, sharding_strategy=other",
+            "the process group is known only at run time",
+        ),
         (
             "process_group=dist.new_group(), sharding_strategy=ShardingStrategy.NO_SHARD",
             "a process group together with this sharding strategy",

@@ -44,6 +44,17 @@ def test_what_has_no_native_form(arguments: str, reason: str) -> None:
     assert wrapped(arguments).reason == reason
 
 
+@pytest.mark.parametrize("ranks", ["process_group=other", "device_mesh=other if flag else None"])
+def test_the_first_rank_of_a_mesh_hands_out_what_it_has(ranks: str) -> None:
+    found = wrapped(f"sync_module_states=True, {ranks}")
+    assert not found.reason
+    assert found.parts.initial is not None
+    assert found.parts.initial.by_unit is not None
+    assert not found.parts.initial.on_world
+    shim = wrapped(f"sync_module_states=True, {ranks}", style="shim")
+    assert shim.reason
+
+
 def test_a_flag_decides_at_run_time() -> None:
     found = wrapped("sync_module_states=flag")
     assert not found.reason
