@@ -8,6 +8,7 @@ FSDP2 spelling, makes the whole call one of the runtime shim's, which takes FSDP
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
@@ -244,10 +245,30 @@ def _is_hoistable(site: WrapSite) -> bool:
     kinds = (ast.Call, ast.Tuple, ast.List, ast.Dict, ast.keyword, ast.Starred)
     if not isinstance(statement, plain) or not all(isinstance(a, kinds) for a in brackets):
         return False
+    if _shares_name(site, statement, around):
+        return False
     wraps = {fact.node for fact in site.analysis.wraps.values()}
     calls = [n for n in nodes_in(statement) if isinstance(n, ast.Call) and n not in around]
     inside = {n for call in calls if call in wraps for n in nodes_in(call)}
     return all(call in inside for call in calls)
+
+
+def _shares_name(site: WrapSite, statement: ast.AST, around: Collection[ast.AST]) -> bool:
+    """Whether another model, made beside this one, would be called the same above the statement."""
+    own = set(nodes_in(site.fact.node))
+    unnamed = [
+        fact.node
+        for fact in site.analysis.wraps.values()
+        if fact.module is site.module and _is_unnamed(fact)
+    ]
+    beside = [n for n in unnamed if n not in own and n not in around]
+    inside = set(nodes_in(statement))
+    return _is_unnamed(site.fact) and any(node in inside for node in beside)
+
+
+def _is_unnamed(fact: WrapFact) -> bool:
+    argument = fact.arguments.get("module")
+    return argument is not None and argument.node is not None and path_of(argument.node) is None
 
 
 def _around(module: Module, node: ast.AST) -> list[ast.AST]:

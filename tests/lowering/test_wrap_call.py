@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.lowering.wrap_plan import Reason
-from support.wraps import plan, wrapped
+from support.wraps import plan, plans, wrapped
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,10 @@ def test_a_model_that_is_bound_on_the_way_is_moved_as_it_is() -> None:
 )
 def test_calls_that_have_no_native_form(text: str, reason: str) -> None:
     assert plan(text, style="shim").reasons == (Reason("", reason),)
+
+
+@pytest.mark.parametrize("made", ["({0}, {1})", "[{0}, {1}]", "dict(a={0}, b={1})", "f({0}, {1})"])
+def test_two_models_without_names_stay_apart(made: str) -> None:
+    one = "FSDP(nn.Sequential(Block()), auto_wrap_policy=ModuleWrapPolicy({Block}))"
+    text = f"def f(*a):\n    return a\n\n\nboth = {made.format(one, one)}\n"
+    assert not any(found.native for found in plans(text))
