@@ -16,8 +16,8 @@ from support.wraps import migrated, wrapped
             "fully_shard(net, **sharding_kwargs(flag, process_group=other))",
         ),
         (
-            "sharding_strategy=ShardingStrategy.SHARD_GRAD_OP, process_group=other",
-            'fully_shard(net, **sharding_kwargs("SHARD_GRAD_OP", process_group=other))',
+            "sharding_strategy=ShardingStrategy.NO_SHARD, process_group=other",
+            'fully_shard(net, **sharding_kwargs("NO_SHARD", process_group=other))',
         ),
         ("cpu_offload=flag", "fully_shard(net, offload_policy=offload_policy_from_fsdp1(flag))"),
         (
@@ -35,7 +35,7 @@ from support.wraps import migrated, wrapped
             "    fully_shard(net, ignored_params=ignored_params)",
         ),
         (
-            "sync_module_states=True, process_group=flag",
+            "sync_module_states=True, sharding_strategy=flag, process_group=other",
             'sync_module_states(net, fsdp_kwargs["mesh"])\n    fully_shard(net, **fsdp_kwargs)',
         ),
         (
