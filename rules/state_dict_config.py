@@ -8,36 +8,25 @@ a state.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.edits_by_file import edits_by_file
 from fsdp_migrate.rule.queries.state_dict_configs import configs_of
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
-from fsdp_migrate.syntax.module import Module
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """One finding for each file in which configurations become options."""
-    by_file: dict[Module, list[Edit]] = defaultdict(list)
-    for module, edit in configs_of(facts).edits:
-        by_file[module].append(edit)
-    for module, edits in by_file.items():
-        first = min(edits, key=lambda edit: edit.span)
-        node = next(
-            node
-            for node in module.parents
-            if hasattr(node, "lineno") and module.span(node) == first.span
-        )
+    for changed in edits_by_file(configs_of(facts).edits):
         yield finding_at(
             RULE,
-            module,
-            node,
+            changed.module,
+            changed.first,
             "configurations of state dicts become StateDictOptions, one for model and optimizer",
             tier=Tier.NATIVE,
-            edits=edits,
+            edits=changed.edits,
         )
 
 

@@ -8,37 +8,26 @@ configurations, tests and tables, in which the plain name does the same.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
-from fsdp_migrate.findings.edits import Edit
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.edits_by_file import edits_by_file
 from fsdp_migrate.rule.queries.state_dict_types import types_of
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
-from fsdp_migrate.syntax.module import Module
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """One finding for each file in which values become strings."""
-    by_file: dict[Module, list[Edit]] = defaultdict(list)
-    for module, edit in types_of(facts).edits:
-        by_file[module].append(edit)
-    for module, edits in by_file.items():
-        first = min(edits, key=lambda edit: edit.span)
-        node = next(
-            node
-            for node in module.parents
-            if hasattr(node, "lineno") and module.span(node) == first.span
-        )
+    for changed in edits_by_file(types_of(facts).edits):
         yield finding_at(
             RULE,
-            module,
-            node,
+            changed.module,
+            changed.first,
             "types of state dicts become their names: StateDictType.FULL_STATE_DICT is "
             '"FULL_STATE_DICT", in tests, tables and configurations; so it is printed, too',
             tier=Tier.NATIVE,
-            edits=edits,
+            edits=changed.edits,
         )
 
 

@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.lowering.value_flow import Place, flow_of
 from fsdp_migrate.lowering.value_leaves import leaves
 from fsdp_migrate.lowering.wrap_plan import Parts
-from fsdp_migrate.lowering.wrap_site import WrapSite
+from fsdp_migrate.lowering.wrap_site import WrapSite, is_none
 
 # What FSDP2 is told in another way if it is set.  (A strategy that is None is FULL_SHARD.)
 MATTERING = frozenset(
@@ -39,9 +39,7 @@ def says_none(site: WrapSite, argument: Argument, family: str) -> bool:
     if argument.node is None or not births_in(site, family):
         return True
     ends = leaves(site.analysis, site.module, argument.node)
-    return ends is not None and all(
-        isinstance(end.node, ast.Constant) and end.node.value is None for end in ends
-    )
+    return ends is not None and all(is_none(end.node) for end in ends)
 
 
 def births_in(site: WrapSite, family: str) -> list[Place]:

@@ -146,7 +146,7 @@ def _is_none_test(read: Read) -> bool:
     if not isinstance(read.parent, ast.Compare) or len(read.parent.ops) != 1:
         return False
     sides = [read.parent.left, *read.parent.comparators]
-    return any(isinstance(side, ast.Constant) and side.value is None for side in sides)
+    return any(map(is_none, sides))
 
 
 def _field(

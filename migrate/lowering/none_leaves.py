@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.definitions import scope_of
 from fsdp_migrate.lowering.value_flow import Place, Read, ValueFlow
 from fsdp_migrate.lowering.value_leaves import leaves
 from fsdp_migrate.lowering.value_reads import Act
+from fsdp_migrate.lowering.wrap_site import is_none
 from fsdp_migrate.syntax.nodes import nodes_in
 
 
@@ -25,7 +26,7 @@ def none_leaves(flow: ValueFlow, reads: Sequence[Read]) -> tuple[Place, ...] | N
         ends = leaves(flow.analysis, read.place.module, read.place.node)
         if ends is None:
             return None
-        found.update((end.node, end) for end in ends if _is_none(end.node))
+        found.update((end.node, end) for end in ends if is_none(end.node))
     given = frozenset(read.place.node for read in reads)
     if not all(_is_for_constructors(place, given) for place in found.values()):
         return None
@@ -42,7 +43,3 @@ def _is_for_constructors(place: Place, given: frozenset[ast.expr]) -> bool:
     scope = scope_of(place.module, target) or place.module.tree
     reads = (n for n in nodes_in(scope) if isinstance(n, ast.Name) and n.id == target.id)
     return all(n in given for n in reads if isinstance(n.ctx, ast.Load))
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None

@@ -15,7 +15,7 @@ from fsdp_migrate.syntax.nodes import nodes_in
 
 Function = ast.FunctionDef | ast.Lambda
 MODULE, RECURSE, SIZE = "module", "recurse", "nonwrapped_numel"
-PASSED = (MODULE, RECURSE, SIZE)
+PASSED = (MODULE, RECURSE, SIZE)  # how FSDP1 calls it, by name
 _FALLS = "falls through"
 _PLAIN = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Pass, ast.Assert, ast.Import)
 _Outcome = bool | str | None  # what is returned, None if that isn't known

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import Func
+from fsdp_migrate.lowering.policy_answers import PASSED
 from fsdp_migrate.lowering.predicates import is_docstring
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
-
-# How FSDP1 calls a policy, by name; its own policies take one more argument behind these.
-PASSED = ("module", "recurse", "nonwrapped_numel")
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def handed_on(
 
     `more` are arguments by name that it is given besides.
     """
-    function = _function(analysis, module, node)
+    function = function_of(analysis, module, node)
     if function is None:
         return None
     made = _returned(function)
@@ -49,7 +47,7 @@ def handed_on(
     if rest is None:
         return None
     name, given = rest
-    known = {**_defaults(function.args), **(more or {})}
+    known = {**defaults_of(function.args), **(more or {})}
     if isinstance(given, ast.Name) and given.id in known:
         given = known[given.id]
     elif isinstance(given, ast.Name) and given.id in _names(function.args):
@@ -58,10 +56,10 @@ def handed_on(
     return HandedOn(made.func, name, given, where)
 
 
-def _function(
+def function_of(
     analysis: Analysis, module: Module, node: ast.expr
 ) -> ast.FunctionDef | ast.Lambda | None:
-    """The one function of the file that `node` stands for."""
+    """The one function of the file, without decorators, that `node` stands for."""
     if isinstance(node, ast.Lambda):
         return node
     value = analysis.value(node)
@@ -85,7 +83,22 @@ def _returned(function: ast.FunctionDef | ast.Lambda) -> ast.expr | None:
     return last.value
 
 
-def only_returns(function: ast.AST) -> ast.expr | None:
+def built_by(
+    analysis: Analysis, module: Module, call: ast.Call
+) -> tuple[ast.FunctionDef, ast.expr] | None:
+    """The small function of the file that `call` calls without arguments, and what it returns."""
+    value = analysis.value(call.func)
+    (atom,) = value if len(value) == 1 else (None,)
+    info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
+    if info is None or info.module is not module or call.args or call.keywords:
+        return None
+    made = _only_returns(info.node)
+    if made is None or not isinstance(info.node, ast.FunctionDef):
+        return None
+    return info.node, made
+
+
+def _only_returns(function: ast.AST) -> ast.expr | None:
     """What a function without decorators returns, that does nothing else but assign."""
     if not isinstance(function, ast.FunctionDef) or function.decorator_list:
         return None
@@ -101,7 +114,7 @@ def _names(args: ast.arguments) -> set[str]:
     return {a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)}
 
 
-def _defaults(args: ast.arguments) -> dict[str, ast.expr]:
+def defaults_of(args: ast.arguments) -> dict[str, ast.expr]:
     """The parameters that have a default, which FSDP1 leaves alone."""
     by_position = [*args.posonlyargs, *args.args]
     pairs = [*zip(by_position[len(by_position) - len(args.defaults) :], args.defaults, strict=True)]

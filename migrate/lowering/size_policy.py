@@ -12,7 +12,7 @@ from fsdp_migrate.analysis.values import NONE, Atom, Func, Partial, Result, Symb
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.findings.code import Code, Kept, Keyword, Part, code
 from fsdp_migrate.lowering.model_parts import parts_of_model
-from fsdp_migrate.lowering.policy_functions import handed_on, only_returns
+from fsdp_migrate.lowering.policy_functions import built_by, handed_on
 from fsdp_migrate.lowering.unit_functions import (
     BY_SIZE,
     BY_SIZE_BESIDE_ALL,
@@ -76,16 +76,12 @@ def _handed_on(
 
 def _returned(analysis: Analysis, module: Module, call: ast.Call) -> BySize | None:
     """What a function of the file without parameters returns, that does nothing else."""
-    value = analysis.value(call.func)
-    (atom,) = value if len(value) == 1 else (None,)
-    info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
-    if info is None or info.module is not module or call.args or call.keywords:
+    built = built_by(analysis, module, call)
+    if built is None:
         return None
-    made = only_returns(info.node)
-    if made is None or not isinstance(info.node, ast.FunctionDef):
-        return None
+    function, made = built
     found = by_size(analysis, module, made)
-    return BySize(found.smallest, (info.node, *found.through)) if found is not None else None
+    return BySize(found.smallest, (function, *found.through)) if found is not None else None
 
 
 def is_by_size(analysis: Analysis, atom: Atom) -> bool:

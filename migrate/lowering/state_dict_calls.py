@@ -19,7 +19,7 @@ from fsdp_migrate.findings.code import (
     loop_variable,
 )
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.lowering.carried_options import Carried
+from fsdp_migrate.lowering.carried_options import OPTIONS, Carried
 from fsdp_migrate.lowering.state_dict_settings import Setting
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds_names
@@ -27,7 +27,6 @@ from fsdp_migrate.syntax.paths import binds_names
 DSD = "torch.distributed.checkpoint.state_dict"
 GET = Name(DSD, "get_model_state_dict")
 SET = Name(DSD, "set_model_state_dict")
-OPTIONS = Name(DSD, "StateDictOptions")
 FULL = Keyword("full_state_dict", Literal(True))
 ON_CPU = Keyword("cpu_offload", Literal(True))
 

@@ -13,7 +13,6 @@ from fsdp_migrate.lowering.condition import UNIT, Condition
 from fsdp_migrate.lowering.followed import is_same
 from fsdp_migrate.lowering.policy_answers import (
     MODULE,
-    PASSED,
     RECURSE,
     Function,
     always_looks,
@@ -22,6 +21,7 @@ from fsdp_migrate.lowering.policy_answers import (
     reads_size,
     takes_questions,
 )
+from fsdp_migrate.lowering.policy_functions import defaults_of, function_of
 from fsdp_migrate.lowering.predicates import reads_of, tested_by
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -71,12 +71,12 @@ def predicate_of(
         if len(node.args) != 1 or len(given) != len(node.keywords):
             return None
         node = node.args[0]
-    function = _of_file(analysis, module, node)
+    function = function_of(analysis, module, node)
     if function is None or not takes_questions(function):
         return None
     if reads_size(function) or not always_looks(function):
         return None
-    more = {**_defaults(function), **given}
+    more = {**defaults_of(function.args), **given}
     tests = asked_for(function)
     read = names_in(tests)
     if not tests or RECURSE in read or not _all_same(module, tests, function, at):
@@ -87,29 +87,6 @@ def predicate_of(
     if isinstance(function, ast.FunctionDef):
         absorbed.append(function)
     return condition
-
-
-def _of_file(analysis: Analysis, module: Module, node: ast.expr) -> Function | None:
-    if isinstance(node, ast.Lambda):
-        return node
-    value = analysis.value(node)
-    (atom,) = value if len(value) == 1 else (None,)
-    info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
-    if info is None or info.module is not module or not isinstance(node, ast.Name):
-        return None
-    found = info.node
-    if isinstance(found, ast.FunctionDef):
-        return found if not found.decorator_list else None
-    return found if isinstance(found, ast.Lambda) else None
-
-
-def _defaults(function: Function) -> dict[str, ast.expr]:
-    args = function.args
-    by_position = [*args.posonlyargs, *args.args]
-    last = by_position[len(by_position) - len(args.defaults) :]
-    named = zip(args.kwonlyargs, args.kw_defaults, strict=True)
-    pairs = [*zip(last, args.defaults, strict=True), *((a, d) for a, d in named if d is not None)]
-    return {a.arg: default for a, default in pairs if a.arg not in PASSED}
 
 
 def _all_same(

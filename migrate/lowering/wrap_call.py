@@ -1,8 +1,8 @@
 """One FSDP1 constructor call, lowered argument by argument.
 
-A call is lowered natively when every argument that matters is written at the call, or in one
-assignment that nothing else can reach.  Whatever is known only at run time, or has no plain
-FSDP2 spelling, makes the whole call one of the runtime shim's, which takes FSDP1's arguments.
+Each argument becomes FSDP2's by itself: as it is written, as the value that it has become where it
+is made, or by a small function of the runtime where only the run knows it.  What can't be taken
+apart, as arguments that nobody sees, is a call of the shim's, which takes FSDP1's arguments.
 """
 
 from __future__ import annotations

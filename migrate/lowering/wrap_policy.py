@@ -6,12 +6,12 @@ import ast
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, scope_of
-from fsdp_migrate.analysis.values import Func, Symbol
+from fsdp_migrate.analysis.values import Symbol
 from fsdp_migrate.findings.code import Element, Kept, Part, Starred, code, parts_of, qualified
 from fsdp_migrate.lowering.class_nesting import may_nest
 from fsdp_migrate.lowering.condition import UNIT, Condition, any_of, named_classes
 from fsdp_migrate.lowering.followed import followed, is_same
-from fsdp_migrate.lowering.policy_functions import handed_on, only_returns
+from fsdp_migrate.lowering.policy_functions import built_by, handed_on
 from fsdp_migrate.lowering.predicates import (
     class_test,
     function_condition,
@@ -127,18 +127,14 @@ def _made_by_function(
     analysis: Analysis, module: Module, call: ast.Call, absorbed: list[Definition]
 ) -> Condition | None:
     """What a small function of the same file, which only builds a policy, returns."""
-    value = analysis.value(call.func)
-    (atom,) = value if len(value) == 1 else (None,)
-    info = analysis.functions.get(atom.site) if isinstance(atom, Func) else None
-    if info is None or info.module is not module or call.args or call.keywords:
+    built = built_by(analysis, module, call)
+    if built is None:
         return None
-    made = only_returns(info.node)
-    if made is None or not isinstance(info.node, ast.FunctionDef):
-        return None
+    function, made = built
     condition = lower_policy(analysis, module, made, [])
-    if condition is None or _reads_locals(module, condition, info.node):
+    if condition is None or _reads_locals(module, condition, function):
         return None
-    absorbed.append(info.node)
+    absorbed.append(function)
     return condition
 
 

@@ -67,6 +67,7 @@ class _Planner:
         self._style: Style = style
         self._nesting = Nesting(analysis)
         self._programs: dict[frozenset[str], ProgramFacts] = {}
+        self._arguments: dict[Site, Mapping[str, Argument]] = {}
 
     def __call__(self, born: BornValues) -> Mapping[Site, WrapPlan]:
         """A plan for each."""
@@ -74,6 +75,12 @@ class _Planner:
 
     def arguments_of(self, fact: WrapFact) -> Mapping[str, Argument]:
         """The arguments of a call, those of a dict that is written out with the places there."""
+        known = self._arguments.get(fact.site)
+        if known is None:
+            known = self._arguments[fact.site] = self._written(fact)
+        return known
+
+    def _written(self, fact: WrapFact) -> Mapping[str, Argument]:
         try:
             return written_arguments(self._analysis, fact).arguments
         except NotNative:

@@ -21,9 +21,9 @@ from fsdp_migrate.findings.code import (
     variable,
 )
 from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
-from fsdp_migrate.lowering.state_dict_calls import own_state
+from fsdp_migrate.lowering.state_dict_calls import DSD, own_state
 from fsdp_migrate.rule.queries.joint_states import JointLoad, JointSave
-from fsdp_migrate.rule.queries.state_calls_by_dcp import DSD, STATE, on_cpu, options
+from fsdp_migrate.rule.queries.state_calls_by_dcp import STATE, on_cpu, options
 from fsdp_migrate.rule.queries.straight_lines import emptied
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import binds, path_of, reads, touches

@@ -23,6 +23,8 @@ from fsdp_migrate.findings.code import (
     variable,
 )
 from fsdp_migrate.findings.edits import Edit, InsertStatements, ReplaceExpression, ReplaceStatement
+from fsdp_migrate.lowering.carried_options import OPTIONS
+from fsdp_migrate.lowering.state_dict_calls import DSD
 from fsdp_migrate.rule.queries.optimizer_loads import Load
 from fsdp_migrate.rule.queries.optimizer_saves import Save
 from fsdp_migrate.rule.queries.straight_lines import is_plain
@@ -30,10 +32,8 @@ from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
 
-DSD = "torch.distributed.checkpoint.state_dict"
 GET = Name(DSD, "get_optimizer_state_dict")
 SET = Name(DSD, "set_optimizer_state_dict")
-OPTIONS = Name(DSD, "StateDictOptions")
 STATE = variable("optim_state", "optim_state_dict", "optimizer_state")
 
 
