@@ -28,9 +28,13 @@ from fsdp_migrate.rule.dead_code import removed_nodes
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.state_dict_configs import configs_of
 from fsdp_migrate.rule.registry import Registry, load_rules
+from fsdp_migrate.syntax.depth import DEEPEST, TooDeep, depth_of, room_for_depth
 from fsdp_migrate.syntax.module import Module, parse
 from fsdp_migrate.syntax.project import Project, module_name
 from fsdp_migrate.syntax.source import Source
+
+DEEP = "an expression, or a chain of elif, is nested too deeply or too long; break it up"
+_USUAL = 60  # levels that no program can be blamed for
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,28 @@ def migrate(
         warnings.simplefilter("ignore", SyntaxWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         modules, errors = _load(sources, context)
-        return _migrate(Project.of(modules), options, errors)
+        with room_for_depth():
+            return _migrate_what_can_be(modules, options, errors)
+
+
+def _migrate_what_can_be(
+    modules: list[Module], options: Options, errors: list[Failure]
+) -> Migration:
+    """Migrate all files, or all but those that turn out to be nested too deeply."""
+    while True:
+        try:
+            return _migrate(Project.of(modules), options, errors)
+        except TooDeep as error:
+            modules = [module for module in modules if module.path != error.path]
+            errors = [*errors, Failure(error.path, f"is left as it is: {DEEP}")]
+        except RecursionError:
+            deepest = max(modules, key=lambda module: depth_of(module.tree)[0])
+            depth, line = depth_of(deepest.tree)
+            if depth <= _USUAL:
+                raise
+            modules = [module for module in modules if module is not deepest]
+            message = f"{line}:1 is left as it is: {DEEP} ({depth:,} levels)"
+            errors = [*errors, Failure(deepest.path, message)]
 
 
 def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> Migration:
@@ -105,16 +130,31 @@ def _with_modes(facts: Facts, registry: Registry) -> Facts:
 def _load(
     sources: Sequence[Source], context: Sequence[Source]
 ) -> tuple[list[Module], list[Failure]]:
-    """The files that can be parsed, and complaints about those that were to be migrated."""
+    """The files that can be followed, and complaints about those that were to be migrated."""
     modules: list[Module] = []
     errors: list[Failure] = []
     for source, given in [*((s, True) for s in sources), *((s, False) for s in context)]:
         changes = given and not ignores_file(source.text)
+        complaint = ""
         try:
-            modules.append(parse(source, module_name(source.path), changes))
-        except (SyntaxError, ValueError, RecursionError) as error:
-            where = f"{error.lineno}:{error.offset} " if isinstance(error, SyntaxError) else ""
-            text = error.msg if isinstance(error, SyntaxError) else str(error)
-            if changes:
-                errors.append(Failure(source.path, f"{where}cannot be parsed: {text}"))
+            module = parse(source, module_name(source.path), changes)
+            complaint = _too_deep(module)
+        except SyntaxError as error:
+            complaint = f"{error.lineno}:{error.offset} cannot be parsed: {error.msg}"
+        except (MemoryError, RecursionError):  # the parser's words for it
+            complaint = f"cannot be parsed: {DEEP}"
+        except ValueError as error:
+            complaint = f"cannot be parsed: {error}"
+        if not complaint:
+            modules.append(module)
+        elif changes:
+            errors.append(Failure(source.path, complaint))
     return modules, errors
+
+
+def _too_deep(module: Module) -> str:
+    """What is to be said of a file that is nested more deeply than can be followed."""
+    depth, line = depth_of(module.tree)
+    if depth <= DEEPEST:
+        return ""
+    return f"{line}:1 is left as it is: {DEEP} ({depth:,} levels; up to {DEEPEST} can be followed)"

@@ -124,7 +124,7 @@ class Solver:
         self._queued.discard(task)
         self._runs += 1
         if self._runs > MAX_RUNS:
-            raise RecursionError("the analysis does not settle")
+            raise RuntimeError("the analysis does not settle")
         self._run_task(self, task)
         self._depth -= 1
         self.heap.reader = saved

@@ -93,7 +93,7 @@ def _analyse(result: Result, options: Options) -> None:
     from fsdp_migrate import engine
 
     candidates = _decoded(found.candidates, result.errors)
-    linked = _decoded(found.linked, [])
+    linked = _decoded(found.linked, result.warnings)
     context = _decoded(found.context, [])
     result.sources = {source.path: source for source in (*candidates, *linked)}
     migration = engine.migrate([*candidates, *linked], options, context)

@@ -14,7 +14,7 @@ from fsdp_migrate.frameworks.config_files import convert, is_config
 from fsdp_migrate.frameworks.outside import NOTEBOOK
 from fsdp_migrate.frameworks.outside.around import Around
 from fsdp_migrate.frameworks.outside.class_paths import makes_models
-from fsdp_migrate.syntax.source import Source, SourceError, decode
+from fsdp_migrate.syntax.source import Source, SourceError, decode_plain
 
 _UPWARDS = 6  # folders above a script in which the programs that it names are looked for
 
@@ -71,7 +71,7 @@ def _source(file: File, result: Result) -> Source | None:
     if not is_config(file.path.name):
         return Source(file.path, file.data.decode("utf-8", "replace"))
     try:
-        return decode(file.path, file.data)
+        return decode_plain(file.path, file.data)
     except SourceError as error:
         result.errors.append(error)
         return None

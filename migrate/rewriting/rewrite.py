@@ -24,6 +24,7 @@ from fsdp_migrate.rewriting.imports import import_edits
 from fsdp_migrate.rewriting.meant import meant
 from fsdp_migrate.rewriting.name_clashes import FileSpelling, spell
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.syntax.depth import DEEPEST, TooDeep, longest_chain
 from fsdp_migrate.syntax.module import Module
 
 DEPTH = 8  # of files that import a name from each other
@@ -48,12 +49,16 @@ def rewrite(
     for module, edits in _edits_by_module(facts, findings):
         try:
             drafts[module.path] = _draft(module, edits)
+        except RecursionError as error:
+            raise TooDeep(module.path) from error
         except Exception as error:  # a defect of ours must not cost the user a file
             broken[module.path] = _internal(repr(error))
     changes: dict[Path, str] = {}
     for path, every in _with_imports(facts, drafts, _of_fsdp1(findings)).items():
         try:
             text, complaint = _written(drafts[path], every)
+        except RecursionError as error:
+            raise TooDeep(path) from error
         except Exception as error:
             text, complaint = "", repr(error)
         if complaint:
@@ -174,6 +179,8 @@ def _written(draft: _Draft, edits: tuple[Edit, ...]) -> tuple[str, str]:
     """The new text of a file, and what is wrong with it."""
     if not edits:
         return draft.module.source.text, ""
+    if longest_chain(draft.module) > DEEPEST:
+        raise TooDeep(draft.module.path)  # with enough of them, LibCST takes the process down
     # LibCST takes longer to load than most runs that change nothing take at all.
     from fsdp_migrate.rewriting.statements import apply_edits
 

@@ -59,16 +59,33 @@ def decode(path: Path, data: bytes) -> Source:
     """The source in `data`, decoded as Python does it: by a mark, a coding comment, or UTF-8."""
     if b"\0" in data:
         raise SourceError(path, "not Python source: it contains null bytes")
+    return _decoded(path, data, _encoding(path, data), "; is a coding comment missing?")
+
+
+def decode_plain(path: Path, data: bytes) -> Source:
+    """The text in `data`, which is no Python: UTF-8, whatever its comments say of a coding."""
+    if b"\0" in data:
+        raise SourceError(path, "not UTF-8: it contains null bytes")
+    return _decoded(path, data, "utf-8", "")
+
+
+def _decoded(path: Path, data: bytes, encoding: str, hint: str) -> Source:
     bom = data.startswith(_BOM)
-    encoding = _encoding(path, data)
+    content = data[len(_BOM) :] if bom else data
     try:
-        text = data[len(_BOM) if bom else 0 :].decode(encoding)
+        text = content.decode(encoding)
+        same = encoding == "utf-8" or text.encode(encoding) == content
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        byte = error.object[error.start]
-        raise SourceError(
-            path, f"line {line}: byte 0x{byte:02x} is not {encoding}; is a coding comment missing?"
-        ) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"line {line}: byte 0x{content[error.start]:02x}" if content else "it"
+        raise SourceError(path, f"{found} is not {encoding}{hint}") from error
+    except (LookupError, ValueError) as error:  # codecs that are there, but not for text
+        raise SourceError(path, f"cannot be read as {encoding}: {error}") from error
+    if not same:
+        message = (
+            f"its coding, {encoding}, can write the same text in several ways: save it as UTF-8"
+        )
+        raise SourceError(path, message)
     return Source(path, text, encoding, bom)
 
 

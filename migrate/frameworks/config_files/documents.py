@@ -48,17 +48,39 @@ def convert(
     edits: list[Edit] = []
     findings: list[Finding] = []
     todo = [document]
+    seen: set[int] = set()  # what aliases repeat is looked at once
     while todo:
         value = todo.pop(0)
+        if id(value) in seen:
+            continue
+        if isinstance(value, list | Table):
+            seen.add(id(value))
         if isinstance(value, list):
             todo += value
         elif isinstance(value, Table):
-            some, said = _convert(value, path, code, trusted)
+            some, said = _once(value, *_convert(value, path, code, trusted), path, code)
             edits += some
             findings += said
             if not said:
                 todo += (e.value for e in value.entries if e.key != "fsdp_config")
     return edits, findings
+
+
+def _once(
+    top: Table, edits: list[Edit], said: list[Finding], path: Path, code: str
+) -> tuple[list[Edit], list[Finding]]:
+    """The answer for a table, unless it says something twice: programs go by the last, or fail."""
+    if not edits and not said:
+        return edits, said
+    config = top.entry("fsdp_config")
+    inner = config.value if config is not None else None
+    for table in [top, *([inner] if isinstance(inner, Table) else [])]:
+        keys = [entry.key for entry in table.entries]
+        for entry in table.entries:
+            if keys.count(entry.key) > 1:
+                message = f"the key {entry.key} stands here twice; leave one of them, then migrate"
+                return [], [_finding(table, entry, path, code, message)]
+    return edits, said
 
 
 def _convert(top: Table, path: Path, code: str, trusted: bool) -> tuple[list[Edit], list[Finding]]:

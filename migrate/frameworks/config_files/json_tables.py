@@ -8,9 +8,19 @@ from typing import Any
 
 from fsdp_migrate.frameworks.config_files.tables import Entry, Table
 
-_DECODER = json.JSONDecoder()
 _BLANK = re.compile(r"[ \t\r\n]*")
 _ATOM = re.compile(r"[^\s,\]}]+")
+
+
+def _integer(digits: str) -> int | str:
+    """A number; its digits, if they are more than Python makes numbers of."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer)
 
 
 class JsonError(ValueError):
@@ -28,13 +38,12 @@ def read_json(text: str) -> object:
         JsonError: it isn't JSON.
     """
     try:
-        json.loads(text)
+        _DECODER.decode(text)
+        return _value(text, _skip(text, 0))[0]
     except json.JSONDecodeError as error:
         raise JsonError(error.msg, error.pos) from error
     except RecursionError as error:
         raise JsonError("nested too deeply", 0) from error
-    value, _ = _value(text, _skip(text, 0))
-    return value
 
 
 def _value(text: str, at: int) -> tuple[object, int]:
@@ -53,7 +62,7 @@ def _value(text: str, at: int) -> tuple[object, int]:
         return _string(text, at)
     found = _ATOM.match(text, at)
     assert found is not None
-    atom: Any = json.loads(found[0])
+    atom: Any = _DECODER.decode(found[0])
     return atom, found.end()
 
 
