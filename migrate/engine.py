@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from fsdp_migrate.planning.ask import (
 from fsdp_migrate.planning.hold_back import hold_back
 from fsdp_migrate.planning.suppressions import ignores_file
 from fsdp_migrate.rewriting.rewrite import rewrite
-from fsdp_migrate.rewriting.todo_comments import mark_files
-from fsdp_migrate.rewriting.vendoring import vendor
+from fsdp_migrate.rewriting.seals import is_sealed
+from fsdp_migrate.rewriting.todo_comments import PREFIX, mark
+from fsdp_migrate.rewriting.vendoring import NotOurs, vendor
 from fsdp_migrate.rule.dead_code import removed_nodes
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.state_dict_configs import configs_of
@@ -39,10 +41,11 @@ _USUAL = 60  # levels that no program can be blamed for
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that could not be handled."""
+    """A file that could not be handled; `for_all`, if because of it no file changes."""
 
     path: Path
     message: str
+    for_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,36 @@ def migrate(
         # What Python's parser thinks of the user's code is not what this run is about.
         warnings.simplefilter("ignore", SyntaxWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
-        modules, errors = _load(sources, context)
         with room_for_depth():
-            return _migrate_what_can_be(modules, options, errors)
+            result = _migrate_what_can_be(*_load(sources, context), options)
+            marked = _marked(sources, result.findings, options)
+            if not marked:
+                return result
+            again = [
+                replace(source, text=marked.get(source.path, source.text)) for source in sources
+            ]
+            # Places are reported as they are now; the comments are part of what is written.
+            changes = _migrate_what_can_be(*_load(again, context), options).changes
+            return replace(result, changes={**marked, **changes})
+
+
+def _marked(
+    sources: Sequence[Source], findings: Sequence[Finding], options: Options
+) -> dict[Path, str]:
+    """The files whose comments about what is left change."""
+    texts = {}
+    for source in sources:
+        if PREFIX in source.text or any(item.path == source.path for item in findings):
+            with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
+                about = [item for item in findings if item.path == source.path]
+                text = mark(source.text, about, add=options.mark)
+                if text != source.text and not ignores_file(source.text):
+                    texts[source.path] = text
+    return texts
 
 
 def _migrate_what_can_be(
-    modules: list[Module], options: Options, errors: list[Failure]
+    modules: list[Module], errors: list[Failure], options: Options
 ) -> Migration:
     """Migrate all files, or all but those that turn out to be nested too deeply."""
     while True:
@@ -94,14 +120,16 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
     plan = hold_back(ask(facts, registry), facts)
     findings, changes, broken = rewrite(facts, list(plan.findings))
     if options.runtime == "vendor":
-        changes = vendor(project, changes)
-    if options.mark:
-        changes = mark_files(project, changes, findings)
+        try:
+            changes = vendor(project, changes)
+        except NotOurs as error:
+            changes, broken = {}, {**broken, error.path: str(error)}
+    copies = {m.path for m in project.modules.values() if is_sealed(m.source.text)}
     return Migration(
         findings=tuple(sorted(findings, key=lambda f: (f.path, f.line, f.col, f.code))),
         changes=changes,
-        errors=(*errors, *(Failure(path, message) for path, message in broken.items())),
-        silenced=plan.silenced,
+        errors=(*errors, *(Failure(path, said, for_all=True) for path, said in broken.items())),
+        silenced=tuple(item for item in plan.silenced if item.path not in copies),
     )
 
 

@@ -28,10 +28,16 @@ def said(*args: str) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "example": lambda: f"```diff\n{said('fixtures/readme', '--diff')}\n```",
+    "example": lambda: f"```diff\n{example()}\n```",
     "help": lambda: f"```text\n{said('--help')}\n```",
     "rules": lambda: said("rules", "--output-format", "markdown"),
 }
+
+
+def example() -> str:
+    """The diff of the small example, the same in a working tree of git and out of one."""
+    lines = said("fixtures/readme", "--diff").split("\n")
+    return "\n".join(line for line in lines if not line.startswith("diff --git "))
 
 
 def part(text: str, name: str) -> re.Match[str]:

@@ -23,7 +23,7 @@ def print_answer(result: Result, request: Request) -> None:
         for path, text in sorted(result.changes.items()):
             click.echo(unified_diff(result.source(path), text), nl=False)
     for warning in result.warnings:
-        say(f"warning: {warning} (looked at for its imports only; nothing is changed in it)")
+        say(f"warning: {warning}")
     if request.output_format in ("text", "github"):
         for error in result.errors:
             say(f"error: {error}")
@@ -43,7 +43,7 @@ def _summary(result: Result, request: Request) -> Iterable[str]:
         return lines
     if request.write and result.changes and not result.written:
         return [*lines, "No file was changed."]
-    steps = report.next_steps(result.findings, result.changes, result.written, request.paths)
+    steps = report.next_steps(result.findings, result.changes, result.written, request.said)
     return [*lines, *steps]
 
 

@@ -24,6 +24,8 @@ from fsdp_migrate.findings.options import Options
 from fsdp_migrate.frameworks.outside import is_other
 from fsdp_migrate.syntax.source import Source, SourceError, decode, stage
 
+_FOR_IMPORTS = "looked at for its imports only; nothing is changed in it"
+
 
 def run(request: Request) -> int:
     """Do what is asked for and return the exit code."""
@@ -51,8 +53,10 @@ def _migrate(request: Request, written: list[Path]) -> int:
         exclude=request.exclude,
         respect_gitignore=not request.no_respect_gitignore,
     )
-    result = Result(found, errors=list(found.unreadable), written=written)
+    errors, warnings = list(found.unreadable), list(found.outside)
+    result = Result(found, errors=errors, warnings=warnings, written=written)
     _analyse(result, request.options)
+    _keep_inside(result, request)
     configure(result, request)
     if request.write:
         _write(result)
@@ -103,8 +107,25 @@ def _analyse(result: Result, options: Options) -> None:
     }
     beside = {file.path for file in (*found.linked, *found.context)}
     for failure in migration.errors:
-        where = result.warnings if failure.path in beside else result.errors
-        where.append(SourceError(failure.path, failure.message))
+        if failure.path in beside and not failure.for_all:
+            message = f"{failure.message} ({_FOR_IMPORTS})"
+            result.warnings.append(SourceError(failure.path, message))
+        else:
+            result.errors.append(SourceError(failure.path, failure.message))
+
+
+def _keep_inside(result: Result, request: Request) -> None:
+    """Nothing is written outside of the folders that were given, and of those of given files."""
+    given = [path if path.is_dir() else path.parent for path in map(Path, request.paths or (".",))]
+    folders = [folder.resolve() for folder in given]
+    known = {file.path for file in (*result.found.candidates, *result.found.linked)}
+    for path in sorted(result.changes.keys() - known):
+        if not any(path.resolve().is_relative_to(folder) for folder in folders):
+            message = "is where the copy of the runtime has to be, outside of what was given; "
+            message += "give a folder that has it in it, or use --runtime import"
+            result.errors.append(SourceError(path.parent, message))
+            result.changes = {}
+            return
 
 
 def _decoded(files: Iterable[File], errors: list[SourceError]) -> list[Source]:

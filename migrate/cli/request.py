@@ -43,6 +43,24 @@ class Request:
         return self.diff or self.check or not (self.write or self.piped)
 
     @property
+    def said(self) -> list[str]:
+        """What was said on the command line, but for what is done with the answer."""
+        flags = ["mark", "allow_incomplete", "no_respect_gitignore"]
+        values = ["runtime", "state_dict", "style"]
+        default = Request()
+        words = [_option(name) for name in flags if getattr(self, name)]
+        for name in values:
+            if getattr(self, name) != getattr(default, name):
+                words += [_option(name), getattr(self, name)]
+        for pattern in self.exclude:
+            words += ["--exclude", pattern]
+        return [
+            *words,
+            *(["--"] if any(p.startswith("-") for p in self.paths) else []),
+            *self.paths,
+        ]
+
+    @property
     def options(self) -> Options:
         """The choices that the engine has to know."""
         return Options(
@@ -52,6 +70,10 @@ class Request:
             allow_incomplete=self.allow_incomplete,
             style=self.style,
         )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 @dataclass

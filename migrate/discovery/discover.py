@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _FRAMEWORK = re.compile(
     rb"\b(?:accelerate|composer|lightning|lightning_fabric|pytorch_lightning|sentence_transformers"
     rb"|setfit|transformers|trl)\b"
 )
+_MARK = b"TODO(fsdp-migrate)"  # of an earlier run: to be taken away when it is done
 _FSDP2 = re.compile(rb"\bfully_shard\b|\bFSDPModule\b")
 
 
@@ -49,6 +50,7 @@ class Discovered:
     seen: int = 0  # Python files read
     fsdp2: int = 0  # of them, those that use FSDP2
     unreadable: tuple[SourceError, ...] = ()
+    outside: tuple[SourceError, ...] = ()  # files of FSDP1 that only a link leads to
     frameworks: frozenset[str] = frozenset()  # that the Python files use, if configs need to know
 
 
@@ -77,7 +79,7 @@ def discover(
         ):
             continue  # nothing else is looked for in all the files that have nothing to do with it
         fsdp2 += uses_fsdp2(data)
-        if uses_fsdp1(data) and not tree.ignored(absolute):
+        if (uses_fsdp1(data) or _MARK in data) and not tree.ignored(absolute):
             candidates[absolute] = data
     linked, context = _Links(tree, candidates, respect_gitignore).split()
     return Discovered(
@@ -88,8 +90,21 @@ def discover(
         len(tree.files) - len(tree.unreadable),
         fsdp2,
         tuple(tree.unreadable.values()),
+        tuple(_left_outside(tree)),
         frozenset(frameworks),
     )
+
+
+def _left_outside(tree: Tree) -> Iterator[SourceError]:
+    """What is said of files that use FSDP1 and only a link leads to."""
+    present = {os.path.realpath(path) for path in tree.files} if tree.outside else set()
+    for path in sorted(tree.outside):
+        target = os.path.realpath(path)
+        if target in present or tree.ignored(path):
+            continue
+        if uses_fsdp1(tree.read(path) or b""):
+            message = f"left as it is: a link to {target}, which is outside of what was given"
+            yield SourceError(tree.shown(path), f"{message}; give that file to have it migrated")
 
 
 def context_of(path: Path, data: bytes) -> tuple[File, ...]:
@@ -124,7 +139,8 @@ class _Links:
     def __init__(self, tree: Tree, candidates: dict[str, bytes], respect_gitignore: bool) -> None:
         self._tree, self._candidates = tree, candidates
         self._around = surroundings(tree, respect_gitignore)
-        self._files = tree.files | (self._around.files if self._around is not None else {})
+        around = self._around.files if self._around is not None else {}
+        self._files = tree.files | tree.outside | around
         self._graph = Graph(self._files, lambda path: candidates.get(path) or self._read(path))
 
     def split(self) -> tuple[tuple[File, ...], tuple[File, ...]]:

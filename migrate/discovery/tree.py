@@ -35,6 +35,7 @@ class Tree:
     respect_gitignore: bool
     files: dict[str, str] = field(default_factory=dict)  # as the user would write them
     configs: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, str] = field(default_factory=dict)  # links to what wasn't given
     unreadable: dict[str, SourceError] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)  # what the user said, files and folders
     chosen: set[str] = field(default_factory=set)  # given as files, not found in a folder
@@ -76,12 +77,17 @@ class Tree:
         return True
 
     def _add_links(self, top: str, prefix: str) -> None:
-        """Add the linked files, found in `top`, that are not there by another name."""
+        """Add the linked files, found in `top`, that are not there by another name.
+
+        A file outside of `top` isn't the user's to give by a link: it is looked at, not changed.
+        """
         present = {os.path.realpath(name) for name in self.files} if self._links else set()
+        inside = os.path.join(os.path.realpath(top), "")
         for link, target in sorted(self._links.items()):
             if target not in present:
                 present.add(target)
-                self.files[link] = prefix + link[len(top.rstrip(os.sep)) + 1 :]
+                found = self.files if target.startswith(inside) else self.outside
+                found[link] = prefix + link[len(top.rstrip(os.sep)) + 1 :]
         self._links.clear()
 
     def ignored(self, path: str) -> bool:
@@ -94,7 +100,7 @@ class Tree:
 
     def shown(self, path: str) -> Path:
         """How to call a file: as the user gave it, else relative to the working folder."""
-        known = self.files.get(path) or self.configs.get(path)
+        known = self.files.get(path) or self.configs.get(path) or self.outside.get(path)
         if known is None:
             here = os.path.join(os.getcwd(), "")
             known = path[len(here) :] if path.startswith(here) else path

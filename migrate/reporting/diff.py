@@ -1,4 +1,8 @@
-"""The changes to a file as a unified diff that `git apply` and `patch` take."""
+"""The changes to a file as a unified diff that `git apply` and `patch` take.
+
+Inside a working tree of git it is written as `git diff` does, whose paths start at the top of the
+tree: so it can be applied from every folder.  Elsewhere paths are relative to the working folder.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,32 @@ def unified_diff(source: Source, text: str) -> bytes:
     body = list(lines)[2:]
     if not body:
         return b""
-    name = _relative(source.path)
-    old = "/dev/null" if not source.text and not source.path.exists() else _name("a/" + name)
-    header = f"--- {old}\n+++ {_name('b/' + name)}\n".encode("utf-8", "surrogateescape")
-    return header + "".join(_closed(body)).encode(source.encoding)
+    header = _header(source.path, is_new=not source.text and not source.path.exists())
+    return header.encode("utf-8", "surrogateescape") + "".join(_closed(body)).encode(
+        source.encoding
+    )
+
+
+def _header(path: Path, *, is_new: bool) -> str:
+    """The lines that name the file."""
+    top = _top_of_tree()
+    inside = top is not None and os.path.abspath(path).startswith(os.path.join(top, ""))
+    name = os.path.relpath(path, top if inside else None).replace(os.sep, "/")
+    old, new = _quoted("a/" + name), _quoted("b/" + name)
+    first = f"diff --git {old} {new}\n" if inside else ""
+    if inside and is_new:
+        first += "new file mode 100644\n"
+    return f"{first}--- {'/dev/null' if is_new else _closed_name(old)}\n+++ {_closed_name(new)}\n"
+
+
+def _top_of_tree() -> str | None:
+    """The top of git's working tree that the working folder is in."""
+    folder = os.getcwd()
+    while not os.path.exists(os.path.join(folder, ".git")):
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return None
+    return folder
 
 
 def _lines(text: str) -> list[str]:
@@ -43,13 +69,20 @@ def _closed(lines: Iterable[str]) -> Iterator[str]:
             yield "\n" + _NO_NEWLINE
 
 
-def _relative(path: Path) -> str:
-    """A path relative to the working folder, with slashes."""
-    return os.path.relpath(path).replace(os.sep, "/")
+def _quoted(path: str) -> str:
+    """A path as git writes it: quoted if it has to be."""
+    if path.isprintable() and '"' not in path and "\\" not in path:
+        return path
+    return '"' + "".join(_ESCAPES.get(char) or _octal(char) for char in path) + '"'
 
 
-def _name(path: str) -> str:
-    """A path as git writes it: quoted if it has to be, closed by a tab if it has spaces."""
-    if any(char in _ESCAPES for char in path):
-        return '"' + "".join(_ESCAPES.get(char, char) for char in path) + '"'
-    return path + "\t" if " " in path else path
+def _octal(char: str) -> str:
+    """A character, or its bytes as octal numbers if a terminal would obey it."""
+    if char.isprintable():
+        return char
+    return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+def _closed_name(name: str) -> str:
+    """A name, closed by a tab if it has spaces."""
+    return name + "\t" if " " in name and not name.startswith('"') else name

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from fsdp_migrate.discovery.discover import Discovered, uses_fsdp2
-from fsdp_migrate.findings.finding import Finding, Place, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Safety, Tier
+from fsdp_migrate.syntax.printable import printable
 from fsdp_migrate.syntax.source import SourceError
 
 Format = Literal["text", "json", "github", "sarif"]
@@ -20,6 +21,7 @@ Changes = Mapping[Path, str]
 Errors = Sequence[SourceError]
 
 _SHOWN_PATHS = 10
+_SHOWN_CODES = 3
 _FORMATTERS = {"black": ("black", "black"), "ruff": ("ruff", "ruff format")}
 
 
@@ -52,19 +54,21 @@ def _lines(findings: Findings) -> Iterator[str]:
         more = beside[place]
         together = f", with the {_count(len(more), 'place')} below" if more else ""
         if place in first:
-            yield _one_line(str(first[place])) + said + together
+            yield _said(first[place]) + said + together
         else:
-            yield f"{place.path}:{place.line}:{place.col} {place.code} stays as it is{said}"
-        yield from (f"{_one_line(str(item))}; blocks the same" for item in more)
-        yield from (f"  {_one_line(str(item))}" for item in others)
+            where = f"{place.path}:{place.line}:{place.col}"
+            yield printable(f"{where} {place.code} stays as it is{said}")
+        yield from (f"{_said(item)}; blocks the same" for item in more)
+        yield from (f"  {_said(item)}" for item in others)
     shown = [*first.values(), *(item for items in beside.values() for item in items)]
-    yield from (
-        _one_line(str(item)) for item in findings if item.held_by is None and item not in shown
-    )
+    yield from (_said(item) for item in findings if item.held_by is None and item not in shown)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
+def _said(item: Finding) -> str:
+    """A finding on one line; what can change the outcome of a run is marked as such."""
+    mark = " [unsafe]" if item.safety is Safety.UNSAFE else ""
+    where = f"{item.path}:{item.line}:{item.col} {item.code}{mark}"
+    return printable(f"{where} {' '.join(item.message.split(chr(10)))}")
 
 
 def nothing(found: Discovered, silenced: Findings = ()) -> str:
@@ -101,14 +105,17 @@ def counts(findings: Findings) -> str:
     kinds = [f"{tiers[tier]} {tier.value}" for tier in (Tier.NATIVE, Tier.SHIM, Tier.MANUAL)]
     kinds.append(_count(tiers[Tier.NOTE], "note"))
     total = _count(len(findings), "finding")
-    return f"{total} in {_count(files, 'file')}: {', '.join(kinds)}."
+    unsafe = sum(finding.safety is Safety.UNSAFE for finding in findings)
+    marked = f" {unsafe} marked [unsafe]: can change the outcome of a run." if unsafe else ""
+    return f"{total} in {_count(files, 'file')}: {', '.join(kinds)}.{marked}"
 
 
 def hushed(silenced: Findings) -> str:
     """How much comments of the user's keep from being reported."""
     first = min(item.place for item in silenced)
     count = _count(len(silenced), "use") + " of FSDP1"
-    return f"Left because of `fsdp-migrate: ignore` comments: {count}, {first.path}:{first.line}."
+    where = printable(f"{first.path}:{first.line}")
+    return f"Left because of `fsdp-migrate: ignore` comments: {count}, {where}."
 
 
 def blocks(findings: Findings) -> str:
@@ -120,31 +127,31 @@ def blocks(findings: Findings) -> str:
 
 
 def next_steps(
-    findings: Findings, changes: Changes, written: Collection[Path], paths: Sequence[str]
+    findings: Findings, changes: Changes, written: Collection[Path], said: Sequence[str]
 ) -> list[str]:
-    """What to do now, a line each."""
+    """What to do now, a line each; commands repeat what was `said`, and stand on their own."""
     steps = []
-    given = shlex.join(paths)
     pending = len(set(changes) - set(written))
     if written:
         steps.append(f"Changed {_count(len(written), 'file')}.")
     elif pending:
-        steps.append(
-            f"Would change {_count(pending, 'file')}. See how: "
-            f"{' '.join(['fsdp-migrate', '--diff', given]).rstrip()}. "
-            f"Do it: {' '.join(['fsdp-migrate', '--write', given]).rstrip()}"
-        )
+        steps.append(f"Would change {_count(pending, 'file')}. To see how, and to do it:")
+        steps += [
+            printable(f"    {shlex.join(['fsdp-migrate', option, *said])}")
+            for option in ("--diff", "--write")
+        ]
     manual = sum(finding.tier is Tier.MANUAL for finding in findings)
     if manual:
         steps.append(
-            f"{_count(manual, 'place')} left to you (manual): what to do is said above, why is "
-            "said by: fsdp-migrate explain CODE"
+            f"{_count(manual, 'place')} left to you (manual): what to do is said above, and why by:"
         )
+        codes = sorted({finding.code for finding in findings if finding.tier is Tier.MANUAL})
+        steps += [f"    fsdp-migrate explain {code}" for code in codes[:_SHOWN_CODES]]
     if any("from fsdp_migrate.runtime import" in changes.get(path, "") for path in written):
         steps.append("Training needs fsdp-migrate where fsdp_migrate.runtime is imported.")
     command = formatter(written)
     if command:
-        steps.append(f"Format what changed: {command}")
+        steps += ["Format what changed:", printable(f"    {command}")]
     return steps
 
 

@@ -16,17 +16,35 @@ from functools import cached_property
 from pathlib import Path
 
 from fsdp_migrate import __version__
-from fsdp_migrate.planning.suppressions import IGNORE_FILE
+from fsdp_migrate.rewriting.seals import is_sealed, is_unchanged, sealed
 from fsdp_migrate.rule.facts import RUNTIME
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.project import Project
 
 VENDORED = "fsdp_migrate_runtime"
+_TAKEN = "is a package of yours, whose name is that of the copy; rename it, or use --runtime import"
+_CHANGED = (
+    "was changed after it was copied, and more is needed of it now; delete the folder to have it "
+    "copied anew, and put your changes into a module of your own"
+)
 _IMPORT = re.compile(rf"^(\s*from ){re.escape(RUNTIME)}(?= import\b)", re.MULTILINE)
 
 
+class NotOurs(Exception):
+    """A file that the copy needs the place of, and that is the user's."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 def vendor(project: Project, changes: Mapping[Path, str]) -> dict[Path, str]:
-    """`changes` that import a copy of the shim, and the files of the copy."""
+    """`changes` that import a copy of the shim, and the files of the copy.
+
+    Raises:
+        NotOurs: there is a package of that name that isn't a copy, or a copy that was changed
+            and does not offer all that is needed.
+    """
     result = {path: _IMPORT.sub(rf"\1{VENDORED}", text) for path, text in changes.items()}
     names: dict[Path, set[str]] = defaultdict(set)
     for path, text in result.items():
@@ -34,12 +52,36 @@ def vendor(project: Project, changes: Mapping[Path, str]) -> dict[Path, str]:
         if used:
             names[_import_root(project, path)] |= used
     for root, used in names.items():
-        folder = root / VENDORED
-        init = folder / "__init__.py"
-        if init.exists():
-            used |= _Shim().offered.keys() & _bound(ast.parse(init.read_text(encoding="utf-8")))
-        result |= {folder / name: text for name, text in _Shim().files(used).items()}
+        result |= _copy(root / VENDORED, used)
     return result
+
+
+def _copy(folder: Path, used: set[str]) -> dict[Path, str]:
+    """The files of a copy in `folder` that offers `used`, and what the one there offers."""
+    present = {path.name: _read(path) for path in sorted(folder.glob("*.py"))}
+    init = present.get("__init__.py")
+    if init is None and present:
+        raise NotOurs(folder, f"{_TAKEN}; it has no __init__.py")
+    bound: set[str] = set()
+    if init is not None:
+        if not is_sealed(init):
+            raise NotOurs(folder, _TAKEN)
+        bound = _bound(ast.parse(init))
+    files = _Shim().files(used | (_Shim().offered.keys() & bound))
+    changed = [name for name in files if name in present and not is_unchanged(present[name])]
+    if not changed:
+        return {folder / name: text for name, text in files.items()}
+    if used <= bound:
+        return {}  # it has what is needed, and is the user's now
+    missing = ", ".join(sorted(used - bound))
+    raise NotOurs(folder / changed[0], f"{_CHANGED}: it lacks {missing}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotOurs(path, f"cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -68,13 +110,12 @@ class _Shim:
     def files(self, names: Iterable[str]) -> dict[str, str]:
         """A package that offers `names`: the text of each of its files."""
         names = sorted(names)
-        head = f"# {IGNORE_FILE}\n"
         homes: dict[str, list[str]] = defaultdict(list)
         for name in names:
             homes[self.offered[name]].append(name)
         lines = [f"from {VENDORED}.{m} import {', '.join(homes[m])}" for m in sorted(homes)]
         init = (
-            f'{head}"""FSDP1\'s vocabulary, carried out by FSDP2.  Depends on torch alone.\n\n'
+            '"""FSDP1\'s vocabulary, carried out by FSDP2.  Depends on torch alone.\n\n'
             f'Taken from fsdp-migrate {__version__}, which is licensed under Apache-2.0.\n"""\n\n'
             + "\n".join(lines)
             + "\n\n__all__ = [\n"
@@ -86,9 +127,9 @@ class _Shim:
         while todo:
             module = todo.pop()
             text = self._text(module)
-            texts[f"{module}.py"] = head + text.replace(RUNTIME, VENDORED)
+            texts[f"{module}.py"] = text.replace(RUNTIME, VENDORED)
             todo |= {m for m in self._needed(text) if f"{m}.py" not in texts}
-        return texts
+        return {name: sealed(text) for name, text in texts.items()}
 
     def _needed(self, text: str) -> set[str]:
         """The modules of the shim that one of them imports."""

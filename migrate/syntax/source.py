@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsdp_migrate.syntax.printable import printable
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -24,7 +26,7 @@ class SourceError(Exception):
     """A file that cannot be read as Python source, or not be written; says which and why."""
 
     def __init__(self, path: Path, message: str) -> None:
-        super().__init__(f"{path}: {message}")
+        super().__init__(printable(f"{path}: {message}"))
         self.path = path
         self.message = message
 

@@ -326,7 +326,7 @@ def test_the_formatter_of_the_project_is_named(config: str, expected: str | None
     put("pyproject.toml", config)
     put("train.py", OLD)
     ran = command("--write")
-    assert (f"Format what changed: {expected}" in ran.err) == (expected is not None)
+    assert (f"Format what changed:\n    {expected}\n" in ran.err) == (expected is not None)
 
 
 def test_the_commands_say_what_the_rules_are() -> None:

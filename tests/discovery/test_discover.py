@@ -141,6 +141,24 @@ def test_a_linked_file_is_found_once() -> None:
     assert candidates() == ["pkg/other.py", "pkg/x.py"]
 
 
+def test_a_link_out_of_what_is_given_leads_to_nothing_that_changes() -> None:
+    put(outside__real=FSDP1, outside__plain="x = 1\n", proj__user="import linked\n", other__x=FSDP1)
+    Path("proj/linked.py").symlink_to("../outside/real.py")
+    Path("proj/plain.py").symlink_to("../outside/plain.py")
+    Path("proj/twin.py").symlink_to("../other/x.py")
+    found = discover(["proj", "other"])
+    assert [file.path.as_posix() for file in found.candidates] == ["other/x.py"]
+    (said,) = found.outside
+    assert (said.path.as_posix(), "give that file" in said.message) == ("proj/linked.py", True)
+    assert "proj/linked.py" in names(discover(["proj"]))["context"]
+    assert candidates("proj/linked.py") == ["proj/linked.py"], "named: the user means it"
+
+
+def test_a_file_with_a_comment_of_an_earlier_run_is_looked_at() -> None:
+    put(done="# TODO(fsdp-migrate): FSDP406 do it\nx = 1\n", other="x = 1\n")
+    assert candidates() == ["done.py"]
+
+
 def test_gitignore_is_respected() -> None:
     put(a=FSDP1, old__x=FSDP1, pkg__keep=FSDP1, pkg__skip=FSDP1, pkg__deep__y=FSDP1)
     Path(".gitignore").write_text("# comment\n\n/old/\nskip.py\n")

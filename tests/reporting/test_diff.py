@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,34 @@ def test_the_bytes_of_the_file_are_kept() -> None:
 def test_only_a_line_feed_ends_a_line() -> None:
     lines = unified_diff(Source(Path("a.py"), "x\x0c\x1cy\nz\n"), "x\x0c\x1cy\nw\n")
     assert b" x\x0c\x1cy\n-z\n+w\n" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a\x1b\x07.py", '"b/a\\033\\007.py"'), ("a\udcff.py", '"b/a\\377.py"'), ("é.py", "b/é.py")],
+)
+def test_names_are_shown_and_not_obeyed(name: str, expected: str) -> None:
+    second = unified_diff(Source(Path(name), "x\n"), "y\n").decode().split("\n")[1]
+    assert second == f"+++ {expected}"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_diff_made_below_the_top_of_a_tree_applies_at_the_top_and_below(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    names = ["top.py", "a/below.py", "a/with space.py", 'a/quo"te.py']
+    (here / "a").mkdir()
+    for name in names:
+        (here / name).write_text("x\n")
+    monkeypatch.chdir(here / "a")
+    diff = b"".join(unified_diff(Source(here / name, "x\n"), "y\n") for name in names)
+    diff += unified_diff(Source(Path("new.py"), ""), "z\n")
+    apply = ["git", "apply", "-"]
+    subprocess.run(apply, input=diff, check=True)  # below: git takes what is there
+    assert [(here / name).read_text() for name in names] == ["x\n", *["y\n"] * 3]
+    assert (here / "a/new.py").read_text() == "z\n"
+    subprocess.run([*apply, "-R"], input=diff, check=True)
+    monkeypatch.chdir(here)
+    subprocess.run(apply, input=diff, check=True)
+    assert {(here / name).read_text() for name in names} == {"y\n"}

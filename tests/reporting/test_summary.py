@@ -9,7 +9,7 @@ import pytest
 
 from fsdp_migrate.discovery.discover import Discovered
 from fsdp_migrate.discovery.tree import File
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.reporting.summary import blocks, counts, formatter, next_steps, nothing, render
 
 MANUAL = Finding(Path("a.py"), 3, 5, "X1", "two\nlines", Tier.MANUAL)
@@ -20,6 +20,24 @@ NEW = File(Path("b.py"), b"from torch.distributed.fsdp import fully_shard")
 
 def test_people_get_a_line_for_each_finding() -> None:
     assert render("text", [MANUAL, NOTE], {}, []) == "a.py:3:5 X1 two lines\nb.py:1:1 X2 know\n"
+
+
+def test_what_can_change_a_run_is_marked_and_counted() -> None:
+    risky = replace(MANUAL, tier=Tier.NATIVE, safety=Safety.UNSAFE)
+    assert render("text", [risky], {}, []) == "a.py:3:5 X1 [unsafe] two lines\n"
+    assert "1 native" in counts([risky])
+    assert "1 marked [unsafe]" in counts([risky])
+    assert "unsafe" not in counts([MANUAL])
+
+
+def test_no_text_of_the_tree_steers_the_terminal() -> None:
+    odd = replace(
+        MANUAL, path=Path("a\x1b]0;x\x07\n::error::b.py"), message="do \x1b[2J\u202e that"
+    )
+    shown = render("text", [odd], {}, [])
+    assert shown == "a\\x1b]0;x\\x07\\n::error::b.py:3:5 X1 do \\x1b[2J\\u202e that\n"
+    assert "\x1b" not in render("text", [replace(odd, held_by=odd.place)], {}, [])
+    assert "\x1b" not in nothing(Discovered(seen=1), [odd])
 
 
 def test_what_is_held_back_stands_below_what_holds_it() -> None:
@@ -82,15 +100,16 @@ def test_counts() -> None:
 def test_next_steps_before_and_after_writing() -> None:
     path = Path("not_there/a.py")
     changes = {path: "from fsdp_migrate.runtime import wrap\n"}
-    (pending,) = next_steps([NOTE], changes, [], ["my code"])
-    assert pending == (
-        "Would change 1 file. See how: fsdp-migrate --diff 'my code'. "
-        "Do it: fsdp-migrate --write 'my code'"
-    )
+    assert next_steps([NOTE], changes, [], ["--exclude", "*.gen.py", "my code"]) == [
+        "Would change 1 file. To see how, and to do it:",
+        "    fsdp-migrate --diff --exclude '*.gen.py' 'my code'",
+        "    fsdp-migrate --write --exclude '*.gen.py' 'my code'",
+    ]
     done = next_steps([MANUAL], changes, [path], [])
     assert done[0] == "Changed 1 file."
     assert done[1].startswith("1 place left to you (manual)")
-    assert done[2].startswith("Training needs fsdp-migrate")
+    assert done[2] == "    fsdp-migrate explain X1"
+    assert done[3].startswith("Training needs fsdp-migrate")
 
 
 def test_the_nearest_project_file_names_the_formatter(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fsdp_migrate.rewriting.seals import sealed
 from fsdp_migrate.rewriting.vendoring import VENDORED, _Shim
 from fsdp_migrate.runtime import __all__ as offered
 from support.training import train_identically
@@ -74,6 +75,71 @@ def test_the_copy_grows_with_what_is_needed(tmp_path: Path) -> None:
     assert alone(tmp_path) == ["fully_shard_from_fsdp1", "summon_full_params"]
     assert len(list((tmp_path / VENDORED).iterdir())) > small
     assert f"from {VENDORED} import" in (package / "two.py").read_text()
+
+
+HEAD = "from torch.distributed.fsdp import FullyShardedDataParallel as FSDP\n\n\n"
+OPAQUE = f"{HEAD}def f(net, config):\n    return FSDP(net, **config.fsdp)\n"
+OTHER = (
+    f"{HEAD}def f(net):\n    model = FSDP(net)\n    with FSDP.summon_full_params(model):\n"
+    "        print(model)\n"
+)
+
+
+def run(folder: Path, *paths: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fsdp_migrate", "--write", "--runtime", "vendor", *paths]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_copy_that_was_changed_is_the_users(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(OPAQUE)
+    assert run(tmp_path, ".").returncode == 0
+    copy = sorted((tmp_path / VENDORED).glob("*.py"))
+    for path in copy:
+        path.write_text(path.read_text() + "\nMINE = 1\n")
+    (tmp_path / "again.py").write_text(OPAQUE)
+    assert run(tmp_path, ".").returncode == 0, "what is needed is there"
+    (tmp_path / "two.py").write_text(OTHER)
+    ran = run(tmp_path, ".")
+    assert ran.returncode == 2
+    assert "it lacks summon_full_params" in ran.stderr
+    assert (tmp_path / "two.py").read_text() == OTHER
+    assert all("MINE = 1" in path.read_text() for path in copy)
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "helpers.py"])
+def test_a_package_of_that_name_is_the_users(tmp_path: Path, name: str) -> None:
+    (tmp_path / "one.py").write_text(OPAQUE)
+    (tmp_path / VENDORED).mkdir()
+    (tmp_path / VENDORED / name).write_text("x = 1\n")
+    ran = run(tmp_path, ".")
+    assert ran.returncode == 2
+    assert "is a package of yours" in ran.stderr
+    assert (tmp_path / "one.py").read_text() == OPAQUE
+    assert [path.name for path in (tmp_path / VENDORED).iterdir()] == [name]
+
+
+def test_a_copy_of_another_version_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(OPAQUE)
+    run(tmp_path, ".")
+    path = next(p for p in (tmp_path / VENDORED).glob("*.py") if p.name != "__init__.py")
+    current = path.read_text()
+    path.write_text(sealed("x = 1\n"))
+    (tmp_path / "two.py").write_text(OTHER)
+    assert run(tmp_path, ".").returncode == 0
+    assert path.read_text() == current
+
+
+def test_the_copy_is_not_written_outside_of_what_is_given(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "one.py").write_text(OPAQUE)
+    ran = run(tmp_path, "package")
+    assert ran.returncode == 2
+    assert "outside of what was given" in ran.stderr
+    assert (package / "one.py").read_text() == OPAQUE
+    assert not (tmp_path / VENDORED).exists()
+    assert run(tmp_path, ".").returncode == 0
 
 
 def test_every_name_can_be_copied(tmp_path: Path) -> None:
