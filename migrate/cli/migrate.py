@@ -6,10 +6,12 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fsdp_migrate.cli.answer import FAILED, INTERRUPTED, exit_code, print_answer, say
+from fsdp_migrate.cli.interrupts import Interrupted, Interrupts
 from fsdp_migrate.cli.other_files import configure
 from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.discovery.discover import (
@@ -22,32 +24,47 @@ from fsdp_migrate.discovery.discover import (
 from fsdp_migrate.discovery.tree import File
 from fsdp_migrate.findings.options import Options
 from fsdp_migrate.frameworks.outside import is_other
-from fsdp_migrate.syntax.source import Source, SourceError, decode, stage
+from fsdp_migrate.syntax.printable import printable
+from fsdp_migrate.syntax.source import Source, SourceError, decode
 
+if TYPE_CHECKING:
+    from fsdp_migrate.cli.staging import Staged
+
+_SHOWN = 5  # files by name, where it has to be short
 _FOR_IMPORTS = "looked at for its imports only; nothing is changed in it"
 
 
 def run(request: Request) -> int:
     """Do what is asked for and return the exit code."""
+    interrupts = Interrupts()
     written: list[Path] = []
     try:
-        if request.piped:
-            return _filter(request)
-        return _migrate(request, written)
-    except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted"
+        with interrupts.raised():
+            if request.piped:
+                return _filter(request)
+            return _migrate(request, written, interrupts)
+    except KeyboardInterrupt as error:
+        code = error.code if isinstance(error, Interrupted) else INTERRUPTED
+        message = "interrupted"
     except SourceError as error:
         code, message = FAILED, f"error: {error}"
     except OSError:
         raise  # no file of the user's, but where this prints to: the command line's business
     except Exception:
         code, message = FAILED, f"this is a bug of fsdp-migrate:\n{traceback.format_exc()}"
-    changed = ", ".join(map(str, written)) or "no file"
-    say(f"{message}; {changed} was changed, and no file is damaged")
+    say(f"{message}; {_changed(written)}, and no file is damaged")
     return code
 
 
-def _migrate(request: Request, written: list[Path]) -> int:
+def _changed(written: list[Path]) -> str:
+    if not written:
+        return "no file was changed"
+    if len(written) <= _SHOWN:
+        return f"changed: {', '.join(printable(str(path)) for path in written)}"
+    return f"{len(written):,} files were changed"
+
+
+def _migrate(request: Request, written: list[Path], interrupts: Interrupts) -> int:
     found = discover(
         request.paths or (".",),
         exclude=request.exclude,
@@ -59,7 +76,7 @@ def _migrate(request: Request, written: list[Path]) -> int:
     _keep_inside(result, request)
     configure(result, request)
     if request.write:
-        _write(result)
+        _write(result, interrupts)
     print_answer(result, request)
     return exit_code(result)
 
@@ -139,17 +156,34 @@ def _decoded(files: Iterable[File], errors: list[SourceError]) -> list[Source]:
     return sources
 
 
-def _write(result: Result) -> None:
-    """Replace the files that change: when all of them are ready, or none."""
-    staged = []
+def _write(result: Result, interrupts: Interrupts) -> None:
+    """Replace the files that change: when all of them are ready, or none.
+
+    A signal ends this before the first of them is replaced or after the last.
+    """
+    from fsdp_migrate.cli.staging import stage, sweep  # most runs write nothing
+
+    found = result.found
+    looked_at = (*found.candidates, *found.linked, *found.configs)
+    sweep({path.parent for path in (*result.changes, *(file.path for file in looked_at))})
+    staged: list[Staged] = []
     try:
         for path, text in sorted(result.changes.items()):
-            staged.append(stage(result.source(path), text))
-        for each in staged:
-            each.commit()
-            result.written.append(each.path)
+            with interrupts.held():
+                staged.append(stage(result.source(path), text))
+        with interrupts.held():
+            _commit(staged, result.written)
     except SourceError as error:
         result.errors.append(error)
     finally:
-        for each in staged[len(result.written) :]:
-            each.discard()
+        with interrupts.held():
+            for each in staged[len(result.written) :]:
+                each.discard()
+
+
+def _commit(staged: list[Staged], written: list[Path]) -> None:
+    for each in staged:
+        each.check()
+    for each in staged:
+        each.commit()
+        written.append(each.path)

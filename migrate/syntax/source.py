@@ -1,10 +1,7 @@
-"""A Python file as text that can be written back without changing a byte that need not change."""
+"""A Python file as text, of which each byte can be had back that need not change."""
 
 from __future__ import annotations
 
-import os
-import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,92 +100,6 @@ def _encoding(path: Path, data: bytes) -> str:
     except SyntaxError as error:
         raise SourceError(path, str(error.msg)) from error
     return "utf-8" if encoding == "utf-8-sig" else encoding
-
-
-def write(source: Source, text: str) -> None:
-    """Replace the file of `source` with `text`: whole or, if anything fails, not at all."""
-    stage(source, text).commit()
-
-
-@dataclass(frozen=True)
-class Staged:
-    """New content that lies complete beside its file, one rename away from it."""
-
-    path: Path
-    temporary: str
-    target: str
-
-    def commit(self) -> None:
-        """Put the new content in the place of the old."""
-        try:
-            os.replace(self.temporary, self.target)
-        except OSError as error:
-            self.discard()
-            raise SourceError(self.path, f"cannot write: {reason(error)}") from error
-
-    def discard(self) -> None:
-        """Leave the file as it is."""
-        with suppress(OSError):
-            os.unlink(self.temporary)
-            os.rmdir(os.path.dirname(self.temporary))  # made for a new file, and empty again
-
-
-def stage(source: Source, text: str) -> Staged:
-    """Write `text` beside the file of `source`, with its permissions, ready to replace it.
-
-    A link is followed to the file that it names.  A file that is not any more what was read is
-    left alone.
-    """
-    import tempfile
-
-    data = source.encode(text)
-    target = os.path.realpath(source.path)
-    temporary = None
-    try:
-        status = _unchanged(source, target)
-        folder, name = os.path.split(target)
-        if status is None:
-            os.makedirs(folder, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        _dress(temporary, status)
-    except BaseException as error:
-        if temporary is not None:
-            Staged(source.path, temporary, target).discard()
-        if isinstance(error, OSError):
-            raise SourceError(source.path, f"cannot write: {reason(error)}") from error
-        raise
-    return Staged(source.path, temporary, target)
-
-
-def _unchanged(source: Source, target: str) -> os.stat_result | None:
-    """The status of the file to replace, None if it is a new one; an error if it is not as read."""
-    try:
-        with open(target, "rb") as file:
-            if file.read() != source.encode(source.text):
-                raise SourceError(source.path, "changed on disk in the meantime; left as it is")
-            status = os.fstat(file.fileno())
-    except FileNotFoundError:
-        if source.text:
-            raise
-        return None
-    if not os.access(target, os.W_OK):
-        raise PermissionError(13, "Permission denied")
-    return status
-
-
-def _dress(temporary: str, status: os.stat_result | None) -> None:
-    """Give a temporary file the permissions, and if possible the owner, of what it replaces."""
-    if status is None:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        return
-    if hasattr(os, "chown"):
-        with suppress(OSError):
-            os.chown(temporary, status.st_uid, status.st_gid)
-    os.chmod(temporary, stat.S_IMODE(status.st_mode))
 
 
 def reason(error: OSError) -> str:
