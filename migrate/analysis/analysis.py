@@ -116,6 +116,10 @@ class Analysis:
         """The keys under which the container made at `site` holds something."""
         return self.heap.item_keys(site)
 
+    def has_always(self, site: Site, key: Hashable) -> bool:
+        """Whether the dict made at `site` has a key, whatever has been done to it."""
+        return self.heap.has_always(site, key)
+
     def dict_values(self, container: Container) -> Value:
         """Everything that a container holds."""
         return self.heap.dict_values(container)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from fsdp_migrate.analysis.assignment import assign
 from fsdp_migrate.analysis.heap import ANY
-from fsdp_migrate.analysis.library.containers import elements, merge_dict, store_item
+from fsdp_migrate.analysis.library.containers import elements, has_always, merge_dict, store_item
 from fsdp_migrate.analysis.machine import Evaluate, Machine
 from fsdp_migrate.analysis.narrowing import narrow
 from fsdp_migrate.analysis.scopes import with_walruses
@@ -44,10 +44,12 @@ def dict_display(machine: Machine, node: ast.Dict) -> Value:
     for key_node, value_node in zip(node.keys, node.values, strict=True):
         value = machine.evaluate(value_node)
         if key_node is None:
-            merge_dict(machine, made, value)
+            merge_dict(machine, made, value, new=True)
             continue
         key = constant(machine.evaluate(key_node))
         store_item(machine, made, key.value if key else ANY, value)
+        if key is not None:
+            has_always(machine, made, key.value)
     return frozenset({made})
 
 

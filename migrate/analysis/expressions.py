@@ -145,8 +145,8 @@ def _sum(machine: Machine, node: ast.BinOp) -> Value:
         return product(machine, node)
     if kinds == {"dict"}:
         made = machine.container(node, "dict")
-        merge_dict(machine, made, left)
-        merge_dict(machine, made, right)
+        merge_dict(machine, made, left, new=True)
+        merge_dict(machine, made, right, new=True)
         return frozenset({made})
     made = machine.container(node, "list")
     store_item(machine, made, ANY, join(elements(machine, left), elements(machine, right)))

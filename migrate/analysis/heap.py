@@ -72,6 +72,11 @@ class Heap:
         self.read("keys", site)
         return dict(self._keys.get(site, {})).keys()
 
+    def has_always(self, site: Site, key: Hashable) -> bool:
+        """Whether the dict made at `site` has a key from the start, and nothing takes it out."""
+        gone = self.read("popped", site, key) or self.read("popped", site, ANY)
+        return bool(self.read("always", site, key)) and not gone
+
     def dict_values(self, container: Container) -> Value:
         """Everything that a container holds."""
         site = container.site

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from fsdp_migrate.analysis.annotations import promises_model
 from fsdp_migrate.analysis.assignment import assign, settle_state
 from fsdp_migrate.analysis.decorators import decorated
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.library.containers import takes_out
 from fsdp_migrate.analysis.library.fsdp1 import entered, sets_mode
 from fsdp_migrate.analysis.machine import Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow
@@ -16,10 +18,12 @@ from fsdp_migrate.analysis.values import (
     NONE,
     NOTHING,
     Cls,
+    Container,
     Func,
     ModuleRef,
     Symbol,
     Value,
+    constant,
     join,
     unknown,
 )
@@ -66,6 +70,15 @@ def _augmented(machine: Machine, node: ast.AugAssign) -> None:
 def _delete(machine: Machine, node: ast.Delete) -> None:
     for target in node.targets:
         machine.evaluate(target)
+        if isinstance(target, ast.Subscript):
+            _delete_item(machine, target)
+
+
+def _delete_item(machine: Machine, target: ast.Subscript) -> None:
+    key = constant(machine.record.value(target.slice))
+    for atom in machine.record.value(target.value):
+        if isinstance(atom, Container) and atom.kind == "dict":
+            takes_out(machine, atom, key.value if key is not None else ANY)
 
 
 def _outward(machine: Machine, node: ast.Global | ast.Nonlocal) -> None:

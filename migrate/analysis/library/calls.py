@@ -17,6 +17,7 @@ from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.containers import (
     container_method,
     elements,
+    has_always,
     item,
     merge_dict,
     store_item,
@@ -248,9 +249,12 @@ def make_dict(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     """`dict(other, key=value)`."""
     made = machine.container(node, "dict")
     for value in passed.args:
-        merge_dict(machine, made, value)
+        merge_dict(machine, made, value, new=True)
     for key, value in passed.kwargs.items():
         store_item(machine, made, key, value)
+    for keyword in node.keywords:
+        if keyword.arg is not None:
+            has_always(machine, made, keyword.arg)
     return frozenset({made})
 
 

@@ -49,12 +49,24 @@ def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
             machine.heap.write(value, "result", atom.receiver.site, key)
 
 
-def merge_dict(machine: Machine, made: Container, value: Value) -> None:
-    """`made.update(value)`."""
+def has_always(machine: Machine, dict_: Container, key: object) -> None:
+    """Note a key that a dict has from the start."""
+    machine.heap.write(NONE, "always", dict_.site, key)
+
+
+def takes_out(machine: Machine, dict_: Container, key: object) -> None:
+    """Note a key that a dict may lack from then on."""
+    machine.heap.write(NONE, "popped", dict_.site, key)
+
+
+def merge_dict(machine: Machine, made: Container, value: Value, new: bool = False) -> None:
+    """`made.update(value)`, of a dict that may be `new`, with nothing in it but this."""
     for atom in ordered(value):
         if isinstance(atom, Container) and atom.kind == "dict":
             for key in machine.heap.item_keys(atom.site):
                 store_item(machine, made, key, machine.heap.read("item", atom.site, key))
+                if new and len(value) == 1 and machine.heap.has_always(atom.site, key):
+                    has_always(machine, made, key)
         elif isinstance(atom, Params) and atom.kind == "named":
             store_item(machine, made, ANY, frozenset({item_of_parameters(atom, 1)}))
         else:
@@ -174,8 +186,11 @@ def _get(machine: Machine, receiver: Container, name: str, passed: Passed) -> Va
         return elements(machine, frozenset({receiver}))
     default = args[1] if len(args) > 1 else NONE
     found = item(machine, receiver, index) if receiver.kind == "dict" else NOTHING
-    known = index != ANY and machine.heap.holds("item", receiver.site, index)
-    return found if known else join(found, default)
+    known = index != ANY and machine.heap.has_always(receiver.site, index)
+    if name == "pop":
+        known = known or bool(machine.heap.read("always", receiver.site, index))
+        takes_out(machine, receiver, index)
+    return found if found and known else join(found, default)
 
 
 def _update(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
