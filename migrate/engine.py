@@ -20,7 +20,8 @@ from fsdp_migrate.planning.ask import (
     outermost_uses,
     places_that_go,
 )
-from fsdp_migrate.planning.hold_back import hold_back
+from fsdp_migrate.planning.hold_back import Plan, hold_back
+from fsdp_migrate.planning.spelling_out import Number, SpeltOut, is_no_worse, spell_out
 from fsdp_migrate.planning.suppressions import ignores_file
 from fsdp_migrate.rewriting.rewrite import rewrite
 from fsdp_migrate.rewriting.seals import is_sealed
@@ -115,10 +116,10 @@ def _migrate_what_can_be(
 
 
 def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> Migration:
-    registry = load_rules()
-    facts = facts_of(project, options, registry)
-    plan = hold_back(ask(facts, registry), facts)
+    facts, plan, spelt = _planned(project, options, load_rules())
     findings, changes, broken = rewrite(facts, list(plan.findings))
+    if spelt is not None:
+        findings = [spelt.as_written(finding) for finding in findings]
     if options.runtime == "vendor":
         try:
             changes = vendor(project, changes)
@@ -131,6 +132,26 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
         errors=(*errors, *(Failure(path, said, for_all=True) for path, said in broken.items())),
         silenced=tuple(item for item in plan.silenced if item.path not in copies),
     )
+
+
+def _planned(
+    project: Project, options: Options, registry: Registry
+) -> tuple[Facts, Plan, SpeltOut | None]:
+    """What is planned: where it helps, for the program in which calls name their arguments."""
+    facts, plan = _asked(project, options, registry)
+    without: frozenset[Number] = frozenset()
+    while options.style != "shim" and (spelt := spell_out(facts, without)) is not None:
+        tried, planned = _asked(spelt.project, options, registry)
+        left = spelt.left(tried, planned)
+        if not left and is_no_worse(planned.findings, plan.findings):
+            return tried, planned, spelt
+        without |= left or spelt.calls
+    return facts, plan, None
+
+
+def _asked(project: Project, options: Options, registry: Registry) -> tuple[Facts, Plan]:
+    facts = facts_of(project, options, registry)
+    return facts, hold_back(ask(facts, registry), facts)
 
 
 def facts_of(project: Project, options: Options, registry: Registry) -> Facts:

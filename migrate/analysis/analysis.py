@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from fsdp_migrate.analysis.call_graph import CallGraph
 from fsdp_migrate.analysis.classes import Classes
-from fsdp_migrate.analysis.heap import Heap
+from fsdp_migrate.analysis.heap import ANY, Heap
 from fsdp_migrate.analysis.interned import forget
 from fsdp_migrate.analysis.interpreter import run_task
 from fsdp_migrate.analysis.program import ClassInfo, FunctionInfo
@@ -119,6 +119,11 @@ class Analysis:
     def has_always(self, site: Site, key: Hashable) -> bool:
         """Whether the dict made at `site` has a key, whatever has been done to it."""
         return self.heap.has_always(site, key)
+
+    def keys_taken_out(self, site: Site) -> list[Hashable]:
+        """The keys that something may take out of the dict made at `site`."""
+        keys = [*self.heap.item_keys(site), ANY]
+        return [key for key in keys if self.heap.read("popped", site, key)]
 
     def dict_values(self, container: Container) -> Value:
         """Everything that a container holds."""

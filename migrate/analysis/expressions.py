@@ -212,6 +212,7 @@ def _call(machine: Machine, node: ast.Call) -> Value:
     callee = machine.evaluate(node.func)
     args: list[Value] = []
     kwargs: dict[str, Value] = {}
+    maybe: set[str] = set()
     for arg in node.args:
         value = machine.evaluate(arg)
         if isinstance(arg, ast.Starred):
@@ -223,8 +224,10 @@ def _call(machine: Machine, node: ast.Call) -> Value:
         if keyword.arg is not None:
             kwargs[keyword.arg] = join(kwargs.get(keyword.arg, NOTHING), value)
         else:
-            kwargs.update(_expand(machine, value))
-    passed = Passed(args, kwargs, node)
+            given = _expand(machine, value)
+            kwargs.update(given)
+            maybe |= {key for key in given if not _has_always(machine, value, key)}
+    passed = Passed(args, kwargs, node, frozenset(maybe))
     machine.record.note_call(machine.module.site(node), node, (args, kwargs), machine.open_modes)
     if any(isinstance(a, Func | Bound | Cls | Instance | Wrapped | Partial) for a in callee):
         settle_state(machine)
@@ -242,6 +245,13 @@ def _spread(machine: Machine, value: Value) -> list[Value]:
             if keys and (atom.kind == "tuple" or len(keys) == len(every)):
                 return [item(machine, atom, key) for key in keys]
     return [elements(machine, value) or COMPUTED]
+
+
+def _has_always(machine: Machine, value: Value, key: str) -> bool:
+    """Whether every dict that `value` can be has `key`."""
+    return all(
+        isinstance(atom, Container) and machine.heap.has_always(atom.site, key) for atom in value
+    )
 
 
 def _expand(machine: Machine, value: Value) -> dict[str, Value]:

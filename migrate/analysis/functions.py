@@ -46,6 +46,8 @@ def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: P
     for arg in [*info.positional, *info.node.args.kwonlyargs]:
         if arg.arg in by_name:
             machine.heap.write(by_name[arg.arg], "param", task, arg.arg)
+            if arg.arg in passed.maybe and arg.arg in info.defaults:
+                machine.heap.write(left_out(arg.arg), "unpassed", task, arg.arg)
         else:
             reason = passed.kwargs.get(ANY) or left_out(arg.arg)
             machine.heap.write(reason, "unpassed", task, arg.arg)

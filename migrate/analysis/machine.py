@@ -36,6 +36,7 @@ class Passed:
     args: list[Value] = field(default_factory=list)
     kwargs: dict[str, Value] = field(default_factory=dict)
     node: ast.Call | None = None
+    maybe: frozenset[str] = frozenset()  # names that a dict which is spread need not have
 
     def argument(self, index: int, name: str) -> Value:
         """The argument that is passed at `index`, or by `name`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-
 from fsdp_migrate.analysis.annotations import promised
 from fsdp_migrate.analysis.machine import Machine
 from fsdp_migrate.analysis.program import FunctionInfo
@@ -24,14 +22,13 @@ def left_out(name: str) -> Value:
 def bind_parameters(machine: Machine, info: FunctionInfo) -> None:
     """Bind the parameters of `info`, whose body `machine` is about to run."""
     args = info.node.args
-    defaults = _defaults(info)
     for arg in [*info.positional, *args.kwonlyargs]:
         value = machine.heap.read("param", machine.task, arg.arg)
         missing = machine.heap.read("unpassed", machine.task, arg.arg)
         if missing:
             stated = promised(machine, arg.annotation)
-            if arg.arg in defaults:
-                value = join(value, machine.record.value(defaults[arg.arg]))
+            if arg.arg in info.defaults:
+                value = join(value, machine.record.value(info.defaults[arg.arg]))
                 missing = missing if missing - left_out(arg.arg) else NOTHING
             value = join(value, stated or missing)
         if value and all(isinstance(atom, Unknown) for atom in value):
@@ -40,12 +37,3 @@ def bind_parameters(machine: Machine, info: FunctionInfo) -> None:
     for star, kind in ((args.vararg, "tuple"), (args.kwarg, "dict")):
         if star is not None:
             machine.env[star.arg] = frozenset({machine.container(star, kind)})
-
-
-def _defaults(info: FunctionInfo) -> dict[str, ast.expr]:
-    """The defaults, by the name of the parameter."""
-    args = info.node.args
-    named = info.positional[len(info.positional) - len(args.defaults) :]
-    defaults = {a.arg: node for a, node in zip(named, args.defaults, strict=True)}
-    keyword_only = zip(args.kwonlyargs, args.kw_defaults, strict=True)
-    return defaults | {a.arg: node for a, node in keyword_only if node is not None}

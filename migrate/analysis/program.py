@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +33,15 @@ class FunctionInfo:
     def positional(self) -> list[ast.arg]:
         """The parameters that can be passed by position."""
         return [*self.node.args.posonlyargs, *self.node.args.args]
+
+    @cached_property
+    def defaults(self) -> Mapping[str, ast.expr]:
+        """The defaults, by the name of the parameter."""
+        args = self.node.args
+        named = self.positional[len(self.positional) - len(args.defaults) :]
+        defaults = {a.arg: node for a, node in zip(named, args.defaults, strict=True)}
+        keyword_only = zip(args.kwonlyargs, args.kw_defaults, strict=True)
+        return defaults | {a.arg: node for a, node in keyword_only if node is not None}
 
     @cached_property
     def is_generator(self) -> bool:

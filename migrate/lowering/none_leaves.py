@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from fsdp_migrate.analysis.definitions import scope_of
+from fsdp_migrate.analysis.values import NONE
 from fsdp_migrate.lowering.value_flow import Place, Read, ValueFlow
 from fsdp_migrate.lowering.value_leaves import leaves
 from fsdp_migrate.lowering.value_reads import Act
@@ -24,13 +25,18 @@ def none_leaves(flow: ValueFlow, reads: Sequence[Read]) -> tuple[Place, ...] | N
     found: dict[ast.expr, Place] = {}
     for read in reads:
         ends = leaves(flow.analysis, read.place.module, read.place.node)
-        if ends is None:
+        if ends is None or any(_may_be_none(flow, end) for end in ends):
             return None
         found.update((end.node, end) for end in ends if is_none(end.node))
     given = frozenset(read.place.node for read in reads)
     if not all(_is_for_constructors(place, given) for place in found.values()):
         return None
     return tuple(found.values())
+
+
+def _may_be_none(flow: ValueFlow, end: Place) -> bool:
+    """Whether an end is a look-up, or a call, that may give None."""
+    return not is_none(end.node) and bool(flow.analysis.value(end.node) & NONE)
 
 
 def _is_for_constructors(place: Place, given: frozenset[ast.expr]) -> bool:

@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.values import NONE, Func, constants
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Kept, Part, variable
 from fsdp_migrate.lowering.absence import is_setting
+from fsdp_migrate.lowering.arguments.node_groups import is_world
 from fsdp_migrate.lowering.memory_functions import (
     BROADCAST_IN_MESH,
     BROADCAST_UNIT,
@@ -29,7 +30,7 @@ from fsdp_migrate.syntax.span import Site
 ON_META = "modules may be on the meta device"
 MATERIALIZES = "`param_init_fn` materialises modules"
 ASKED = variable("sync_states", "states_are_shared")
-OF_A_GROUP = frozenset({"process_group", "ignored_modules", "ignored_states"})
+LEFT_ALONE = ("ignored_modules", "ignored_states")
 
 
 def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
@@ -39,7 +40,7 @@ def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -
     test, bound = asked(site, argument)
     if test is not None and site.style == "shim":
         raise NotNative("`sync_module_states` is known only at run time")
-    if any(site.value(name) - NONE for name in OF_A_GROUP) or _has_groups(site):
+    if leaves_out(site) or _has_groups(site):
         return _in_mesh(site, InitialWeights(test=test, bound=bound), parts)
     share = site.program.has_unsaved_buffers(site.fact.inner)
     alone = site.role is Role.ROOT and not site.has_inner
@@ -71,8 +72,9 @@ def _in_mesh(site: WrapSite, initial: InitialWeights, parts: Parts) -> Parts:
 
 
 def _has_groups(site: WrapSite) -> bool:
-    """Whether the ranks of a mesh of the program's own may be others than all."""
-    return bool(site.value("device_mesh") - NONE)
+    """Whether the ranks of a group or a mesh of the program's own may be others than all."""
+    group = site.value("process_group") - NONE
+    return bool(site.value("device_mesh") - NONE) or (bool(group) and not is_world(group))
 
 
 def _is_off(argument: Argument) -> bool:
@@ -127,7 +129,7 @@ def initialised(site: WrapSite, parts: Parts) -> Parts:
 
 def leaves_out(site: WrapSite) -> bool:
     """Whether modules may be ignored, which then stay as they are."""
-    return any(site.value(name) - NONE for name in ("ignored_modules", "ignored_states"))
+    return any(site.value(name) - NONE for name in LEFT_ALONE)
 
 
 def is_empty_elsewhere(site: WrapSite) -> bool:
