@@ -136,6 +136,8 @@ class Reads:
                 return Act.MOVED, parent, ""
             case ast.Call() if parent.func is node or parent in self._wraps:
                 return Act.MOVED, parent, ""
+            case ast.BinOp(op=ast.BitOr() | ast.Add()) if self._is_container(parent):
+                return Act.MOVED, parent, ""
             case ast.keyword(arg=None):
                 return self._spread(module, parent)
         if self._is_list_of_keys(node):
@@ -145,6 +147,11 @@ class Reads:
             return Act.SEEN, around, why
         harmless = what in (Act.TESTED, Act.GIVEN, Act.CHECKED, Act.KEYED, Act.FIELD)
         return (Act.MOVED, around, "") if harmless else (what, around, why)
+
+    def _is_container(self, node: ast.expr) -> bool:
+        """Whether `node` makes a dict or a list of what is in others."""
+        value = self._analysis.value(node)
+        return bool(value) and all(isinstance(atom, Container) for atom in value)
 
     def _is_elsewhere(self, call: ast.Call) -> bool:
         """Whether a library is called that has no business with FSDP1's types."""

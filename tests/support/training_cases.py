@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.crossing_cases import CROSSING
+from support.dict_cases import DICTS
 from support.group_cases import GROUPS
 from support.identity_cases import IDENTITY
 
@@ -444,6 +445,7 @@ PROGRAMS = {
     **CROSSING,
     **IDENTITY,
     **GROUPS,
+    **DICTS,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 

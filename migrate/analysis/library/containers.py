@@ -193,6 +193,11 @@ def _get(machine: Machine, receiver: Container, name: str, passed: Passed) -> Va
     return found if found and known else join(found, default)
 
 
+def _empty(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value | None:
+    takes_out(machine, receiver, ANY)
+    return None
+
+
 def _update(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
     for value in passed.args:
         merge_dict(machine, receiver, value)
@@ -234,4 +239,5 @@ METHODS: dict[str, Callable[[Machine, Container, str, Passed], Value | None]] = 
     "get": _get, "pop": _get, "setdefault": _get, "update": _update, "append": _append,
     "add": _append, "extend": _append, "insert": _append, "copy": _copy, "values": _view,
     "items": _view, "keys": _view, "popleft": _get, "result": _get, "appendleft": _append,
+    "clear": _empty, "popitem": _empty,
 }  # fmt: skip

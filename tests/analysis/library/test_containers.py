@@ -10,6 +10,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
 )
+from support.programs import Analysis
 from support.values import FULL, ZERO2, check_model, probed, reasons
 
 # Programs in which `probe` is an FSDP model.
@@ -85,3 +86,28 @@ def test_submodules_by_iteration_are_not_known() -> None:
 
 def test_the_units_of_a_model() -> None:
     assert probed("for probe in FSDP.fsdp_modules(FSDP(Net())):\n    probe") == {Wrapped(None)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "there"),
+    [
+        ('d = {"a": 1}', True),
+        ("d = dict(a=1)", True),
+        ('d = {**{"a": 1}}', True),
+        ('d = {"a": 1} | {"b": 2}', True),
+        ('d = {}\nd["a"] = 1', False),
+        ('d = {}\nd.update({"a": 1})', False),
+        ('d = {"a": 1}\ndel d["a"]', False),
+        ('d = {"a": 1}\nd.pop("a", 2)', False),
+        ('d = {"a": 1}\nd.clear()', False),
+    ],
+)
+def test_a_default_counts_unless_the_key_is_there_from_the_start(lines: str, there: bool) -> None:
+    value = Analysis(f'{lines}\nx = d.get("a")\n').value("d.get('a')")
+    assert (value & NONE == frozenset()) is there
+
+
+def test_a_parameter_has_its_default_where_a_spread_dict_may_lack_it() -> None:
+    text = "def f(a=None):\n    return a\n\n\nd = {}\nif f:\n    d['a'] = 1\nf(**d)\n"
+    assert NONE & Analysis(text).value("a")
+    assert not NONE & Analysis(text.replace("d = {}", "d = {'a': 2}")).value("a")
