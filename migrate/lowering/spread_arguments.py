@@ -91,9 +91,7 @@ class _Speller:
         return tuple(found) if found and all(key.isidentifier() for key in found) else None
 
     def _read(self, fact: WrapFact, spread: ast.expr, name: str, key: str) -> str:
-        text = fact.module.source.text
-        quote = "'" if text.count("'") > text.count('"') else '"'
-        quoted = f"{quote}{key}{quote}"
+        quoted = f"{fact.module.quote}{key}{fact.module.quote}"
         if self._is_there(fact, spread, key):
             return f"{key}={name}[{quoted}]"
         default = f", {DEFAULTS[key]}" if key in DEFAULTS else ""

@@ -86,6 +86,12 @@ class Module:
         return "    "
 
     @cached_property
+    def quote(self) -> str:
+        """The quotation mark that the file prefers."""
+        single, double = map(self.source.text.count, ("'", '"'))
+        return "'" if single > double else '"'
+
+    @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The parent of every node."""
         return {child: node for node in nodes_in(self.tree) for child in children(node)}
