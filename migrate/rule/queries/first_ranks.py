@@ -8,6 +8,7 @@ all processes shard the model together, and where the first of all is the only o
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import bindings, scope_of
@@ -64,7 +65,7 @@ def _is_of_group(facts: Facts, module: Module, node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.Call) and _asks(facts, node):
         return bool(node.args or node.keywords)  # of a group
-    if isinstance(node, ast.Name) and any(map(_reads_number_on_node, _bound(module, node))):
+    if isinstance(node, ast.Name) and any(map(_reads_number_on_node, _given_to(module, node))):
         return True
     return any(
         isinstance(atom, Result | Method)
@@ -83,15 +84,27 @@ def _asks(facts: Facts, node: ast.expr) -> bool:
     )
 
 
-def _bound(module: Module, name: ast.Name) -> list[ast.stmt]:
-    """The statements that bind a variable."""
+def _given_to(module: Module, name: ast.Name) -> Iterator[ast.expr]:
+    """What a variable is bound to: its own part, where several are in one statement."""
     scope = scope_of(module, name)
-    bound = bindings(scope, name.id) if scope is not None else []
-    return [module.statement(binding) for binding in bound if isinstance(binding, ast.Name)]
+    for binding in bindings(scope, name.id) if scope is not None else ():
+        if not isinstance(binding, ast.Name):
+            continue
+        statement, target = module.statement(binding), module.parents[binding]
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        pairs = isinstance(target, ast.Tuple) and module.parents[target] is statement
+        if pairs and isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            if len(target.elts) == len(value.elts) and not _has_star((*target.elts, *value.elts)):
+                value = value.elts[target.elts.index(binding)]
+        if value is not None:
+            yield value
 
 
-def _reads_number_on_node(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-    return value is not None and any(
+def _has_star(nodes: Iterable[ast.expr]) -> bool:
+    return any(isinstance(node, ast.Starred) for node in nodes)
+
+
+def _reads_number_on_node(value: ast.expr) -> bool:
+    return any(
         isinstance(part, ast.Constant) and part.value == ON_ITS_NODE for part in nodes_in(value)
     )

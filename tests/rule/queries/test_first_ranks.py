@@ -23,6 +23,7 @@ def main(net, rank, local_rank):
     state = model.state_dict()
     {body}
 """
+LOCAL = "int(os.environ['LOCAL_RANK'])"
 EVERYWHERE = "torch.save(state, 'x')"
 HYBRID = ", sharding_strategy=ShardingStrategy.HYBRID_SHARD"
 GROUP = ", process_group=groups.data()"
@@ -45,6 +46,7 @@ def _asked(arguments: str, body: str) -> bool:
         (GROUP, "if dist.get_rank() == 0: torch.save(state, 'x')"),
         (HYBRID, "me = dist.get_rank()\n    if not me: torch.save(state, 'x')"),
         (HYBRID, "if rank != 0:\n        return\n    torch.save(state, 'x')"),
+        (HYBRID, f"me, local = dist.get_rank(), {LOCAL}\n    if me == 0: torch.save(state, 'x')"),
         (HYBRID + ", device_mesh=square", "if rank == 0: torch.save(state, 'x')\n    del state"),
     ],
 )
@@ -64,6 +66,8 @@ def test_the_first_of_all(arguments: str, body: str) -> None:
         (HYBRID, "if local_rank == 0: torch.save(state, 'x')"),
         (HYBRID, "me = int(os.environ['LOCAL_RANK'])\n    if me == 0: torch.save(state, 'x')"),
         (HYBRID, "rank = int(os.environ['LOCAL_RANK'])\n    if rank == 0: torch.save(state, 'x')"),
+        (HYBRID, f"rank, me = {LOCAL}, dist.get_rank()\n    if rank == 0: torch.save(state, 'x')"),
+        (HYBRID, f"rank, (*_, me) = {LOCAL}, 'a'\n    if rank == 0: torch.save(state, 'x')"),
         (", device_mesh=square['shard']", EVERYWHERE),
         (", auto_wrap_policy=groups.of, sharding_strategy=ShardingStrategy[rank]", EVERYWHERE),
     ],
