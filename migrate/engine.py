@@ -11,6 +11,7 @@ from pathlib import Path
 from fsdp_migrate.analysis.analysis import analyse
 from fsdp_migrate.findings.finding import Finding
 from fsdp_migrate.findings.options import Options
+from fsdp_migrate.lowering.chosen_modes import with_choices
 from fsdp_migrate.lowering.state_dict_modes import find_modes, settled
 from fsdp_migrate.lowering.wraps import plan_wraps
 from fsdp_migrate.planning.ask import (
@@ -158,7 +159,8 @@ def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     """What the analysis finds out, and what becomes of each model and each state-dict context."""
     analysis = analyse(project)
     wraps = plan_wraps(analysis, options.style)
-    facts = Facts(analysis, options, wraps.plans, find_modes(analysis), born=wraps.born)
+    modes = with_choices(analysis, find_modes(analysis))
+    facts = Facts(analysis, options, wraps.plans, modes, born=wraps.born)
     facts = replace(facts, uses=every_use(facts, registry))
     facts = _with_modes(facts, registry)
     gone = places_that_go(facts, registry)

@@ -33,6 +33,8 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     name = short(use.name)
     plan = mode_set_by(use, facts)
     units = facts.models(facts.analysis.wrapped(facts.value(_model(use))))
+    if plan is not None and plan.native and _speaks_for(use, plan):
+        return
     if plan is not None and plan.native and (plan.statement or plan.helper) is not None:
         local = plan.setting is not None and plan.setting.kind == "LOCAL"
         yield finding(
@@ -41,7 +43,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             LOCAL if local else f"{name} goes; the state-dict calls inside it state their options",
             tier=Tier.NATIVE,
             safety=Safety.UNSAFE if local else Safety.SAFE,
-            edits=[_gone(use, plan), *removals(facts, use.module, plan.absorbed)],
+            edits=[*_gone(use, plan), *removals(facts, use.module, plan.absorbed)],
             models=units,
         )
         return
@@ -55,14 +57,22 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     )
 
 
-def _gone(use: Use, plan: ModePlan) -> Edit:
+def _speaks_for(use: Use, plan: ModePlan) -> bool:
+    """Whether the finding of what enters the context stands at the same place."""
+    entries = plan.helper.entries if plan.helper is not None else ()
+    start = use.module.span(use.node).start
+    return any(e.module is use.module and e.module.span(e.call).start == start for e in entries)
+
+
+def _gone(use: Use, plan: ModePlan) -> list[Edit]:
     """What takes the mode away: a function too that does nothing but hand it over."""
     span = use.module.span
     if plan.helper is not None:
-        return ReplaceStatement(span(plan.helper.statement), NOTHING)
+        handing = plan.helper.statement
+        return [ReplaceStatement(span(handing), NOTHING)] if handing is not None else []
     if isinstance(plan.statement, ast.Expr):
-        return ReplaceStatement(span(plan.statement), NOTHING)
-    return LeaveContext(span(plan.call))
+        return [ReplaceStatement(span(plan.statement), NOTHING)]
+    return [LeaveContext(span(plan.call))]
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -80,9 +90,31 @@ def survey(facts: Facts) -> Iterable[Finding]:
             "the context goes with what handed it over; the state-dict calls inside state their "
             "options",
             tier=Tier.NATIVE,
-            edits=[LeaveContext(plan.module.span(plan.call))],
+            edits=[LeaveContext(plan.module.span(plan.call)), *_without_carriers(plan)],
             models=facts.models(models),
         )
+
+
+def _without_carriers(plan: ModePlan) -> list[Edit]:
+    """The edits that drop the assignments of what is entered, with the conditions around them."""
+    module, carriers = plan.module, set(plan.carriers)
+    dropped: dict[ast.stmt, None] = {}
+    for statement in plan.carriers:
+        around: ast.AST = statement
+        parent = module.parents[around]
+        while isinstance(parent, ast.If) and _is_empty_without(parent, carriers):
+            around, parent = parent, module.parents[parent]
+        assert isinstance(around, ast.stmt)
+        dropped[around] = None
+    return [ReplaceStatement(module.span(statement), NOTHING) for statement in dropped]
+
+
+def _is_empty_without(statement: ast.If, carriers: set[ast.stmt]) -> bool:
+    """Whether nothing is done in the branches of a condition but what goes."""
+    return all(
+        each in carriers or (isinstance(each, ast.If) and _is_empty_without(each, carriers))
+        for each in (*statement.body, *statement.orelse)
+    )
 
 
 def _model(use: Use) -> ast.expr | None:

@@ -29,9 +29,10 @@ class Entry:
     """A `with` statement that enters the context."""
 
     module: Module
-    call: ast.Call | ast.Name  # what the context comes from there
+    call: ast.expr  # what the context comes from there
     statement: ast.With
     setting: Setting | None
+    is_choice: bool = False  # whether there may be none
 
     @property
     def site(self) -> Site:
@@ -43,7 +44,7 @@ class Entry:
 class Helper:
     """What hands the context over, a function or an assignment, and all that enter it."""
 
-    statement: ast.FunctionDef | ast.Assign
+    statement: ast.FunctionDef | ast.Assign | None  # None: each `with` makes it itself
     entries: tuple[Entry, ...]
 
     def entry_around(self, call: ast.Call) -> Entry | None:
@@ -93,7 +94,7 @@ def _variable(
         for node in nodes_in(scope)
         if isinstance(node, ast.Name) and node.id == target.id and node is not target
     ]
-    entered = [_statement(module, node) for node in readers]
+    entered = [statement_entering(module, node) for node in readers]
     if not readers or not removable(analysis, module, statement, set(readers)):
         return None
     setting = setting_of(analysis, module, given)
@@ -105,7 +106,7 @@ def _variable(
     return Helper(statement, tuple(entries)) if len(entries) == len(readers) else None
 
 
-def _statement(module: Module, node: ast.expr) -> ast.With | None:
+def statement_entering(module: Module, node: ast.expr) -> ast.With | None:
     """The `with` statement that enters `node` and binds nothing."""
     item = module.parents[node]
     if not isinstance(item, ast.withitem) or item.optional_vars is not None:
@@ -120,7 +121,7 @@ def _only_hands_over(
 ) -> bool:
     """Whether the function returns the context, or is a context that is nothing but this one."""
     *before, last = function.body
-    harmless = all(_is_harmless(statement) for statement in before)
+    harmless = all(is_harmless(statement) for statement in before)
     if isinstance(last, ast.Return):
         return last.value is call and harmless and not function.decorator_list
     if not isinstance(last, ast.With) or len(last.items) != 1 or len(last.body) != 1:
@@ -139,7 +140,7 @@ def _only_hands_over(
     )
 
 
-def _is_harmless(statement: ast.stmt) -> bool:
+def is_harmless(statement: ast.stmt) -> bool:
     """Whether a statement is text, or sets local variables to what the context is given."""
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Constant)
@@ -152,22 +153,14 @@ def _function(
     analysis: Analysis, module: Module, function: ast.FunctionDef, given: Mapping[str, ast.expr]
 ) -> Helper | None:
     site = module.site(function)
-    callers = analysis.call_graph.callers_of(site)
-    callees = {caller.func for caller in callers}
-    mentioned = [
-        node
-        for node, value in analysis.values.items()
-        if isinstance(node, ast.expr) and any(_is(atom, site) for atom in value)
-    ]
-    if not callers or any(node not in callees for node in mentioned):
-        return None
-    if not module.rewrite or _is_listed(module, function):
+    callers = callers_alone(analysis, site)
+    if not callers or not module.rewrite or is_listed(module, function):
         return None
     entries = []
     for caller in callers:
         home = analysis.call_graph.module_of(caller)
-        statement = _statement(home, caller)
-        passed = _passed(function, caller, analysis, site)
+        statement = statement_entering(home, caller)
+        passed = passed_to(function, caller, analysis, site)
         if statement is None or passed is None or not home.rewrite:
             return None
         setting = setting_of(analysis, module, given, passed)
@@ -175,7 +168,19 @@ def _function(
     return Helper(function, tuple(entries))
 
 
-def _is_listed(module: Module, function: ast.FunctionDef) -> bool:
+def callers_alone(analysis: Analysis, function: Site) -> tuple[ast.Call, ...]:
+    """The calls of a function; none where it is more than called."""
+    callers = analysis.call_graph.callers_of(function)
+    callees = {caller.func for caller in callers}
+    mentioned = (
+        node
+        for node, value in analysis.values.items()
+        if isinstance(node, ast.expr) and any(_is(atom, function) for atom in value)
+    )
+    return callers if all(node in callees for node in mentioned) else ()
+
+
+def is_listed(module: Module, function: ast.FunctionDef) -> bool:
     """Whether the function's name stands in a string, as in `__all__`."""
     return any(
         isinstance(node, ast.Constant) and node.value == function.name
@@ -189,7 +194,7 @@ def _is(atom: Atom, site: Site) -> bool:
     return isinstance(atom, Func) and atom.site == site
 
 
-def _passed(
+def passed_to(
     function: ast.FunctionDef, caller: ast.Call, analysis: Analysis, site: Site
 ) -> dict[str, ast.expr] | None:
     """What the function is called with, by parameter, defaults included."""

@@ -17,7 +17,9 @@ from fsdp_migrate.analysis.definitions import Assignment, Definition, definition
 from fsdp_migrate.analysis.values import Method, Symbol
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.carried_options import Carried, carried_by
+from fsdp_migrate.lowering.context_choices import Ways
 from fsdp_migrate.lowering.context_helpers import Entry, Helper, helper_of
+from fsdp_migrate.lowering.context_trees import CONTEXT
 from fsdp_migrate.lowering.local_state_dicts import asks_no_model
 from fsdp_migrate.lowering.modes_for_good import models_asked, models_set_at_once
 from fsdp_migrate.lowering.state_dict_settings import (
@@ -34,7 +36,6 @@ from fsdp_migrate.syntax.paths import binds_names, path_of
 from fsdp_migrate.syntax.span import Site
 
 UNSET = ""  # no mode at all, in a program that sets some for good for other models
-CONTEXT = f"{FSDP1}.state_dict_type"
 SETTER = f"{FSDP1}.set_state_dict_type"
 # The modes that can be open where a call runs, by the calls that set them; for none of them, the
 # program that the call is in: one of its modules.
@@ -46,7 +47,7 @@ class ModePlan:
     """One call that sets a mode, and whether it goes."""
 
     module: Module
-    call: ast.Call | ast.Name  # what sets it, or enters what was handed over
+    call: ast.expr  # what sets it, or enters what was handed over
     setting: Setting | None  # None if only the run knows it, or if setting it binds variables
     statement: ast.With | ast.Expr | None  # the `with` that the call is an item of, or the call
     native: bool = False
@@ -56,12 +57,16 @@ class ModePlan:
     helper: Helper | None = None  # what hands the context to the `with` statements that enter it
     carried: Carried | None = None  # where only the run knows, what says it
     entry_of: Site | None = None  # the call whose context the statement enters
+    ways: Ways | None = None  # where a condition chooses what the statement enters
+    carriers: tuple[ast.stmt, ...] = ()  # the assignments that go with what it enters
 
     @property
-    def kept(self) -> ast.expr | None:
+    def kept(self) -> tuple[ast.expr, ...]:
         """What the calls inside are given of what the context was given."""
+        if self.ways is not None:
+            return self.ways.kept
         carried = self.carried if self.setting is None else None
-        return carried.node if carried is not None and not carried.is_literal else None
+        return (carried.node,) if carried is not None and not carried.is_literal else ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class Modes:
             if entry is not None:
                 found -= {site}
                 found |= {entry.site}
+                if entry.is_choice and not self.setters(self.plans[entry.site].program):
+                    found -= {self.plans[entry.site].program}
         return frozenset(found)
 
     def _of_model(self, analysis: Analysis, call: ast.Call, place: Site | str) -> OpenModes:
@@ -217,10 +224,13 @@ def settled(modes: Modes, calls: Iterable[tuple[OpenModes, bool]]) -> Modes:
 
 def _together(modes: Modes, native: set[Site]) -> set[Site]:
     """`native` without contexts that are handed over and don't go everywhere they are entered."""
-    for site, plan in modes.plans.items():
-        if plan.helper is not None:
-            parts = {site, *(entry.site for entry in plan.helper.entries)}
-            native = native if parts <= native else native - parts
+    handed = [
+        {site, *(entry.site for entry in plan.helper.entries)}
+        for site, plan in modes.plans.items()
+        if plan.helper is not None
+    ]
+    while broken := [parts for parts in handed if parts & native and not parts <= native]:
+        native = native.difference(*broken)
     return native
 
 
@@ -230,7 +240,7 @@ def _candidates(modes: Modes, outside: set[str]) -> set[Site]:
         site: plan
         for site, plan in modes.plans.items()
         if plan.helper is not None
-        or ((plan.setting or plan.carried) is not None and plan.statement is not None)
+        or ((plan.setting or plan.carried or plan.ways) is not None and plan.statement is not None)
     }
     for program, default in modes.defaults.items():
         setters = modes.setters(program)

@@ -47,8 +47,9 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     native = [p for p in facts.wraps.values() if p.native and p.fact.module is module]
     modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
     kept = {span for plan in native for span in plan.kept}
-    kept |= {module.span(mode.kept) for mode in modes if mode.kept is not None}
-    tops = [*(top for plan in native for top in _replaced(plan)), *(_left(mode) for mode in modes)]
+    kept |= {module.span(node) for mode in modes for node in mode.kept}
+    tops = [top for plan in native for top in _replaced(plan)]
+    tops += [node for mode in modes for node in _left(mode)]
     tops += [c for c in left_contexts(facts.analysis, facts.wraps) if c in module.parents]
     removed: set[ast.AST] = {node for top in tops for node in _inside(module, top, kept)}
     absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]
@@ -63,9 +64,10 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     return removed
 
 
-def _left(mode: ModePlan) -> ast.AST:
-    """What goes with a context: the function that hands it over as a whole."""
-    return mode.helper.statement if mode.helper is not None else mode.call
+def _left(mode: ModePlan) -> tuple[ast.AST, ...]:
+    """What goes with a context: what hands it over, as a whole."""
+    function = mode.helper.statement if mode.helper is not None else None
+    return (function if function is not None else mode.call, *mode.carriers)
 
 
 def _inside(module: Module, node: ast.AST, kept: Collection[Span]) -> Iterator[ast.AST]:

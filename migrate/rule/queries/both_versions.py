@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsdp_migrate.analysis.values import NONE, Unknown, Wrapped
+from fsdp_migrate.analysis.values import NONE, Bound, Unknown, Wrapped
+from fsdp_migrate.lowering.model_tests import model_asked_for
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.class_flow import TESTS
 from fsdp_migrate.rule.queries.conditions import conditions
@@ -26,7 +27,7 @@ class Branch:
 
     module: Module
     node: ast.If | ast.IfExp
-    twin: ast.expr  # the test for FSDP2's class
+    twin: ast.expr | ast.stmt  # the test for FSDP2's class, or what runs for its models
     model: ast.expr  # the object that both are asked of
     is_empty: bool  # nothing is done for FSDP2's models
     refuses: ast.stmt | None  # what may raise an error for them
@@ -41,6 +42,46 @@ class Branch:
 
 def branches(facts: Facts, module: Module) -> Iterator[Branch]:
     """The branches for FSDP1's models that have one for FSDP2's beside them."""
+    yield from _asking_themselves(facts, module)
+    for node in module.parents:
+        if isinstance(node, ast.If) and not _makes_models(facts, module, node):
+            found = _asking_by_version(facts, module, node)
+            if found is not None:
+                yield found
+
+
+def _asking_by_version(facts: Facts, module: Module, node: ast.If) -> Branch | None:
+    """`if version(model) == 1:`, where no model is of version 1 any more."""
+    test = node.test
+    asks = test.left if isinstance(test, ast.Compare) else test
+    value = facts.value(asks.func) if isinstance(asks, ast.Call) else frozenset()
+    sites = {a.func.site if isinstance(a, Bound) else getattr(a, "site", None) for a in value}
+    site = sites.pop() if len(sites) == 1 else None
+    info = facts.analysis.functions.get(site) if site is not None else None
+    if info is None:
+        return None
+    model = model_asked_for(facts.analysis, module, test)
+    inside = set(nodes_in(info.node))
+    if model is None or not any(b.node in inside for b in _asking_themselves(facts, info.module)):
+        return None
+    for other in _chain(node):
+        tested = other.test
+        if other is not node and isinstance(tested, ast.Compare) and same(tested.left, asks):
+            if not _raises(other):
+                refuses = _refuses(facts, module, other)
+                return Branch(module, node, tested, model, _is_empty(other), refuses)
+    handed = {plan.call for plan in facts.modes.plans.values() if plan.helper is not None}
+    if any(n in handed for each in node.body for n in nodes_in(each)):
+        return None  # a context, which its callers state themselves
+    block = module.block(node)
+    after = block[block.index(node) + 1 :]
+    if not after or node.orelse or not isinstance(node.body[-1], ast.Return):
+        return None
+    return Branch(module, node, after[0], model, False, None)
+
+
+def _asking_themselves(facts: Facts, module: Module) -> Iterator[Branch]:
+    """Those whose test asks for FSDP1's class."""
     for node in module.parents:
         if isinstance(node, ast.If | ast.IfExp):
             model = asked(facts, node.test, FSDP1)

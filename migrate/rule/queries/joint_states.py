@@ -101,7 +101,7 @@ def _joint(model: Use, optim: Use, facts: Facts) -> JointSave | JointLoad | None
     if not mode_goes(facts, model.call) or not (legacy or mode_goes(facts, optim.call)):
         return None
     found = without_mode(model, facts)
-    if found is None or not is_plain(model.module, model.call):
+    if found is None or found.ways or not is_plain(model.module, model.call):
         return None
     return (_save if found.state is None else _load)(model, optim, found, facts)
 

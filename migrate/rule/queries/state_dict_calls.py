@@ -6,15 +6,22 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fsdp_migrate.findings.code import Name
-from fsdp_migrate.findings.edits import Edit
+from fsdp_migrate.findings.code import Name, Part
+from fsdp_migrate.findings.edits import Edit, ReplaceStatement
 from fsdp_migrate.lowering.dtensor_state_dicts import by_dtensors
-from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp
+from fsdp_migrate.lowering.state_dict_calls import StateDictCall, by_dcp, says_alike
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.first_readers import is_for_first_of_all, read_on_first_of_all
 from fsdp_migrate.rule.queries.method_calls import values
 from fsdp_migrate.rule.queries.missing_keys import is_read_twice, read_keys, with_keys
-from fsdp_migrate.rule.queries.state_dict_modes import Carried, Setting, carried_at, setting_at
+from fsdp_migrate.rule.queries.state_dict_modes import (
+    Carried,
+    Setting,
+    Ways,
+    carried_at,
+    setting_at,
+    ways_at,
+)
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -25,15 +32,26 @@ __all__ = ["StateDictCall", "without_mode", "written"]
 
 def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
     """The call with the options that its mode stands for; None where they can't be written."""
-    if use.call is None or use.receiver is None or not use.certain:
+    if use.call is None or use.receiver is None or not use.wraps:
+        return None
+    ways = ways_at(facts, use.call)
+    if ways is not None:
+        return _by_ways(use, facts, ways)
+    if not use.certain:
         return None
     setting = setting_at(facts, use.call)
     carried = carried_at(facts, use.call) if setting is None else None
-    found = StateDictCall(use.module, use.call, use.receiver, setting or Setting(), carried=carried)
     if carried is not None:
+        found = StateDictCall(use.module, use.call, use.receiver, Setting(), carried=carried)
         return _carried(use, facts, found, carried)
-    if setting is None:
-        return None
+    return _in_setting(use, facts, setting) if setting is not None else None
+
+
+def _in_setting(use: Use, facts: Facts, setting: Setting) -> StateDictCall | None:
+    """The call with the options that `setting` stands for."""
+    assert use.call is not None
+    assert use.receiver is not None
+    found = StateDictCall(use.module, use.call, use.receiver, setting)
     if use.name == "load_state_dict":
         return _load(use, facts, found)
     if setting.kind == "FULL" and setting.offload != setting.rank0:
@@ -49,6 +67,29 @@ def without_mode(use: Use, facts: Facts) -> StateDictCall | None:
         if not is_for_first_of_all(facts, use.module, use.call, use.wraps):
             return None  # DCP's first rank is that of all processes, not of a group
     return None if values(use) or _casts_buffers(use, facts) else found
+
+
+def _by_ways(use: Use, facts: Facts, ways: Ways) -> StateDictCall | None:
+    """The call for each way that a condition chooses; None where one can't be written.
+
+    Without a context, a model gives a full state, and what may be none is asked as before.
+    """
+    if facts.options.state_dict != "dcp":
+        return None
+    made: list[tuple[Part | None, StateDictCall | None]] = []
+    for way in ways.ways:
+        setting = way.setting or Setting()
+        stays = way.is_other or (way.setting is None and not use.certain)
+        call = _in_setting(use, facts, setting)
+        if call is None:
+            return None
+        made.append((way.test, None if stays else call))
+    calls = [call for _, call in made if call is not None]
+    alike = len(calls) == len(made) and all(says_alike(calls[0], each) for each in calls)
+    if alike:
+        return calls[0]
+    keys = calls[0].strict is not None and read_keys(use.module, calls[0].node) is not None
+    return None if keys else replace(calls[0], ways=tuple(made))
 
 
 def _carried(
@@ -94,11 +135,13 @@ def _load(use: Use, facts: Facts, found: StateDictCall) -> StateDictCall | None:
 
 def written(found: StateDictCall, facts: Facts) -> tuple[Name | None, tuple[Edit, ...]]:
     """The edits of a call, and the function of DCP that it becomes, if it becomes one."""
-    if facts.options.state_dict == "dtensor":
+    if facts.options.state_dict == "dtensor" and not found.ways:
         edits = by_dtensors(found)
         if edits is not None:
             return None, edits
     name, edit = by_dcp(found)
+    if isinstance(edit, ReplaceStatement):
+        return name, (edit,)
     keys = read_keys(found.module, found.node) if found.strict is not None else None
     if keys is not None and found.state is not None and found.setting.kind == "FULL":
         return name, with_keys(found.module, keys, found.model, found.state, edit.code)
