@@ -90,7 +90,8 @@ def kinds(plan: ModePlan) -> list[str | None]:
         ("x = nullcontext()\nif flag:\n    x = full(model)\nwith x:\n    pass", ["FULL", None]),
         (
             "if flag:\n    x = full(model)\nelif model:\n"
-            "    x = FSDP.state_dict_type(model, PARTS)\nelse:\n    x = nullcontext()\nwith x:\n    pass",
+            "    x = FSDP.state_dict_type(model, PARTS)\n"
+            "else:\n    x = nullcontext()\nwith x:\n    pass",
             ["FULL", "SHARDED", None],
         ),
     ],
