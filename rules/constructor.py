@@ -30,7 +30,6 @@ BY_HAND = {
     "offload_policy_from_fsdp1": "CPUOffloadPolicy() or OffloadPolicy() where the offload is made",
     "units_from_policy": "the condition that makes a module a unit into the loop over the modules",
     "ignored_params_from_fsdp1": "the set of the parameters to leave alone as `ignored_params=`",
-    "materialize_from_fsdp1": "what gives a unit its memory above its fully_shard call",
     "sync_module_states": "a broadcast of the first weights above each fully_shard call",
 }
 

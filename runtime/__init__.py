@@ -57,7 +57,6 @@ from fsdp_migrate.runtime.policies import (
 from fsdp_migrate.runtime.residues import (
     cast_buffers_from_fsdp1,
     ignored_params_from_fsdp1,
-    materialize_from_fsdp1,
     mp_policy_from_fsdp1,
     offload_policy_from_fsdp1,
     sharding_kwargs,
@@ -108,7 +107,6 @@ __all__ = [
     "load_model_state_dict",
     "load_optim_state_dict",
     "load_sharded_optimizer_state_dict",
-    "materialize_from_fsdp1",
     "model_state_dict",
     "module_wrap_policy",
     "mp_policy_from_fsdp1",

@@ -27,7 +27,6 @@ from fsdp_migrate.runtime.config import (
 from fsdp_migrate.runtime.devices import accelerator, move_unit, resolve_device
 from fsdp_migrate.runtime.grouping import PolicyObject, plan_units
 from fsdp_migrate.runtime.ignored import States, resolve_ignored
-from fsdp_migrate.runtime.materialize import InitFunction, materialize_unit
 from fsdp_migrate.runtime.meshes import GroupArgument, resolve_mesh
 from fsdp_migrate.runtime.precision import cast_own_buffers, check_precision
 from fsdp_migrate.runtime.tied import reject_ties
@@ -138,11 +137,6 @@ def _is_bare_container(module: nn.Module) -> bool:
         stacklevel=3,
     )
     return True
-
-
-def materialize_from_fsdp1(module: nn.Module, param_init_fn: InitFunction | None = None) -> None:
-    """Give memory to what of `module`, the next unit to be sharded, is on the meta device."""
-    materialize_unit(module, param_init_fn, resolve_device(None, ()), set(), set())
 
 
 def sync_module_states(

@@ -14,6 +14,7 @@ DTENSOR = Name("torch.distributed.tensor", "DTensor")
 BROADCAST = qualified("torch.distributed.broadcast")
 NO_GRAD = qualified("torch.no_grad")
 MATERIALIZE = variable("materialize")
+MATERIALIZE_OR_RESET = variable("materialize_or_reset")
 RESET = variable("materialize_by_reset")
 BROADCAST_UNIT = variable("broadcast_from_first_rank")
 BROADCAST_IN_MESH = variable("broadcast_in_mesh")
@@ -68,14 +69,39 @@ def by_reset(device_type: str) -> Code:
     )
 
 
+def by_function_or_reset(device_type: str) -> Code:
+    """The function for modules that a function initialises, or they do so themselves."""
+    return code(
+        "def {materialize}(unit, init):\n"
+        '    """Initialise a unit with parts on the meta device: by `init`, if it isn\'t None."""\n'
+        "    modules = [unit]\n"
+        "    for module in modules:  # down to the units that are sharded already\n"
+        "        below = (m for m in module.children() if not isinstance(m, {fsdp_module}))\n"
+        "        modules += [m for m in below if m not in modules]\n"
+        "    own = [(*m.parameters(recurse=False), *m.buffers(recurse=False)) for m in modules]\n"
+        "    if any(tensor.is_meta for tensors in own for tensor in tensors):\n"
+        "        for module, tensors in zip(modules, own):\n"
+        "            if init is not None:\n"
+        "                init(module)\n"
+        "            elif tensors:\n"
+        "                module.to_empty(device={device}, recurse=False)\n"
+        "                with {no_grad}():\n"
+        "                    module.reset_parameters()",
+        materialize=MATERIALIZE_OR_RESET,
+        fsdp_module=FSDP_MODULE,
+        device=Literal(device_type),
+        no_grad=NO_GRAD,
+    )
+
+
 def from_first_rank(device_type: str) -> Code:
     """The function that hands out what the first rank has of a unit."""
     return code(
         "def {name}(unit):\n"
         '    """Give all ranks what the first one has of a unit that is not sharded yet."""\n'
-        "    unit.to({device})\n"
         "    for tensor in (*unit.buffers(), *unit.parameters()):\n"
         "        if not isinstance(tensor, {dtensor}):\n"
+        "            tensor.data = tensor.to({device})\n"
         "            {broadcast}(tensor.detach(), src=0)",
         name=BROADCAST_UNIT,
         device=Literal(device_type),
@@ -89,10 +115,10 @@ def from_first_of_mesh(device_type: str) -> Code:
     return code(
         "def {name}(unit, mesh):\n"
         '    """Give the ranks of a mesh what its first one has of a unit not sharded yet."""\n'
-        "    unit.to({device})\n"
         "    groups = [None] if mesh is None else mesh.get_all_groups()\n"
         "    for tensor in (*unit.buffers(), *unit.parameters()):\n"
         "        if not isinstance(tensor, {dtensor}):\n"
+        "            tensor.data = tensor.to({device})\n"
         "            for group in groups:\n"
         "                {broadcast}(tensor.detach(), group=group, group_src=0)",
         name=BROADCAST_IN_MESH,

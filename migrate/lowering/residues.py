@@ -13,14 +13,13 @@ from dataclasses import replace
 from fsdp_migrate.analysis.values import NONE, Instance, Result, Value
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Element, Keyword, Literal, Name, Part, call, variable
-from fsdp_migrate.lowering.arguments.initial_weights import asked, leaves_out
+from fsdp_migrate.lowering.arguments.initial_weights import asked
 from fsdp_migrate.lowering.nesting import Role
 from fsdp_migrate.lowering.origin import origin
 from fsdp_migrate.lowering.unit_inputs import model_gets_parameter_dtype
 from fsdp_migrate.lowering.wrap_plan import (
     Ignored,
     InitialWeights,
-    Materialized,
     ModelCall,
     Offload,
     Parts,
@@ -41,7 +40,6 @@ MP_POLICY = Name(RUNTIME, "mp_policy_from_fsdp1")
 OFFLOAD_POLICY = Name(RUNTIME, "offload_policy_from_fsdp1")
 UNITS = Name(RUNTIME, "units_from_policy")
 IGNORED = Name(RUNTIME, "ignored_params_from_fsdp1")
-MATERIALIZE = Name(RUNTIME, "materialize_from_fsdp1")
 SYNC = Name(RUNTIME, "sync_module_states")
 
 GIVEN = variable("mixed_precision", "precision")
@@ -176,13 +174,6 @@ def _leave_ignored(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     return replace(parts, ignored=Ignored(ModelCall(IGNORED, (given,))))
 
 
-def _leave_init(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
-    if leaves_out(site):
-        raise NotNative("")
-    given = site.kept(_written(argument))
-    return replace(parts, materialized=Materialized(ModelCall(MATERIALIZE, (given,))))
-
-
 def _leave_sync(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     test, bound = asked(site, argument)
     return replace(parts, initial=InitialWeights(test=test, bound=bound, by_unit=SYNC))
@@ -197,6 +188,5 @@ FUNCTIONS: Mapping[str, tuple[Name, Left]] = {
     "auto_wrap_policy": (UNITS, _leave_policy),
     "ignored_modules": (IGNORED, _leave_ignored),
     "ignored_states": (IGNORED, _leave_ignored),
-    "param_init_fn": (MATERIALIZE, _leave_init),
     "sync_module_states": (SYNC, _leave_sync),
 }

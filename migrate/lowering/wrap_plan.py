@@ -151,6 +151,8 @@ class Materialized:
     """What gives a unit its memory before it is sharded: a statement on each unit."""
 
     made: ModelCall
+    init: Part | None = None  # the function that is called with the modules
+    bound: Kept | None = None  # what that is, where it is a variable of the new code
 
 
 @dataclass(frozen=True)

@@ -172,9 +172,7 @@ def _sharding(plan: WrapPlan, made: Part, at_once: bool = False) -> Sharding:
         above.append(code("{name} = {made}", name=KEYWORDS, made=_dict(found.shared)))
         shared = (Starred(KEYWORDS, double=True),)
     below: list[Code] = []
-    if parts.initial is not None and parts.initial.bound is not None:
-        assert parts.initial.test is not None
-        above.append(code("{n} = {v}", n=parts.initial.test, v=parts.initial.bound))
+    above += _bound(parts)
     if parts.initial is not None and parts.initial.by_unit is None:
         above += state_of_first_rank(parts.initial, model)
         below += initial_weights(plan, model)
@@ -193,6 +191,17 @@ def _sharding(plan: WrapPlan, made: Part, at_once: bool = False) -> Sharding:
         above, model = [], argument
     root = call(FULLY_SHARD, model, *shared, *found.root)
     return Sharding(model, tuple(above), root, tuple(below))
+
+
+def _bound(parts: Parts) -> Iterator[Code]:
+    """What first weights depend on, as variables of what is more than a name."""
+    initial, materialized = parts.initial, parts.materialized
+    if initial is not None and initial.bound is not None:
+        assert initial.test is not None
+        yield code("{name} = {value}", name=initial.test, value=initial.bound)
+    if materialized is not None and materialized.bound is not None:
+        assert materialized.init is not None
+        yield code("{name} = {value}", name=materialized.init, value=materialized.bound)
 
 
 def _batch_norm(

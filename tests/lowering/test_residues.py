@@ -26,10 +26,6 @@ from support.wraps import migrated, wrapped
             "    fully_shard(net)",
         ),
         (
-            "param_init_fn=flag or other",
-            "materialize_from_fsdp1(net, flag or other)\n    fully_shard(net)",
-        ),
-        (
             "ignored_modules=flag",
             "ignored_params = ignored_params_from_fsdp1(net, ignored_modules=flag)\n"
             "    fully_shard(net, ignored_params=ignored_params)",

@@ -74,7 +74,7 @@ METHODS = {
 OWN = {"broadcast_module_states", "copy_module", "load_model_state_dict", "load_optim_state_dict"}
 OWN |= {"model_state_dict"}
 RESIDUES = {
-    "cast_buffers_from_fsdp1", "ignored_params_from_fsdp1", "materialize_from_fsdp1",
+    "cast_buffers_from_fsdp1", "ignored_params_from_fsdp1",
     "mp_policy_from_fsdp1", "offload_policy_from_fsdp1", "sharding_kwargs", "sync_module_states",
     "units_from_policy",
 }  # fmt: skip

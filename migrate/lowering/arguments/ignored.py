@@ -20,10 +20,10 @@ def may_ignore(analysis: Analysis, fact: WrapFact) -> bool:
     """Whether parameters may be left out of the sharding."""
     names = ("ignored_modules", "ignored_states")
     given = [fact.arguments[name].value for name in names if name in fact.arguments]
-    return fact.opaque or not all(_is_empty(analysis, value) for value in given)
+    return fact.opaque or not all(is_empty(analysis, value) for value in given)
 
 
-def _is_empty(analysis: Analysis, value: Value) -> bool:
+def is_empty(analysis: Analysis, value: Value) -> bool:
     """Whether it is None, or a list that nothing is ever put into."""
     return bool(value) and all(
         atom in NONE or (isinstance(atom, Container) and not analysis.item_keys(atom.site))
@@ -35,7 +35,7 @@ def lower_ignored_modules(site: WrapSite, argument: Argument, parts: Parts) -> P
     """Modules that are written out become the set of their parameters."""
     if argument.node is None:
         raise NotNative("the ignored modules are known only at run time")
-    if _is_empty(site.analysis, argument.value):
+    if is_empty(site.analysis, argument.value):
         return parts
     node = argument.node
     if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
@@ -64,7 +64,7 @@ def lower_ignored_states(site: WrapSite, argument: Argument, parts: Parts) -> Pa
     Raises:
         NotNative: it isn't seen which of the two they are, or which ones.
     """
-    if argument.node is None or argument.value == NONE or _is_empty(site.analysis, argument.value):
+    if argument.node is None or argument.value == NONE or is_empty(site.analysis, argument.value):
         return parts
     node = argument.node
     if isinstance(node, ast.Call) and _lists_parameters(site, node):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from fsdp_migrate.analysis.values import NONE, Func, constants
+from fsdp_migrate.analysis.values import NONE, Const, Func, Result, Unknown, constants
 from fsdp_migrate.analysis.wraps import Argument
 from fsdp_migrate.findings.code import Kept, Part, variable
 from fsdp_migrate.lowering.absence import is_setting
+from fsdp_migrate.lowering.arguments.ignored import is_empty
 from fsdp_migrate.lowering.arguments.node_groups import is_world
 from fsdp_migrate.lowering.memory_functions import (
     BROADCAST_IN_MESH,
     BROADCAST_UNIT,
     BY_FUNCTION,
     MATERIALIZE,
+    MATERIALIZE_OR_RESET,
     RESET,
+    by_function_or_reset,
     by_reset,
     from_first_of_mesh,
     from_first_rank,
@@ -31,6 +34,8 @@ ON_META = "modules may be on the meta device"
 MATERIALIZES = "`param_init_fn` materialises modules"
 ASKED = variable("sync_states", "states_are_shared")
 LEFT_ALONE = ("ignored_modules", "ignored_states")
+INIT = variable("param_init_fn", "init_fn")
+_NONE_TOO = (Const, Result, Unknown)  # what can be None
 
 
 def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
@@ -47,8 +52,6 @@ def lower_sync_module_states(site: WrapSite, argument: Argument, parts: Parts) -
     if not alone and site.style == "shim":
         raise NotNative("states are synchronised unit by unit")
     if not alone or parts.materialized is not None:
-        if site.value("cpu_offload") - NONE:
-            raise NotNative("states are synchronised while shards are on the CPU")
         function = from_first_rank(site.device_type)
         initial = InitialWeights(test=test, bound=bound, by_unit=BROADCAST_UNIT, on_world=True)
         return replace(parts, initial=initial, defined=(*parts.defined, function))
@@ -64,8 +67,6 @@ def _in_mesh(site: WrapSite, initial: InitialWeights, parts: Parts) -> Parts:
     """
     if site.style == "shim" or leaves_out(site) or parts.mesh is None:
         raise NotNative("states are synchronised inside a process group")
-    if site.value("cpu_offload") - NONE:
-        raise NotNative("states are synchronised while shards are on the CPU")
     function = from_first_of_mesh(site.device_type)
     initial = replace(initial, by_unit=BROADCAST_IN_MESH)
     return replace(parts, initial=initial, defined=(*parts.defined, function))
@@ -105,12 +106,14 @@ def lower_param_init_fn(site: WrapSite, argument: Argument, parts: Parts) -> Par
         raise NotNative(MATERIALIZES)
     if not site.program.may_be_meta(site.fact.inner, is_asked=True):
         return parts  # FSDP1 has never called it
-    if not argument.value or argument.value & NONE:
-        raise NotNative(MATERIALIZES)  # without one, modules initialise themselves
-    if path_of(argument.node) is None and not isinstance(argument.node, ast.Lambda):
-        raise NotNative(MATERIALIZES)
-    made = Materialized(ModelCall(MATERIALIZE, (site.kept(argument.node),)))
-    return replace(parts, materialized=made, defined=(*parts.defined, BY_FUNCTION))
+    again = path_of(argument.node) is not None or isinstance(argument.node, ast.Lambda)
+    given: Part = site.kept(argument.node) if again else INIT
+    name, function = MATERIALIZE, BY_FUNCTION
+    if not argument.value or any(isinstance(atom, _NONE_TOO) for atom in argument.value):
+        name, function = MATERIALIZE_OR_RESET, by_function_or_reset(site.device_type)
+    bound = None if again else site.kept(argument.node)
+    made = Materialized(ModelCall(name, (given,)), given, bound)
+    return replace(parts, materialized=made, defined=(*parts.defined, function))
 
 
 def initialised(site: WrapSite, parts: Parts) -> Parts:
@@ -129,7 +132,8 @@ def initialised(site: WrapSite, parts: Parts) -> Parts:
 
 def leaves_out(site: WrapSite) -> bool:
     """Whether modules may be ignored, which then stay as they are."""
-    return any(site.value(name) - NONE for name in LEFT_ALONE)
+    given = (site.arguments[name] for name in LEFT_ALONE if name in site.arguments)
+    return not all(is_empty(site.analysis, argument.value) for argument in given)
 
 
 def is_empty_elsewhere(site: WrapSite) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fsdp_migrate.findings.code import Variable
 from support.wraps import plan, plans, wrapped
 
 SYNC = "def build():\n    return FSDP(Block(), sync_module_states=True{})\n"
@@ -32,8 +33,10 @@ def test_a_module_that_only_makes_room_is_empty_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("param_init_fn=flag.init(other)", "`param_init_fn` materialises modules"),
-        ("param_init_fn=print if flag else None", "`param_init_fn` materialises modules"),
+        (
+            "param_init_fn=print, ignored_modules=[net.a]",
+            "`param_init_fn` materialises modules",
+        ),
         (
             "sync_module_states=True, ignored_modules=[net.a]",
             "states are synchronised inside a process group",
@@ -91,6 +94,35 @@ def test_units_get_their_memory_one_by_one(init: str) -> None:
     assert found.parts.materialized is not None
     assert found.parts.initial is not None
     assert found.parts.initial.by_unit is not None
+
+
+@pytest.mark.parametrize(
+    ("init", "name", "bound"),
+    [
+        ("print", "materialize", False),
+        ("functools.partial(print)", "materialize", True),
+        ("lambda module: print(module)", "materialize", False),
+        ("flag", "materialize_or_reset", False),
+        ("flag.init(other)", "materialize_or_reset", True),
+        ("print if flag else None", "materialize_or_reset", True),
+    ],
+)
+def test_without_a_function_modules_initialise_themselves(
+    init: str, name: str, bound: bool
+) -> None:
+    found = wrapped(f"param_init_fn={init}")
+    assert not found.reason
+    made = found.parts.materialized
+    assert made is not None
+    assert isinstance(made.made.function, Variable)
+    assert made.made.function.names == (name,)
+    assert (made.bound is not None) == bound
+
+
+def test_a_list_that_nothing_is_put_into_leaves_nothing_out() -> None:
+    found = wrapped("param_init_fn=print, ignored_modules=[]")
+    assert not found.reason
+    assert found.parts.materialized is not None
 
 
 def test_a_model_that_is_nowhere_near_the_meta_device() -> None:

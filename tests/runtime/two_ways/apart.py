@@ -14,6 +14,8 @@ from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 import fsdp_migrate.runtime as runtime
+from fsdp_migrate.runtime.devices import resolve_device
+from fsdp_migrate.runtime.materialize import materialize_unit
 
 
 def shard(
@@ -46,13 +48,14 @@ def shard(
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 fully_shard(module, **kwargs, mp_policy=exempt)
+    device = resolve_device(None, ())
     for unit in runtime.units_from_policy(model, auto_wrap_policy, ignored_modules):
-        runtime.materialize_from_fsdp1(unit, param_init_fn)
+        materialize_unit(unit, param_init_fn, device, set(), set())
         if sync_module_states:
             runtime.sync_module_states(unit, kwargs["mesh"], ignored_params=ignored)
         inner = runtime.mp_policy_from_fsdp1(mixed_precision, root=False)
         fully_shard(unit, **kwargs, mp_policy=inner)
-    runtime.materialize_from_fsdp1(model, param_init_fn)
+    materialize_unit(model, param_init_fn, device, set(), set())
     if sync_module_states:
         runtime.sync_module_states(model, kwargs["mesh"], ignored_params=ignored)
     fully_shard(model, **kwargs, mp_policy=runtime.mp_policy_from_fsdp1(mixed_precision))
