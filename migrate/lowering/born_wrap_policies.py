@@ -34,7 +34,14 @@ from fsdp_migrate.lowering.none_leaves import none_leaves
 from fsdp_migrate.lowering.policy_births import (
     Born,
     born_policy,
-    tuple_of_classes,
+    classes_of,
+    is_union_of_list,
+)
+from fsdp_migrate.lowering.policy_lists import (
+    asked_in_lists,
+    check_items,
+    joined,
+    union_of_predicates,
 )
 from fsdp_migrate.lowering.policy_unions import is_asked
 from fsdp_migrate.lowering.predicates import lambda_condition
@@ -42,7 +49,7 @@ from fsdp_migrate.lowering.size_policy import SIZE, BySize, by_size_function, lo
 from fsdp_migrate.lowering.unit_functions import UNITS_BY_SIZE
 from fsdp_migrate.lowering.value_flow import Place, Read
 from fsdp_migrate.lowering.value_reads import Act
-from fsdp_migrate.lowering.wrap_policy import ALL, ALWAYS, MODULE_WRAP
+from fsdp_migrate.lowering.wrap_policy import ALL, ALWAYS, MODULE_WRAP, OR
 from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
@@ -89,14 +96,26 @@ def decide_policies(program: Program) -> Iterator[Decided]:
 
 
 def _groups(program: Program) -> Iterator[Decided]:
-    for atoms in program.flow.groups(FAMILY):
-        group = _Group(program, atoms)
-        if is_asked(program.flow, atoms) or not group.births or not group.is_ours:
+    lists = asked_in_lists(program.flow, _written_out(program))
+    for atoms in joined(program.flow.groups(FAMILY), lists):
+        group = _Group(program, atoms, atoms & lists.keys())
+        asked = not group.unions and is_asked(program.flow, atoms)
+        if asked or not group.births or not group.is_ours:
             continue  # what `_or_policy` asks becomes a part of that, or stays with it
         try:
             yield group.migrated()
         except NotNative as error:
             yield Stays(FAMILY, program.modules, atoms, str(error))
+
+
+def _written_out(program: Program) -> Iterator[ast.AST]:
+    """Where policies are made that ask those of a list which is written out there."""
+    for place in program.flow.places([Symbol(OR)]):
+        made = place.module.parents[place.node]
+        if isinstance(made, ast.expr) and not is_union_of_list(
+            program.analysis, place.module, made
+        ):
+            yield made
 
 
 def _stated(program: Program) -> Iterator[Place]:
@@ -111,8 +130,11 @@ def _stated(program: Program) -> Iterator[Place]:
 class _Group:
     """Policies that meet in one variable."""
 
-    def __init__(self, program: Program, atoms: frozenset[Atom]) -> None:
+    def __init__(
+        self, program: Program, atoms: frozenset[Atom], unions: frozenset[Atom] = frozenset()
+    ) -> None:
         self.program = program
+        self.unions = unions  # of those that ask the others in a list
         self.analysis = program.analysis
         self.atoms = atoms
         self.births = tuple(self._births())
@@ -159,6 +181,9 @@ class _Group:
         if len(known) != len(born):
             raise NotNative("one of the wrap policies is of another kind")
         kind = _kind([policy for _, policy in known])
+        for place, policy in known:
+            if policy.union is not None:
+                self._check_union(place, policy.union, kind)
         reads = self.program.flow.reads(self.atoms)
         nones = none_leaves(self.program.flow, reads) if kind == "classes" else None
         form = self._form(kind, [policy for _, policy in known], nones is None)
@@ -184,14 +209,24 @@ class _Group:
         if argument.value - self.atoms - NONE:
             raise NotNative(f"`{fact.module.text(argument.node)}` may be something else, too")
 
+    def _check_union(self, place: Place, node: ast.Call, kind: Kind) -> None:
+        if kind == "units":
+            raise NotNative("a wrap policy that counts parameters is one of several in a list")
+        check_items(self.analysis, place.module, node, self.atoms)
+
     def _reader(self, read: Read, kind: Kind) -> Iterable[tuple[Place, Part]]:
         if read.act is Act.GIVEN:
             if not any(read.place.node is a.node for _, a in self.calls):
                 raise NotNative(read.said)
             return ()
-        if read.act in UNCHANGED or _is_none_test(read):
+        if read.act in UNCHANGED or _is_none_test(read) or self._is_union(read):
             return ()
         return (self._checkpointing(read, kind),)
+
+    def _is_union(self, read: Read) -> bool:
+        """Whether a list of policies is given to the one that asks them."""
+        made = read.parent
+        return isinstance(made, ast.Call) and not self.unions.isdisjoint(self._value(made))
 
     def _checkpointing(self, read: Read, kind: Kind) -> tuple[Place, Part]:
         """Activation checkpointing by the policy, which can ask a function as well."""
@@ -238,9 +273,10 @@ class _Group:
 
 
 def _is_written(group: _Group, argument: Argument) -> bool:
-    """Whether what a constructor is given is what it says there itself."""
+    """Whether what a constructor is given is what it says there itself, and there alone."""
     births = {place.node for place in group.births}
-    return argument.node in births
+    union = argument.node is not None and bool(group.unions & argument.value)
+    return argument.node in births and not union
 
 
 def _is_imported(place: Place) -> bool:
@@ -268,7 +304,7 @@ def _is_none_test(read: Read) -> bool:
 
 
 def _kind(born: Sequence[Born]) -> Kind:
-    if all(policy.listed is not None for policy in born):
+    if all(policy.by_classes for policy in born):
         return "classes"
     if any(policy.by_size is not None or policy.always for policy in born):
         return "units"
@@ -281,8 +317,7 @@ def _new(analysis: Analysis, policy: Born, form: PolicyForm, place: Place) -> tu
     if policy.by_size is not None:
         return _listing_by_size(place, policy.by_size)
     if kind == "classes":
-        assert policy.listed is not None
-        return place, tuple_of_classes(module, policy.listed)
+        return place, classes_of(module, policy)
     if kind == "predicate" and policy.predicate is not None:
         return place, Kept(module.span(policy.predicate))
     test = _test(analysis, module, policy)
@@ -314,12 +349,14 @@ def _listing_by_size(place: Place, sized: BySize) -> tuple[Place, Part]:
 
 def _test(analysis: Analysis, module: Module, policy: Born) -> Part:
     """What asks whether a module is a unit."""
+    if policy.union is not None:
+        return union_of_predicates(module, policy.union)
     if policy.parts:
         return either(*(_test(analysis, module, part) for part in policy.parts))
     if policy.listed is not None:
         listed = policy.classes
         single = len(listed) == 1 and not isinstance(listed[0], ast.Starred)
-        asked = Kept(module.span(listed[0])) if single else tuple_of_classes(module, policy.listed)
+        asked = Kept(module.span(listed[0])) if single else classes_of(module, policy)
         return code("isinstance({m}, {classes})", m=UNIT, classes=asked)
     if policy.predicate is None:
         return ALL.test

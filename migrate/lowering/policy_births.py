@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Assignment, removable
 from fsdp_migrate.analysis.values import Cls, Symbol
-from fsdp_migrate.findings.code import Kept, Part, code
+from fsdp_migrate.findings.code import Kept, Part, Starred, code
 from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.policy_lists import listed_policies, union_of_classes
 from fsdp_migrate.lowering.policy_unions import asked_policies
 from fsdp_migrate.lowering.predicates import gives_no_arguments
 from fsdp_migrate.lowering.size_policy import BySize, by_size
@@ -39,6 +40,7 @@ class Born:
     always: bool = False
     through: tuple[Assignment, ...] = ()  # where parts of it are written, for nothing else
     parts: tuple[Born, ...] = ()  # it holds where one of these does
+    union: ast.Call | None = None  # it holds where a policy of a list does that is made elsewhere
 
     @property
     def classes(self) -> tuple[ast.expr, ...]:
@@ -47,10 +49,19 @@ class Born:
             return tuple(item for part in self.parts for item in part.classes)
         return tuple(self.listed.elts) if isinstance(self.listed, _DISPLAYS) else ()
 
+    @property
+    def by_classes(self) -> bool:
+        """Whether classes are all that it asks for; those of a list are as the others are."""
+        if self.parts:
+            return all(part.by_classes for part in self.parts)
+        return self.listed is not None or self.union is not None
+
     def is_open(self, analysis: Analysis) -> bool:
         """Whether modules of other classes than those written out may be units."""
         if self.parts:
             return any(part.is_open(analysis) for part in self.parts)
+        if self.union is not None:
+            return False
         values = [analysis.value(c) for c in self.classes]
         known = all(
             len(v) == 1 and all(isinstance(atom, Cls | Symbol) for atom in v) for v in values
@@ -86,7 +97,18 @@ def _made(analysis: Analysis, module: Module, node: ast.Call) -> Born | None:
             return _of_classes(analysis, module, given.value)
     if analysis.value(node.args[0]) == {Symbol(LAMBDA)} and given.arg == "lambda_fn":
         return Born(predicate=given.value)
-    return _of_policies(analysis, module, node)
+    found = _of_policies(analysis, module, node)
+    if found is None and listed_policies(analysis, node) is not None:
+        return Born(union=node)
+    return found
+
+
+def is_union_of_list(analysis: Analysis, module: Module, node: ast.expr) -> bool:
+    """Whether `node` makes a policy that asks those of a list, which are made elsewhere."""
+    if listed_policies(analysis, node) is None:
+        return False
+    born = born_policy(analysis, module, node)
+    return born is not None and born.union is not None
 
 
 def _of_policies(analysis: Analysis, module: Module, node: ast.Call) -> Born | None:
@@ -94,7 +116,8 @@ def _of_policies(analysis: Analysis, module: Module, node: ast.Call) -> Born | N
     if asked is None:
         return None
     born = [born_policy(analysis, module, made) for made in asked.made]
-    parts = tuple(part for part in born if part is not None and part.by_size is None)
+    known = (part for part in born if part is not None and part.union is None)
+    parts = tuple(part for part in known if part.by_size is None)
     if not parts or len(parts) != len(born):
         return None
     inner = (gone for part in parts for gone in part.through)
@@ -111,6 +134,28 @@ def _of_classes(analysis: Analysis, module: Module, node: ast.expr | None) -> Bo
     if written is None or (isinstance(written, _DISPLAYS) and not written.elts):
         return None
     return Born(listed=written)
+
+
+def classes_of(module: Module, policy: Born) -> Part:
+    """The classes of a policy, which asks for nothing else, as a tuple."""
+    if policy.union is not None:
+        return union_of_classes(module, policy.union)
+    if policy.parts:
+        each = [classes_of(module, part) for part in policy.parts]
+        if all(_is_plain(part) for part in policy.parts):
+            items = tuple(Kept(module.span(item)) for item in policy.classes)
+            return code("({classes},)", classes=items)
+        return code("({classes},)", classes=tuple(Starred(part) for part in each))
+    assert policy.listed is not None
+    return tuple_of_classes(module, policy.listed)
+
+
+def _is_plain(policy: Born) -> bool:
+    """Whether the classes of a policy are written out one by one."""
+    if policy.parts:
+        return all(map(_is_plain, policy.parts))
+    starred = any(isinstance(item, ast.Starred) for item in policy.classes)
+    return bool(policy.classes) and not starred
 
 
 def tuple_of_classes(module: Module, listed: ast.expr) -> Part:

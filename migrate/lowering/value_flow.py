@@ -29,6 +29,7 @@ from fsdp_migrate.lowering.value_reads import Act, Reads
 from fsdp_migrate.syntax.fsdp1_names import CONFIGS, POLICIES, ROOT
 from fsdp_migrate.syntax.module import Module
 
+PRIVATE = frozenset({"_module_wrap_policy", "_or_policy"})
 # The families: values of one kind, by the dotted names that make them.
 FAMILIES: Mapping[str, frozenset[str]] = {
     "strategy": frozenset({f"{ROOT}.ShardingStrategy"}),
@@ -37,7 +38,9 @@ FAMILIES: Mapping[str, frozenset[str]] = {
     "offload": frozenset({f"{ROOT}.CPUOffload"}),
     "state_dict_type": frozenset({f"{ROOT}.StateDictType"}),
     "state_dict_config": frozenset(f"{ROOT}.{c}" for c in CONFIGS if c.endswith("DictConfig")),
-    "policy": frozenset(f"{ROOT}.wrap.{p}" for p in POLICIES | {"_or_policy"}),
+    "policy": frozenset(
+        f"{ROOT}.wrap.{p}" for p in POLICIES | {"_module_wrap_policy", "_or_policy"}
+    ),
 }
 _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
 MEMBERS = "__members__"

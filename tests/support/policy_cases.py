@@ -274,6 +274,83 @@ def main():
         train(sharded(start()))
 """
 
+GROWN = """
+
+def units(names):
+    def wide(module):
+        return getattr(module, "out_features", 0) >= 7
+
+    def narrow(module):
+        return getattr(module, "out_features", 99) < 7
+
+    by_width = functools.partial(lambda_auto_wrap_policy, lambda_fn=wide)
+    by_class = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Block})
+    if "blocks" in names:
+        return by_class
+    policies = [by_width]
+    if "all" in names:
+        policies.extend([functools.partial(lambda_auto_wrap_policy, lambda_fn=narrow), by_class])
+    elif "more" in names:
+        policies.append(by_class)
+    return functools.partial(_or_policy, policies=policies)
+
+
+def main():
+    policy = units(sys.argv[1].split("+"))
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
+OF_PARTS = """
+
+class Part:
+    def __init__(self, kind):
+        self.kind = kind
+
+    def get_policy(self):
+        return functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={self.kind})
+
+
+class Ends(Part):
+    def get_policy(self):
+        ends = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={self.kind})
+        return functools.partial(_or_policy, policies=[ends, ModuleWrapPolicy([nn.ReLU])])
+
+
+class Whole:
+    def __init__(self):
+        self.parts = Part(Block), Ends(nn.Linear)
+
+    def get_policy(self):
+        first, second = self.parts
+        one = first.get_policy()
+        two = second.get_policy()
+        return functools.partial(_or_policy, policies=[one, two, ModuleWrapPolicy({Net})])
+
+
+def main():
+    policy = Whole().get_policy()
+    train(FSDP(start(), auto_wrap_policy=policy, device_id=torch.cuda.current_device()))
+"""
+
+LIST_OF_A_FUNCTION = """
+
+def policies(more):
+    found = [ModuleWrapPolicy({Block})]
+    if more:
+        found.append(ModuleWrapPolicy([nn.Linear]))
+    return found
+
+
+def main():
+    found = policies(sys.argv[1])
+    model = FSDP(
+        start(),
+        auto_wrap_policy=functools.partial(_or_policy, policies=found),
+        device_id=torch.cuda.current_device(),
+    )
+    train(model)
+"""
+
 # Each with the arguments that it is run with.
 PROGRAMS = {
     "size": (SIZE, ("1", "40", "100", "190", "400", "100000")),
@@ -289,6 +366,9 @@ PROGRAMS = {
     "either": (EITHER, ("1", "1000")),
     "by expression": (BY_EXPRESSION, ("linear", "")),
     "chosen": (CHOSEN, ("blocks", "bias", "")),
+    "grown list": (GROWN, ("blocks", "all", "more", "")),
+    "list of what parts say": (OF_PARTS, ("",)),
+    "list of a function": (LIST_OF_A_FUNCTION, ("more", "")),
     "context": (CONTEXT, ("",)),
     "context around": (CONTEXT_AROUND, ("",)),
 }
