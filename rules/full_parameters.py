@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from fsdp_migrate.findings.code import Kept, Name, code, loop_variable
 from fsdp_migrate.findings.edits import ReplaceExpression
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.summon_forms import edits_of, find_summon
+from fsdp_migrate.rule.queries.summon_limits import stale_views, summoned, without_form
 from fsdp_migrate.rule.queries.summoned_bodies import Unclear
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
@@ -44,6 +45,11 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             why = f": {unclear}"
         else:
             return
+        held = without_form(use, facts)
+        if held:
+            models = facts.models(summoned(use, facts))
+            yield finding(RULE, use, held, tier=Tier.MANUAL, models=models)
+            return
     yield _by_shim(use, facts, name, why)
 
 
@@ -54,11 +60,13 @@ def _without(use: Use, facts: Facts) -> Finding:
         Unclear: it may be.
     """
     summon = find_summon(use, facts)
+    stale = stale_views(use, facts)
     return finding(
         RULE,
         use,
-        "summon_full_params goes: parameters are gathered one by one, where that is needed",
+        f"summon_full_params goes: parameters are gathered one by one, where that is needed{stale}",
         tier=Tier.NATIVE,
+        safety=Safety.UNSAFE if stale else Safety.SAFE,
         edits=list(edits_of(summon, facts)),
         models=facts.models(summon.wraps),
     )
@@ -70,11 +78,13 @@ def _by_shim(use: Use, facts: Facts, name: str, why: str) -> Finding:
     is_static = use.receiver is None or (call is not None and bool(call.args))
     edit = ReplaceExpression(use.module.span(use.node), shim)
     spoken = f"FSDP.{name}" if use.receiver is None else name
+    stale = stale_views(use, facts) if name == "summon_full_params" else ""
     return finding(
         RULE,
         use,
-        f"{spoken} goes through the shim{why}",
+        f"{spoken} goes through the shim{why}{stale}",
         tier=Tier.SHIM,
+        safety=Safety.UNSAFE if stale else Safety.SAFE,
         edits=[edit if is_static else as_function(use, shim)],
         models=facts.models(use.wraps),
     )
@@ -95,7 +105,9 @@ RULE = Rule(
         "shim only where all that the body does is understood: it reads parameters, does the "
         "same to each of their elements, or runs the model without gradients and equally often "
         "on every rank.  What gathers parameters does so one by one: there are more collectives "
-        "than the one of each unit, of as many bytes."
+        "than the one of each unit, of as many bytes.  Parameters that were asked for outside and "
+        "are read inside, or the other way round, are what the body's are, or nothing is changed.  "
+        "Unsafe where a view outlives the context of a model that isn't sharded."
     ),
     needs=("the model is migrated",),
     check=check,

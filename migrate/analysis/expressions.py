@@ -15,6 +15,7 @@ from fsdp_migrate.analysis.library.containers import elements, item, merge_dict,
 from fsdp_migrate.analysis.library.contexts import MANAGERS, YIELDED, note_modes
 from fsdp_migrate.analysis.library.tensors import (
     are_lists,
+    born,
     computed_from,
     is_gradient,
     product,
@@ -50,6 +51,8 @@ FALSE = Const.of(False)
 def evaluate(machine: Machine, node: ast.expr) -> Value:
     """The value of `node`, noted for the rules."""
     value = EXPRESSIONS.get(type(node), _computed)(machine, node)
+    if isinstance(node, ast.Attribute | ast.Call):
+        value = born(machine, node, value)
     if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
         value = proven(machine, node, value)
     machine.record.note(node, value)

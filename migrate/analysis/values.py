@@ -137,11 +137,16 @@ class Params(Interned):
     """Parameters (or named parameters, or a list of them) of a module.
 
     `kind` tells more, where more is known: "one" for a single one, "named" for pairs of a name and
-    a parameter, "name" for one of the names.
+    a parameter, "name" for one of the names.  `born` is the expression that asks the module for
+    them, and `made` the first that makes a copy or a view: `p.detach()` of `p.detach().clone()`.
+    What is `copied` may be a copy, and else is a view.
     """
 
     owner: Atom
     kind: str = ""
+    born: Site | None = None
+    made: Site | None = None
+    copied: bool = False
 
     __hash__ = Interned.__hash__
 
@@ -151,12 +156,14 @@ class Tensor(Interned):
     """A tensor that is computed from parameters, gradients or optimizer state of `owner`.
 
     `origin` is the expression that the computation begins with: `p.grad` of `p.grad.norm() ** 2`.
-    `scalar` says that it is a single number by now.
+    `scalar` says that it is a single number by now.  If it begins with a copy or a view, `made` is
+    where that comes from.
     """
 
     owner: Atom
     origin: Site
     scalar: bool = False
+    made: Site | None = None
 
     __hash__ = Interned.__hash__
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import definition, scope_of
-from fsdp_migrate.analysis.library.tensors import GRADIENTS
+from fsdp_migrate.analysis.library.tensors import GRADIENTS, MAKING
 from fsdp_migrate.analysis.library_results import parts_given
 from fsdp_migrate.analysis.values import Const, Params, Tensor, Wrapped, symbols
 from fsdp_migrate.findings.code import Kept, Name, code, loop_variable
@@ -274,8 +274,10 @@ class LocalTensors:
             return ReplaceExpression(span, items)
         if self._is_certain(module, node):
             return ReplaceExpression(span, code("{value}.to_local()", value=kept))
+        node = _before_moving(node)
         if path_of(node) is None:
             return None
+        span, kept = module.span(node), Kept(module.span(node))
         guarded = code(
             "{value}.to_local() if isinstance({value}, {dtensor}) else {value}",
             value=kept,
@@ -311,6 +313,15 @@ class LocalTensors:
         ]
         ignores = any(plan is not None and plan.has_ignored for plan in plans)
         return self.sharded.is_certain(module, node) and not ignores
+
+
+def _before_moving(node: ast.expr) -> ast.expr:
+    """The tensor of which `node` is a copy or a view: its part is that of the whole's."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr not in MAKING:
+            break
+        node = node.func.value
+    return node
 
 
 def _is_joined(module: Module, node: ast.expr | None) -> bool:

@@ -9,6 +9,7 @@ there, and in the module's own methods when they are called on the wrapped model
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
@@ -27,13 +28,11 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
 )
 from fsdp_migrate.analysis.wraps import WrapFact
-from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.lowering.gathered import FUNCTIONS, Gathered
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Site
 
-SUMMON = f"{FSDP1}.summon_full_params"
 DEPTH = 4  # callers that are followed
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 Place = tuple[Module, ast.AST]
 
 
@@ -42,6 +41,7 @@ class ShardedTensors:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
+        self.gathered = Gathered(analysis)
         self._models: dict[tuple[ast.AST, bool], frozenset[Wrapped]] = {}
         self._items: dict[Value, Value] = {}
 
@@ -62,20 +62,23 @@ class ShardedTensors:
 
     def wraps_of(self, module: Module, node: ast.AST, atom: Atom) -> frozenset[Wrapped]:
         """The FSDP models that `atom`, which `node` can be, is a sharded tensor of."""
-        if isinstance(atom, Tensor) and self._begins_summoned(atom.origin):
-            return frozenset()  # it was computed from whole parameters
+        if self._is_whole(atom):
+            return frozenset()
         owner = owner_of(atom)
         if isinstance(owner, Method):  # a part of a model
             owner = owner.receiver
         if isinstance(owner, Wrapped):
             return frozenset({owner})
-        around = self._inner.get(owner, ()) if owner is not None else ()
+        around = self._around(owner) if owner is not None else ()
         return frozenset(Wrapped(fact.site) for fact in around if self.is_below(module, node, fact))
 
     def is_certain(self, module: Module, node: ast.AST) -> bool:
         """Whether `node` is a sharded tensor (or None) and nothing else."""
         atoms = [a for a in self.analysis.value(node) if a not in NONE]
-        return bool(atoms) and all(self.wraps_of(module, node, atom) for atom in atoms)
+        return bool(atoms) and all(
+            self.wraps_of(module, node, atom) and not self._may_be_whole(module, node, atom)
+            for atom in atoms
+        )
 
     def held(self, node: ast.AST) -> Value:
         """What `node` can be, or hold in a list."""
@@ -91,6 +94,17 @@ class ShardedTensors:
             if isinstance(atom, Container) and depth < DEPTH:
                 found |= self._with_items(self.analysis.dict_values(atom), depth + 1)
         return found
+
+    def _around(self, owner: Atom) -> Iterable[WrapFact]:
+        """The wraps around a module."""
+        if not isinstance(owner, Unknown):
+            return self._inner.get(owner, ())
+        return (
+            fact
+            for inner, around in self._inner.items()
+            if isinstance(inner, Unknown) and _may_be_same(inner, owner)
+            for fact in around
+        )
 
     @cached_property
     def _inner(self) -> dict[Atom, list[WrapFact]]:
@@ -146,44 +160,19 @@ class ShardedTensors:
         return found
 
     # ------------------------------------------------------------------ gathered
-    def _begins_summoned(self, origin: Site) -> bool:
-        """Whether a computation begins in the body of a `summon_full_params`."""
-        return any(
-            origin.module == module and first <= origin.line <= last
-            for module, first, last in self._summoned
-        )
-
-    @cached_property
-    def _summoned(self) -> list[tuple[str, int, int]]:
-        """The lines of the bodies of `summon_full_params`, by file."""
-        return [
-            (module.name, node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
-            for module in self.analysis.project.modules.values()
-            for node in module.parents
-            if isinstance(node, ast.With) and any(map(self._summons, node.items))
-        ]
-
-    def _summons(self, item: ast.withitem) -> bool:
-        value = self.analysis.value(item.context_expr)
-        return any(isinstance(atom, Result) and atom.symbol == SUMMON for atom in value)
-
-    def is_summoned(self, module: Module, node: ast.AST, depth: int = 0) -> bool:
+    def is_summoned(self, module: Module, node: ast.AST) -> bool:
         """Whether `node` runs inside `summon_full_params`, here or in every caller."""
-        for around in module.ancestors(node):
-            if isinstance(around, ast.With):
-                for item in around.items:
-                    for atom in self.analysis.value(item.context_expr):
-                        if isinstance(atom, Result) and atom.symbol == SUMMON:
-                            return True
-            if isinstance(around, FUNCTIONS):
-                graph = self.analysis.call_graph
-                found = graph.runs_of(module.site(around))
-                return (
-                    depth < DEPTH
-                    and bool(found)
-                    and all(self.is_summoned(home, run, depth + 1) for home, run in found)
-                )
-        return False
+        return self.gathered.always(module, node)
+
+    def _is_whole(self, atom: Atom) -> bool:
+        """Whether a tensor was computed from, or copied of, parameters that were whole."""
+        return any(self.gathered.at(site)[0] for site in _begins(atom))
+
+    def _may_be_whole(self, module: Module, node: ast.AST, atom: Atom) -> bool:
+        begins = _begins(atom)
+        if not begins:
+            return self.gathered.ever(module, node)
+        return any(self.gathered.at(site)[1] for site in begins)
 
 
 def modules_in(
@@ -200,6 +189,20 @@ def modules_in(
             found[atom] = None
             todo += analysis.parts(atom)
     return found
+
+
+def _begins(atom: Atom) -> list[Site]:
+    """Where what gives a tensor begins, copies among it; nothing for a parameter itself."""
+    if not isinstance(atom, Tensor | Params):
+        return []
+    begins = [atom.made, atom.origin if isinstance(atom, Tensor) else None]
+    return [site for site in begins if site is not None]
+
+
+def _may_be_same(one: Unknown, other: Unknown) -> bool:
+    """Whether two things that aren't known can be one: of two reasons only one was kept, where
+    what may be a model met something else."""
+    return one.reason == other.reason or bool(one.models or other.models)
 
 
 def is_direct(atom: Atom) -> bool:

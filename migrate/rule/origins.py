@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
@@ -17,6 +18,7 @@ from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.values import (
     Bound,
     Cls,
+    Container,
     Instance,
     Result,
     Unknown,
@@ -24,6 +26,7 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
     symbols,
 )
+from fsdp_migrate.rule.stores import attribute_stores, item_stores, kept_items
 from fsdp_migrate.syntax.module import Function, Module, Scope, scope_nodes
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
@@ -37,8 +40,6 @@ PASS_ON = frozenset(
         "dict", "enumerate", "getattr", "iter", "list", "next", "reversed", "sorted", "tuple",
     )
 )  # fmt: skip
-# Methods of lists that keep what they are given, and which argument that is.
-KEEP = {"append": 0, "appendleft": 0, "extend": 0, "insert": 1, "setdefault": 1}
 Place = tuple[Module, ast.expr]
 
 
@@ -54,6 +55,8 @@ class Origins:
 
         With `items`, those that are put into it later are among them: it may be a list of them.
         """
+        if items:
+            yield from self._put_into(self._analysis.value(node))
         match node:
             case ast.Attribute():
                 yield module, node.value
@@ -167,7 +170,7 @@ class Origins:
             self._by_attribute = {}
             for module in self._analysis.project.modules.values():
                 for node in nodes_in(module.tree):
-                    for attr, target, value in _attribute_stores(node):
+                    for attr, target, value in attribute_stores(node):
                         self._by_attribute.setdefault(attr, []).append((module, target, value))
         return self._by_attribute
 
@@ -183,7 +186,7 @@ class Origins:
                 continue
             if not all(isinstance(each, ast.Dict) and _has_plain_keys(each) for each in bound):
                 return None
-            kept = [*_kept(scope, node.value.id, node.slice.value)]
+            kept = [*kept_items(scope, node.value.id, node.slice.value)]
             shown = [
                 value
                 for each in bound
@@ -194,6 +197,24 @@ class Origins:
             found = [each for each in (*shown, *kept) if not self._is_model(each)]
             return [(module, each) for each in found]
         return None
+
+    def _put_into(self, lists: Value) -> Iterator[Place]:
+        """What is put into lists and dicts, under whatever name they are known where that is."""
+        for atom in lists:
+            if isinstance(atom, Container):
+                yield from self._puts.get(atom, ())
+
+    @cached_property
+    def _puts(self) -> Mapping[Container, list[Place]]:
+        """All that methods of lists and dicts keep, and what is stored as an item."""
+        found: dict[Container, list[Place]] = {}
+        for module in self._analysis.project.modules.values():
+            for node in nodes_in(module.tree):
+                for target, value in item_stores(node):
+                    for atom in self._analysis.value(target):
+                        if isinstance(atom, Container):
+                            found.setdefault(atom, []).append((module, value))
+        return found
 
     # ------------------------------------------------------------------ variables
     def _variable(self, module: Module, name: ast.Name, items: bool) -> Iterator[Place]:
@@ -293,30 +314,6 @@ def _has_plain_keys(node: ast.Dict) -> bool:
     return all(isinstance(key, ast.Constant) for key in node.keys)
 
 
-def _attribute_stores(node: ast.AST) -> Iterator[tuple[str, ast.expr, ast.expr]]:
-    """The attributes that a statement (or `setattr`) stores: name, object and value."""
-    match node:
-        case ast.Assign():
-            for target in node.targets:
-                yield from _pairs(target, node.value)
-        case ast.AnnAssign(target=ast.Attribute() as target, value=ast.expr() as value):
-            yield target.attr, target.value, value
-        case ast.Call(func=ast.Name(id="setattr"), args=[owner, ast.Constant(str(name)), value]):
-            yield name, owner, value
-
-
-def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr, ast.expr]]:
-    """The attributes among the targets of an assignment, with what each is given."""
-    pair = (ast.Tuple, ast.List)
-    if isinstance(target, ast.Attribute):
-        yield target.attr, target.value, value
-    elif isinstance(target, pair):
-        aligned = isinstance(value, pair) and len(target.elts) == len(value.elts)
-        parts = value.elts if isinstance(value, pair) and aligned else [value] * len(target.elts)
-        for inner, part in zip(target.elts, parts, strict=True):
-            yield from _pairs(inner, part)
-
-
 def _bound(scope: Scope, name: str, items: bool) -> Iterator[ast.expr]:
     """What a variable is bound to in `scope`, and what is stored in it as an item."""
     for node in scope_nodes(scope):
@@ -328,22 +325,7 @@ def _bound(scope: Scope, name: str, items: bool) -> Iterator[ast.expr]:
                 if _binds(node.target, name):
                     yield value
     if items:
-        yield from _kept(scope, name)
-
-
-def _kept(scope: Scope, name: str, key: object = None) -> Iterator[ast.expr]:
-    """What is put into a list or dict that a variable stands for; with `key`, what can be there."""
-    for node in scope_nodes(scope):
-        match node:
-            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=found), slice=at)]):
-                if found == name and (
-                    key is None or not isinstance(at, ast.Constant) or at.value == key
-                ):
-                    yield node.value
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=found), attr=method)):
-                index = KEEP.get(method)
-                if found == name and index is not None and len(node.args) > index:
-                    yield node.args[index]
+        yield from kept_items(scope, name)
 
 
 def _taken_from(scope: Scope, name: str) -> Iterator[ast.expr]:

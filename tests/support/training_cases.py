@@ -6,6 +6,7 @@ from support.crossing_cases import CROSSING
 from support.dict_cases import DICTS
 from support.group_cases import GROUPS
 from support.identity_cases import IDENTITY
+from support.summon_cases import SUMMONED
 
 HEAD = """\
 import contextlib
@@ -446,6 +447,7 @@ PROGRAMS = {
     **IDENTITY,
     **GROUPS,
     **DICTS,
+    **SUMMONED,
 }
 CLOSE = {"norm_by_hand"}  # the order of a sum changes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
@@ -118,10 +119,10 @@ def _attribute_of(machine: Machine, owner: Atom, key: object) -> Value:
 def item_of_parameters(params: Params, key: object) -> Params:
     """What `params[key]` can be: of a pair of a name and a parameter, the one or the other."""
     if params.kind == "":
-        return Params(params.owner, "one")
+        return replace(params, kind="one")
     if params.kind != "named" or key not in (0, 1):
         return params
-    return Params(params.owner, "name" if key == 0 else "one")
+    return replace(params, kind="name" if key == 0 else "one")
 
 
 def elements(machine: Machine, value: Value) -> Value:

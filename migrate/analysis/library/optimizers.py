@@ -76,13 +76,13 @@ def _parameters(machine: Machine, given: Value, depth: int = 0) -> Value:
     found: set[Atom] = set()
     for atom in ordered(given):
         if isinstance(atom, Params):
-            found.add(atom if atom.kind != "named" else Params(atom.owner))
+            found.add(atom if atom.kind != "named" else replace(atom, kind=""))
         elif isinstance(atom, Container) and depth < 3:
             held = elements(machine, frozenset({atom}))
             if atom.kind == "dict":
                 held = machine.heap.read("item", atom.site, "params")
             inner = _parameters(machine, held, depth + 1)
-            found |= {Params(a.owner) for a in inner if isinstance(a, Params)}
+            found |= {replace(a, kind="") for a in inner if isinstance(a, Params)}
         else:
             found |= COMPUTED
     return frozenset(found)
@@ -109,7 +109,7 @@ def _loose(machine: Machine, given: Value) -> Value:
     """The parameters that stand in lists, in no group."""
     lists = frozenset(a for a in given if isinstance(a, Container) and a.kind != "dict")
     inside = (elements(machine, frozenset({atom})) for atom in ordered(lists))
-    return frozenset(Params(atom.owner) for atom in join(*inside) if isinstance(atom, Params))
+    return frozenset(replace(a, kind="") for a in join(*inside) if isinstance(a, Params))
 
 
 def _fill(machine: Machine, group: Container) -> None:
@@ -123,7 +123,7 @@ def _state(machine: Machine, site: Site, given: Value) -> Value:
     for atom in ordered(_parameters(machine, given)):
         tensor: Atom = atom
         if isinstance(atom, Params):
-            tensor = Method(Params(atom.owner, "one"), "state")
+            tensor = Method(replace(atom, kind="one"), "state")
         for key in STATES:
             store_item(machine, kept, key, frozenset({tensor}))
     store_item(machine, kept, "step", COMPUTED)

@@ -49,6 +49,7 @@ STILL_PARAMETERS = frozenset(
         "keys", "pop", "requires_grad_", "to", "values", "zero_",
     }
 )  # fmt: skip
+MAKING = frozenset({"clone", "contiguous", "cpu", "cuda", "detach", "to"})  # copies, or views
 NORMS = frozenset({"norm", "vector_norm", "matrix_norm"})
 REDUCING = NORMS | {
     "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean",
@@ -105,6 +106,15 @@ def is_sharded(atom: Atom) -> bool:
     return isinstance(owner.receiver if isinstance(owner, Method) else owner, Wrapped)
 
 
+def born(machine: Machine, node: ast.expr, value: Value) -> Value:
+    """`value`, with the place `node` on parameters that a module is asked for there."""
+    new = [a for a in value if isinstance(a, Params) and a.born is None]
+    if not new:
+        return value
+    site = machine.module.site(node)
+    return value.difference(new) | {replace(atom, born=site) for atom in new}
+
+
 def tensor_attribute(atom: Atom, attr: str) -> Value:
     """An attribute of a parameter, of a gradient, or of what is computed from them."""
     if isinstance(atom, Params):
@@ -115,7 +125,7 @@ def tensor_attribute(atom: Atom, attr: str) -> Value:
 def tensor_method(machine: Machine, receiver: Atom, name: str, passed: Passed) -> Value:
     """What calling a method of a tensor, or of a list of parameters, gives."""
     if isinstance(receiver, Params) and (receiver.kind == "name" or name in STILL_PARAMETERS):
-        return frozenset({receiver})
+        return frozenset({_made_again(machine, receiver, name, passed)})
     if name in NO_TENSOR or name in PLAIN:
         return COMPUTED
     if passed.node is None or not isinstance(passed.node.func, ast.Attribute):
@@ -123,6 +133,14 @@ def tensor_method(machine: Machine, receiver: Atom, name: str, passed: Passed) -
     given = _carried(machine, zip(passed.node.args, passed.args, strict=False))
     found = _begun(machine, passed.node.func.value, receiver) | given
     return _as_scalars(found) if _reduces(name, passed, 0) else found
+
+
+def _made_again(machine: Machine, receiver: Params, name: str, passed: Passed) -> Params:
+    """What a method of parameters gives, which are parameters again, or a copy or view of one."""
+    if name not in MAKING or receiver.kind == "name" or passed.node is None:
+        return receiver
+    made = receiver.made or machine.module.site(passed.node)
+    return replace(receiver, made=made, copied=receiver.copied or name != "detach")
 
 
 def tensor_function(machine: Machine, name: str, passed: Passed) -> Value | None:
@@ -199,4 +217,5 @@ def _begun(machine: Machine, node: ast.expr, atom: Atom) -> Value:
     owner = owner_of(atom)
     if owner is None:
         return frozenset()
-    return frozenset({Tensor(owner, machine.module.site(node))})
+    made = atom.made if isinstance(atom, Params) else None
+    return frozenset({Tensor(owner, machine.module.site(node), made=made)})

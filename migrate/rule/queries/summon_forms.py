@@ -92,12 +92,14 @@ def find_summon(use: Use, facts: Facts) -> Summon:
     body = body_of(facts, module, statement, wraps)
     if not flags["writeback"] and (body.edits or body.edited):
         raise Unclear("what is changed inside is dropped at the end")
-    if body.runs and (body.edits or body.edited or body.lists or body.reads):
+    values = (*body.reads, *body.strange)
+    if body.runs and (body.edits or body.edited or body.lists or values):
         raise Unclear("the model is run and its parameters are used")
     found = Summon(module, statement, item, model, wraps, flags["offload_to_cpu"], body)
     if any(_needs_hoisting(found, node) for node in body.reads):
         raise Unclear("a parameter is read on some ranks only")
-    if (body.edits or body.edited) and any(not _is_direct(found, c) for c in _read_lists(body)):
+    direct = all(_is_direct(found, each) for each in _read_lists(body))
+    if (body.edits or body.edited) and (body.strange or not direct):
         raise Unclear("parameters are changed and read")
     return found
 
@@ -141,7 +143,7 @@ def edits_of(summon: Summon, facts: Facts) -> Iterator[Edit]:
             if name == "values":
                 new = code("{whole}.values()", whole=WHOLE)
             yield ReplaceExpression(module.span(listed), new)
-    for node in body.reads:
+    for node in (*body.reads, *body.strange):
         whole = _whole(summon, Kept(module.span(node)))
         yield ReplaceExpression(module.span(node), whole)
     before, after = _around(summon, facts) if body.runs else (None, None)

@@ -11,6 +11,12 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.alike import ALIKE
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
+from fsdp_migrate.rule.queries.summoned_births import (
+    is_gathered_alone,
+    is_read_inside,
+    kept_of,
+    strangers_in,
+)
 from fsdp_migrate.rule.queries.uniform import is_uniform
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -38,6 +44,7 @@ class Body:
     edits: tuple[ast.expr, ...] = ()  # a parameter that is changed in place
     edited: frozenset[ast.Call] = frozenset()  # lists whose parameters are
     runs: tuple[ast.Call, ...] = ()  # forward passes
+    strange: tuple[ast.expr, ...] = ()  # parameters from elsewhere whose values are read
 
 
 class Unclear(Exception):
@@ -71,6 +78,9 @@ class _Reader:
         self.reads: list[ast.expr] = []
         self.edits: list[ast.expr] = []
         self.runs: list[ast.Call] = []
+        self.strangers = set(strangers_in(facts, module, statement))
+        self.strange: list[ast.expr] = []
+        self.kept = kept_of(facts, module, statement)
 
     def _inner(self, wrapped: Wrapped) -> frozenset[object]:
         plan = self.facts.plan(wrapped)
@@ -81,7 +91,14 @@ class _Reader:
         uses = {each: self._use_of(each) for each in self.lists}
         edited = frozenset(each for each, use in uses.items() if use == "edited")
         lists = tuple(each for each, use in uses.items() if use != "asked")
-        return Body(lists, tuple(self.reads), tuple(self.edits), edited, tuple(self.runs))
+        return Body(
+            lists,
+            tuple(self.reads),
+            tuple(self.edits),
+            edited,
+            tuple(self.runs),
+            tuple(self.strange),
+        )
 
     # ------------------------------------------------------------------ one node
     def look_at(self, node: ast.AST) -> None:
@@ -96,6 +113,8 @@ class _Reader:
             raise Unclear("others run before the body ends")
         if isinstance(node, ast.Call):
             self._called(node)
+        if isinstance(node, ast.expr) and node in self.strangers:
+            self._stranger(node)
         if isinstance(node, ast.Name | ast.Attribute) and self._is_model(node):
             parent = self.module.parents[node]
             if isinstance(parent, ast.Attribute) and self._is_model(parent):
@@ -128,7 +147,8 @@ class _Reader:
         while isinstance(parent, ast.Attribute):
             node, before, parent = parent, node, self.module.parents[parent]
             if self._is_parameter(node):
-                self._parameter(node)
+                if not self._stays(node):
+                    self._parameter(node)
                 return
             if isinstance(parent, ast.Call) and parent.func is node:
                 if before is not model:
@@ -150,6 +170,28 @@ class _Reader:
         return bool(value) and all(isinstance(atom, Params) for atom in value)
 
     # ------------------------------------------------------------------ parameters
+    def _stranger(self, node: ast.expr) -> None:
+        """A parameter that is read, and that the model isn't asked for here."""
+        if not is_gathered_alone(self.facts, self.module, self.statement, node):
+            raise Unclear("parameters that were asked for outside are read")
+        before = len(self.reads)
+        self._parameter(node)
+        self.strange += self.reads[before:]
+        del self.reads[before:]
+
+    def _stays(self, node: ast.expr) -> bool:
+        """Whether parameters that `node` asks for are kept as they are, beyond the body.
+
+        Raises:
+            Unclear: their values are read as well.
+        """
+        site = self.module.site(node)
+        if site not in self.kept:
+            return False
+        if is_read_inside(self.facts, self.module, self.statement, site):
+            raise Unclear("parameters are read, and kept beyond the block")
+        return True
+
     def _parameter(self, node: ast.expr) -> None:
         parent = self.module.parents[node]
         if isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
@@ -199,6 +241,8 @@ class _Reader:
     def _use_of(self, listed: ast.Call) -> str:
         """Whether the parameters of a list are edited, read, or only asked for their shapes."""
         changed = other = False
+        if self._stays(listed):
+            return "asked"
         for name in self._of_list(listed):
             parent = self.module.parents[name]
             if isinstance(parent, ast.Attribute) and parent.attr in ALIKE:
