@@ -15,6 +15,7 @@ from fsdp_migrate.lowering.arguments.precision_fields import (
     Fields,
     as_policy,
     casts_inputs,
+    field_of_buffers,
     fields_of,
 )
 from fsdp_migrate.lowering.born_values import Decided, Migrated, Program, Stays
@@ -216,14 +217,9 @@ def _check_precision(made: Made) -> None:
 
 
 def _precision_field(made: Made, name: str, policy: Kept) -> Part | None:
-    """The dtype of the buffers, which a policy doesn't have, where it is that of the parameters."""
-    same = all(_same(fields_of(node), "param_dtype", "buffer_dtype") for node in made)
-    return attribute(policy, "param_dtype") if name == "buffer_dtype" and same else None
-
-
-def _same(fields: Fields, one: str, other: str) -> bool:
-    """Whether two fields are given the same, as it is written."""
-    return one in fields and other in fields and ast.dump(fields[one]) == ast.dump(fields[other])
+    """The dtype of buffers, which a policy doesn't have, where another is always the same."""
+    same = field_of_buffers([fields_of(node) for node in made])
+    return attribute(policy, same) if name == "buffer_dtype" and same else None
 
 
 def _have_dtypes(made: Made) -> bool:

@@ -94,7 +94,7 @@ def _with_precision(
         child = Keyword("mp_policy", precision.child_policy or policy)
         return replace(found, root=(root,), child=(child,), policy=policy)
     told = precision.given_by_dtype and precision.buffer_dtype is not None
-    readers = 1 + has_children + (precision.buffers_as_parameters or told) + precision.batch_norm
+    readers = 1 + has_children + bool(precision.buffers_as or told) + precision.batch_norm
     if named and (readers > 1 or _is_long(policy)) and not precision.is_name:
         above = (*above, code("{name} = {policy}", name=PRECISION, policy=policy))
         policy = PRECISION

@@ -117,7 +117,7 @@ class Precision:
     children_cast: bool = True  # units below the root cast their inputs
     own_cast: bool = True  # the unit itself does, whether it is the root or not
     buffer_dtype: Part | None = None
-    buffers_as_parameters: bool = False  # they have the `param_dtype` of the policy
+    buffers_as: str = ""  # the field of the policy that has their dtype
     given: Part | None = None  # the test of whether there is a precision
     given_by_dtype: bool = False  # the policy has a dtype of parameters where there is one
     node: ast.expr | None = None  # the argument, where it is passed on as it is
@@ -131,7 +131,7 @@ class Precision:
     @property
     def casts_buffers(self) -> bool:
         """Whether buffers get another dtype."""
-        return self.buffers_as_parameters or self.casts_by_fsdp1 or self.buffer_dtype is not None
+        return bool(self.buffers_as) or self.casts_by_fsdp1 or self.buffer_dtype is not None
 
 
 @dataclass(frozen=True)

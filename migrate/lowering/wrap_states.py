@@ -92,7 +92,7 @@ def buffers(plan: WrapPlan, model: Part, policy: Part) -> Iterator[Code]:
         if share:
             yield _each_buffer(model, *share)
         return
-    dtype = attribute(policy, "param_dtype")
+    dtype = attribute(policy, precision.buffers_as or "param_dtype")
     told = code("{dtype} is not None", dtype=dtype)
     given = told if precision.given_by_dtype else precision.given
     if precision.buffer_dtype is not None and given is not None:

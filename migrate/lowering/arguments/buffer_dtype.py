@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fsdp_migrate.analysis.values import NONE, Result, Symbol, Wrapped
 from fsdp_migrate.findings.code import Part, qualified
-from fsdp_migrate.lowering.arguments.precision_fields import FIELDS, Fields
+from fsdp_migrate.lowering.arguments.precision_fields import FIELDS, Fields, field_of_buffers
 from fsdp_migrate.lowering.wrap_plan import Precision
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite, is_none
 
@@ -25,8 +25,8 @@ def with_buffers(site: WrapSite, precision: Precision, every: list[Fields]) -> P
     dtype = _one_dtype(site, given, is_written=precision.node is None)
     if dtype is not None:
         precision = replace(precision, buffer_dtype=dtype)
-    elif all("param_dtype" in f and _same(f["param_dtype"], f["buffer_dtype"]) for f in every):
-        precision = replace(precision, buffers_as_parameters=True)
+    elif field_of_buffers(every):
+        precision = replace(precision, buffers_as=field_of_buffers(every))
     else:
         raise NotNative(AT_RUN_TIME)
     if _is_saved(site):
@@ -42,12 +42,10 @@ def with_buffers(site: WrapSite, precision: Precision, every: list[Fields]) -> P
 
 def _by_policy(precision: Precision, every: list[Fields]) -> Precision:
     """`precision` where the policy says whether buffers are cast: where it has a dtype."""
-    as_parameters = all(
-        "param_dtype" in f and _same(f["param_dtype"], f["buffer_dtype"]) for f in every
-    )
-    if not as_parameters:
+    name = field_of_buffers(every)
+    if not name:
         raise NotNative(AT_RUN_TIME)
-    return replace(precision, buffer_dtype=None, buffers_as_parameters=True, given_by_dtype=True)
+    return replace(precision, buffer_dtype=None, buffers_as=name, given_by_dtype=True)
 
 
 def _is_saved(site: WrapSite) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
 from fsdp_migrate.findings.code import Code, Kept, Keyword, Literal, Name, call
 from fsdp_migrate.lowering.wrap_site import NotNative
@@ -56,6 +57,18 @@ def _flag(fields: Fields, name: str, default: bool) -> bool:
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         return node.value
     raise NotNative(f"`{name}` is known only at run time")
+
+
+def field_of_buffers(every: Sequence[Fields]) -> str:
+    """The field of a policy that has the dtype of the buffers, as it is written; "" if none has."""
+    for name in KEPT_FIELDS:
+        if all(_same(fields, name, "buffer_dtype") for fields in every):
+            return name
+    return ""
+
+
+def _same(fields: Fields, one: str, other: str) -> bool:
+    return one in fields and other in fields and ast.dump(fields[one]) == ast.dump(fields[other])
 
 
 def policy_call(module: Module, made: ast.Call, cast: bool) -> Code:

@@ -49,7 +49,7 @@ def test_a_dtype_that_may_be_none_is_asked_of_the_policy_where_parameters_have_i
     lines = (f"half = {BF16} if flag else None",)
     for written in ("half, buffer_dtype=half", "buffer_dtype=half, param_dtype=half"):
         made = precision(wrapped(f"mixed_precision=MixedPrecision({written})", *lines))
-        assert made.buffers_as_parameters
+        assert made.buffers_as == "param_dtype"
         assert made.given_by_dtype
     found = wrapped("mixed_precision=MixedPrecision(torch.half, buffer_dtype=half)", *lines)
     assert found.reason == "the dtype of the buffers is known only at run time"
@@ -61,7 +61,7 @@ def test_buffers_that_are_like_the_parameters_follow_the_policy() -> None:
         "if flag:",
         "    half = MixedPrecision(torch.half, buffer_dtype=torch.half)",
     )
-    assert precision(wrapped("mixed_precision=half", *lines)).buffers_as_parameters
+    assert precision(wrapped("mixed_precision=half", *lines)).buffers_as == "param_dtype"
 
 
 def test_buffers_are_saved_in_the_dtype_that_they_had() -> None:

@@ -1,0 +1,31 @@
+"""Precisions that are made elsewhere train as before, on two ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fsdp_migrate.findings.finding import Tier
+from support import contract
+from support.precision_cases import IMPORTS, PROGRAMS, SCALED
+from support.programs import migrate
+from support.training import train_identically
+from support.training_cases import HEAD, TAIL
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_trains_identically(name: str, tmp_path: Path) -> None:
+    body, runs = PROGRAMS[name]
+    before = IMPORTS + HEAD + SCALED + body + TAIL
+    run = migrate(before)
+    assert not run.errors
+    after = run.after["train.py"]
+    assert {item.tier for item in run.findings} <= {Tier.NATIVE, Tier.NOTE}, after
+    contract.settles(run)
+    for folder, text in (("old", before), ("new", after)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.py").write_text(text)
+    for words in runs:
+        verdict = train_identically(tmp_path / "old", tmp_path / "new", "train.py", [words])
+        assert verdict.identical, f"{words}: {verdict}\n{after}"
