@@ -13,17 +13,15 @@ from fsdp_migrate.rewriting.edits_by_place import EditError
 from fsdp_migrate.rewriting.fragments import Fragments, goes_on, has_brackets, requoted
 from fsdp_migrate.rewriting.parentheses import generators_apart, held_together, parenthesized
 from fsdp_migrate.rewriting.places import Places
-from fsdp_migrate.syntax.source import line_length
 from fsdp_migrate.syntax.span import Span
 
 
 class ExpressionEdits(cst.CSTTransformer):
     """Makes the edits of expressions; what one keeps from elsewhere is made when it is met."""
 
-    def __init__(self, module: cst.Module, places: Places, spelling: Spelling) -> None:
+    def __init__(self, module: cst.Module, places: Places, spelling: Spelling, width: int) -> None:
         super().__init__()
         self.places = places
-        width = line_length(module.code)  # new code beyond it is broken up
         self.fragments = Fragments(module.config_for_parsing, spelling, self._kept, width=width)
         self.updated: dict[Span, cst.BaseExpression] = {}  # what edits keep, edited
         self.unedited: dict[Span, cst.BaseExpression] = {}  # where an edit keeps its own place

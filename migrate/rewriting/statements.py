@@ -1,11 +1,11 @@
-"""Edits as data, made: one pass of LibCST over a file, everything else left byte for byte."""
+"""Edits as data, made: one pass of LibCST over what changes, all else left byte for byte."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import CodePosition, CodeRange, MetadataWrapper, PositionProvider
 
 from fsdp_migrate.findings.code import ALTERNATIVE, NOTHING
 from fsdp_migrate.findings.edits import Edit
@@ -13,9 +13,11 @@ from fsdp_migrate.findings.spelling import Spelling
 from fsdp_migrate.rewriting.blocks import Blocks
 from fsdp_migrate.rewriting.comments import comments_only, without
 from fsdp_migrate.rewriting.edits_by_place import EditsByPlace
+from fsdp_migrate.rewriting.excerpt import Excerpt, excerpt_for
 from fsdp_migrate.rewriting.expressions import ExpressionEdits
 from fsdp_migrate.rewriting.new_statements import NewStatements
 from fsdp_migrate.rewriting.places import Places
+from fsdp_migrate.syntax.source import line_length
 
 
 def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling) -> str:
@@ -24,20 +26,33 @@ def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling) -> str:
     Raises:
         EditError: an edit names a place that the source doesn't have, or two edits collide.
     """
-    module = cst.parse_module(text)
     by_place = EditsByPlace(tuple(edits))
+    excerpt = excerpt_for(text, by_place.edits)
+    module = cst.parse_module(excerpt.text)
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
-    places = Places.of(by_place, wrapper.resolve(PositionProvider))
-    result = module.visit(_Renderer(module, places, spelling)).code
+    positions = _in_file(wrapper.resolve(PositionProvider), excerpt)
+    places = Places.of(by_place, positions)
+    result = module.visit(_Renderer(module, places, spelling, line_length(text))).code
     places.complain_unless_made()
-    return result
+    return excerpt.put_back(result)
+
+
+def _in_file(
+    positions: Mapping[cst.CSTNode, CodeRange], excerpt: Excerpt
+) -> dict[cst.CSTNode, CodeRange]:
+    """Where the nodes of an excerpt stand in the file."""
+
+    def moved(place: CodePosition) -> CodePosition:
+        return CodePosition(excerpt.line(place.line), place.column)
+
+    return {node: CodeRange(moved(at.start), moved(at.end)) for node, at in positions.items()}
 
 
 class _Renderer(ExpressionEdits):
     """Makes the edits on the way up: of expressions, then of the blocks that they stand in."""
 
-    def __init__(self, module: cst.Module, places: Places, spelling: Spelling) -> None:
-        super().__init__(module, places, spelling)
+    def __init__(self, module: cst.Module, places: Places, spelling: Spelling, width: int) -> None:
+        super().__init__(module, places, spelling, width)
         self.blocks = Blocks(places, NewStatements(module, self.fragments, self.generated))
 
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:

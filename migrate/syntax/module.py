@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 _SITE = "_site"
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 BUILTINS = frozenset(dir(builtins))
 _NAMED = (
     ast.FunctionDef,
@@ -47,6 +49,11 @@ class Module:
     def lines(self) -> list[str]:
         """The lines as `ast` counts them, without their ends."""
         return self.source.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+    @cached_property
+    def _ended(self) -> list[str]:
+        """The lines as `ast` counts them, with their ends."""
+        return _LINE.findall(self.source.text)
 
     @cached_property
     def comments(self) -> dict[int, str] | None:
@@ -136,7 +143,13 @@ class Module:
 
     def segment(self, node: ast.AST) -> str:
         """The characters of the source that `node` spans."""
-        return ast.get_source_segment(self.source.text, node) or ast.unparse(node)
+        if getattr(node, "end_lineno", None) is None:
+            return ast.unparse(node)
+        span = self.span(node)
+        lines = self._ended[span.line - 1 : span.end_line]
+        lines[-1] = lines[-1][: span.end_col]
+        lines[0] = lines[0][span.col :]
+        return "".join(lines)
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes around `node`, the nearest first."""
