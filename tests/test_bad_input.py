@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def test_bytes_that_are_no_program(tmp_path: Path, data: bytes) -> None:
 def test_a_linked_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ran = _run(tmp_path, "user.py", b"# coding: hex\nimport good\n\ngood.model\n")
     assert "user.py" in ran.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes by name")
+@pytest.mark.parametrize("name", ["pipe.py", "config.yaml", ".gitignore", "run.sh"])
+def test_a_pipe_does_not_keep_a_run_waiting(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "good.py").write_text(GOOD)
+    ran = command("--write", tmp_path)
+    assert "fully_shard(" in (tmp_path / "good.py").read_text()
+    assert ("pipe.py: cannot read: not a regular file" in ran.err) == (name == "pipe.py")
 
 
 DEEP: dict[str, Callable[[int], str]] = {

@@ -14,7 +14,7 @@ from fsdp_migrate.frameworks.config_files import convert, is_config
 from fsdp_migrate.frameworks.outside import NOTEBOOK
 from fsdp_migrate.frameworks.outside.around import Around
 from fsdp_migrate.frameworks.outside.class_paths import makes_models
-from fsdp_migrate.syntax.source import Source, SourceError, decode_plain
+from fsdp_migrate.syntax.source import Source, SourceError, decode_plain, regular
 
 _UPWARDS = 6  # folders above a script in which the programs that it names are looked for
 
@@ -108,7 +108,7 @@ def _program(script: Path, name: str) -> bytes | None:
     folder = Path(os.path.abspath(script)).parent
     for above in (folder, *folder.parents[:_UPWARDS]):
         try:
-            return (above / path).read_bytes()
+            return regular(above / path)
         except (OSError, ValueError):
             continue
     return None

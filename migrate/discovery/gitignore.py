@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fsdp_migrate.discovery.folders import upwards
+from fsdp_migrate.syntax.source import regular
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -89,8 +90,8 @@ def layers_above(folder: str) -> Layers:
 def layer_of(folder: str, file: str | None = None) -> Layers:
     """The layer of the `.gitignore` in `folder`, or of another ignore file there."""
     try:
-        with open(file or os.path.join(folder, ".gitignore"), encoding="utf-8") as lines:
-            return patterns(folder, lines.read().splitlines())
+        text = regular(file or os.path.join(folder, ".gitignore")).decode("utf-8")
+        return patterns(folder, text.splitlines())
     except (OSError, UnicodeDecodeError):
         return ()
 

@@ -16,7 +16,7 @@ from fsdp_migrate.discovery.gitignore import (
     patterns,
 )
 from fsdp_migrate.frameworks.outside import has_no_suffix, is_other, largest, mentions_fsdp
-from fsdp_migrate.syntax.source import SourceError, reason
+from fsdp_migrate.syntax.source import SourceError, reason, regular
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,7 @@ class Tree:
     def read(self, path: str) -> bytes | None:
         """What is in a file; None, and a note of it, if it can't be read."""
         try:
-            with open(path, "rb", buffering=0) as file:
-                return file.readall()
+            return regular(path)
         except OSError as error:
             if (path in self.files or path in self.chosen) and not self.ignored(path):
                 self._note(path, error)

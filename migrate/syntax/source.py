@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +49,25 @@ class Source:
             raise SourceError(self.path, f"{self.encoding} cannot express {char!r}") from error
 
 
+def regular(path: str | Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        OSError: it can't be read, or it is no file with an end: a pipe, a device, a folder.
+    """
+    # Opening a pipe would wait for somebody to write into it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+        return file.readall()
+
+
 def read(path: Path) -> Source:
     """Read a file; `SourceError` if it is not Python source."""
     try:
-        return decode(path, path.read_bytes())
+        return decode(path, regular(path))
     except OSError as error:
         raise SourceError(path, reason(error)) from error
 

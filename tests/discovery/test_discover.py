@@ -328,14 +328,14 @@ def test_import_lines(text: str, expected: list[Import]) -> None:
 
 def test_what_cannot_be_read_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     put(a=FSDP1, b=FSDP1)
-    real = open
+    real = os.open
 
-    def refuse(path: str, *args: object, **kwargs: object) -> object:
+    def refuse(path: str, flags: int) -> int:
         if str(path).endswith("b.py"):
             raise PermissionError(13, "Permission denied")
-        return real(path, *args, **kwargs)  # type: ignore[call-overload]
+        return real(path, flags)
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     found = discover(["."])
     assert [file.path.name for file in found.candidates] == ["a.py"]
     assert [str(error) for error in found.unreadable] == ["b.py: cannot read: permission denied"]
