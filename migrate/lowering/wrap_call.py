@@ -35,6 +35,7 @@ from fsdp_migrate.lowering.residues import (
     with_sharding,
 )
 from fsdp_migrate.lowering.unit_inputs import get_parameter_dtype
+from fsdp_migrate.lowering.wrap_functions import function_of
 from fsdp_migrate.lowering.wrap_plan import ModelCall, Parts, Reason, Shape, WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
@@ -78,11 +79,13 @@ def plan_call(
         born=born,
         style=style,
     )
-    shape = _shape(fact)
+    shape, function = _shape(fact), None
     try:
         site, lowered = _lowered(site)
         if not lowered.reasons:
             shape, lowered = _checked(site, shape, lowered)
+        if shape == "function":
+            function = function_of(site, lowered.parts)
     except NotNative as error:
         lowered = Lowered(Parts(), (Reason(CALL, str(error)),))
     parts = lowered.parts
@@ -100,6 +103,7 @@ def plan_call(
         has_ignored=may_ignore(analysis, fact),
         casts_buffers=_leaves_precision(lowered) and casts_buffers(site),
         left_out=() if lowered.reasons else settings_left_out(site, parts),
+        function=function,
     )
 
 
@@ -173,9 +177,9 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
         parts = _with_batch_norm(site, _with_one_policy(site, parts))
         parts = lower_comm_hook(site, parts)
         if shape == "expression" and _takes_statements(parts):
-            if not _is_hoistable(site):
+            shape = "hoisted" if _is_hoistable(site) else "function"
+            if shape == "function" and site.style == "shim":
                 raise NotNative("the call is part of an expression")
-            shape = "hoisted"
     except NotNative as error:
         return shape, Lowered(parts, (Reason(CALL, str(error)),))
     return shape, Lowered(parts)

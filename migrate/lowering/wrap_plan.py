@@ -28,8 +28,11 @@ from fsdp_migrate.syntax.span import Site, Span
 MESH = variable("mesh")
 
 # Where the call stands: alone in an assignment or a return, or inside of an expression, out of
-# which the sharding may have to be hoisted.
-Shape = Literal["assign", "return", "expression", "hoisted"]
+# which the sharding may have to be hoisted, or which calls a function for it.
+Shape = Literal["assign", "return", "expression", "hoisted", "function"]
+# Where that function stands: at the top of the file, right above the statement that needs it, or
+# in the place of the statement that gave it a name.
+Standing = Literal["top", "above", "instead"]
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,19 @@ class Units:
 
 
 @dataclass(frozen=True)
+class Function:
+    """A function of the program's that shards what it is given, and returns it."""
+
+    name: Variable
+    model: Variable
+    more: tuple[Variable, ...]  # what it is given beside the model: variables of its callers
+    place: ast.expr  # which calls it, or where it is meant itself
+    standing: Standing = "top"
+    called: bool = True  # the place becomes a call
+    body: WrapPlan | None = None  # whose arguments it has, where those of several are alike
+
+
+@dataclass(frozen=True)
 class Parts:
     """What the arguments of a call become, each in its own terms."""
 
@@ -222,6 +238,7 @@ class WrapPlan:
     has_ignored: bool  # parameters may be left out of the sharding
     casts_buffers: bool  # FSDP1 may keep buffers in another dtype than it saves them in
     left_out: tuple[str, ...] = ()  # arguments that are off as the program is configured
+    function: Function | None = None  # that the call is made of, where it needs one
 
     @property
     def native(self) -> bool:
@@ -271,13 +288,13 @@ class WrapPlan:
     @property
     def kept(self) -> frozenset[Span]:
         """The places of what the new code keeps."""
-        return frozenset(
-            span
-            for code in _codes(self.parts)
-            for part in parts_of(code)
-            if isinstance(part, Kept)
-            for span in part.spans[:1]
-        )
+        return frozenset(span for part in kept_parts(self.parts) for span in part.spans[:1])
+
+
+def kept_parts(parts: Parts) -> Iterator[Kept]:
+    """The expressions of the file that what arguments have become keeps."""
+    for made in _codes(parts):
+        yield from (part for part in parts_of(made) if isinstance(part, Kept))
 
 
 def _codes(value: object) -> Iterator[Part]:

@@ -40,7 +40,7 @@ from fsdp_migrate.lowering.condition import UNIT
 from fsdp_migrate.lowering.memory_functions import CHILDREN_FIRST, ORDER
 from fsdp_migrate.lowering.vanished_comments import vanished_comments
 from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
-from fsdp_migrate.lowering.wrap_plan import Parts, Precision, WrapPlan
+from fsdp_migrate.lowering.wrap_plan import Function, Parts, Precision, WrapPlan
 from fsdp_migrate.lowering.wrap_states import (
     BATCH_NORM,
     buffers,
@@ -94,9 +94,34 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
         inside = done.model if done.below else done.root
         hoisted = InsertStatements(module.span(statement), block(*lines))
         return hoisted, ReplaceExpression(place, inside), *elsewhere
+    if plan.function is not None:
+        return *_of_function(plan, plan.function, statement), *elsewhere
     new = block(*_statements(plan, statement))
     gone = vanished_comments(plan)
     return ReplaceStatement(module.span(statement), new, without_comments=gone), *elsewhere
+
+
+def _of_function(plan: WrapPlan, function: Function, statement: ast.stmt) -> Iterator[Edit]:
+    """The function that shards, and its call or its name in the place of the constructor's."""
+    module = plan.fact.module
+    done = _sharding(function.body or plan, function.model, is_given=True)
+    lines = [*done.above, code("return {sharded}", sharded=done.root)]
+    if done.below:
+        lines[-1:] = [done.root, *done.below, code("return {model}", model=done.model)]
+    given = {f"given{n}": v for n, v in enumerate((done.model, *function.more))}
+    head = ", ".join(f"{{{name}}}" for name in given)
+    text, body = f"def {{name}}({head}):\n    {{body}}", block(*lines)
+    defined = code(text, name=function.name, body=body, **given)
+    at = module.span(statement)
+    if function.standing == "instead":
+        yield ReplaceStatement(at, defined)
+        return
+    yield Define(at, defined) if function.standing == "top" else InsertStatements(at, defined)
+    new: Part = function.name
+    if function.called:
+        assert plan.model is not None
+        new = call(function.name, Kept(module.span(plan.model)), *function.more)
+    yield ReplaceExpression(module.span(function.place), new)
 
 
 def _order(parts: Parts) -> tuple[Code, ...]:
@@ -150,16 +175,18 @@ def _declared(function: ast.AST, name: str) -> bool:
     )
 
 
-def _sharding(plan: WrapPlan, made: Part, at_once: bool = False) -> Sharding:
+def _sharding(
+    plan: WrapPlan, made: Part, at_once: bool = False, is_given: bool = False
+) -> Sharding:
     """How the units and the root are sharded; a model that has no name yet is called `made`.
 
-    It gets none where it may be sharded `at_once` and nothing else is done to it.
+    It gets none where it may be sharded `at_once` and nothing else is done to it, and it has it
+    where it `is_given` to a function.
     """
     module, parts = plan.fact.module, plan.parts
-    assert plan.model is not None
-    argument = Kept(module.span(plan.model))
-    named = path_of(plan.model) is not None
-    model: Part = argument if named else made
+    argument = made if plan.model is None else Kept(module.span(plan.model))
+    named = is_given or (plan.model is not None and path_of(plan.model) is not None)
+    model: Part = argument if named and not is_given else made
     above = [] if named else [code("{model} = {argument}", model=model, argument=argument)]
     found = keywords(plan, model, named=True)
     above += [*current_device(plan), *found.above]

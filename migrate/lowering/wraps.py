@@ -24,6 +24,7 @@ from fsdp_migrate.lowering.born_wrap_policies import decide_policies
 from fsdp_migrate.lowering.nesting import Nesting
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
+from fsdp_migrate.lowering.wrap_functions import named_apart
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.span import Site
@@ -48,14 +49,14 @@ def plan_wraps(analysis: Analysis, style: Style = "native") -> Wraps:
     """
     plan = _Planner(analysis, style)
     if style == "shim" or not analysis.wraps:
-        return Wraps(plan(NOTHING_BORN), NOTHING_BORN)
+        return Wraps(named_apart(plan(NOTHING_BORN)), NOTHING_BORN)
     stopped: Stopped = frozenset()
     while True:
         born = born_values(analysis, FAMILIES, plan.arguments_of, stopped)
         plans = plan(born)
         torn = _stopped(plans, born)
         if torn <= stopped:
-            return Wraps(plans, born)
+            return Wraps(named_apart(plans), born)
         stopped |= torn
 
 

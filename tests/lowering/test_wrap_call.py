@@ -32,8 +32,9 @@ def test_where_a_call_stands(text: str, shape: str) -> None:
         "if FSDP(Block(), sync_module_states=True):\n    pass\n",
     ],
 )
-def test_statements_have_no_place_in_some_expressions(text: str) -> None:
-    assert plan(text).reason == "the call is part of an expression"
+def test_a_function_has_the_statements_where_none_can_stand(text: str) -> None:
+    assert plan(text).shape == "function"
+    assert plan(text, style="shim").reason == "the call is part of an expression"
 
 
 def test_every_argument_says_why_it_has_no_native_form() -> None:
@@ -93,7 +94,7 @@ def test_calls_that_have_no_native_form(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("made", ["({0}, {1})", "[{0}, {1}]", "dict(a={0}, b={1})", "f({0}, {1})"])
-def test_two_models_without_names_stay_apart(made: str) -> None:
+def test_two_models_without_names_share_a_function(made: str) -> None:
     one = "FSDP(nn.Sequential(Block()), auto_wrap_policy=ModuleWrapPolicy({Block}))"
     text = f"def f(*a):\n    return a\n\n\nboth = {made.format(one, one)}\n"
-    assert not any(found.native for found in plans(text))
+    assert [found.shape for found in plans(text)] == ["function", "function"]
