@@ -159,8 +159,8 @@ def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     """What the analysis finds out, and what becomes of each model and each state-dict context."""
     analysis = analyse(project)
     wraps = plan_wraps(analysis, options.style)
-    modes = with_choices(analysis, find_modes(analysis))
-    facts = Facts(analysis, options, wraps.plans, modes, born=wraps.born)
+    modes, born = with_choices(analysis, find_modes(analysis)), wraps.born
+    facts = Facts(analysis, options, wraps.plans, modes, born=born, partials=wraps.partials)
     facts = replace(facts, uses=every_use(facts, registry))
     facts = _with_modes(facts, registry)
     gone = places_that_go(facts, registry)

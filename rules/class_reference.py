@@ -7,7 +7,7 @@ A sharded model is an `FSDPModule`.  As a value that something else calls (`part
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.findings.code import Code, Hole, Kept, Name, Quoted, code
 from fsdp_migrate.findings.edits import ReplaceExpression
@@ -21,10 +21,19 @@ from fsdp_migrate.rule.queries.class_tests import (
     is_class_name,
     place_of,
 )
+from fsdp_migrate.rule.queries.class_values import in_the_way, made_by_value
+from fsdp_migrate.rule.queries.edits_by_file import edits_by_file
 from fsdp_migrate.rule.queries.parameters import rewritable
 from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
 from fsdp_migrate.rule.queries.unwrapped import without_class
 from fsdp_migrate.rule.queries.values import from_library, models
+from fsdp_migrate.rule.queries.wraps import (
+    WrapPlan,
+    native_form,
+    of_partial,
+    why_not_partial,
+    without_arguments,
+)
 from fsdp_migrate.rule.rule import Example, Rule, finding, finding_at
 from fsdp_migrate.rule.shim_types import swallowed
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
@@ -56,7 +65,13 @@ UNCLEAR = {
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
     """Replace a reference to the class, by what it is for."""
-    if use.name != FSDP1 or swallowed(use, facts):
+    if use.name != FSDP1:
+        return
+    plans = of_partial(use, facts)
+    if plans:
+        yield from _partial(use, facts, plans)
+        return
+    if swallowed(use, facts):
         return
     if use.call is not None and use.module.site(use.call) in facts.wraps:
         return
@@ -74,6 +89,11 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         edits = without_class(use.module, found, use.node)
         yield finding(RULE, use, message, tier=Tier.NATIVE, edits=edits)
         return
+    yield from _by_place(use, facts)
+
+
+def _by_place(use: Use, facts: Facts) -> Iterator[Finding]:
+    """The class by what the place is that it goes to."""
     place = place_of(facts, use.module, use.node)
     if place is Place.TEST and is_read_as_given(facts, use.module, use.node):
         return
@@ -89,9 +109,46 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
     elif place in UNCLEAR:
         yield finding(RULE, use, UNCLEAR[place], tier=Tier.MANUAL)
     else:
+        yield _value(use, facts)
+
+
+def _value(use: Use, facts: Facts) -> Finding:
+    """The class as a function that shards."""
+    span, models = use.module.span(use.node), made_by_value(facts, use.module)
+    why = why_not_partial(use, facts) or in_the_way(facts, use.module, use.node)
+    if why:
         edit = ReplaceExpression(span, FROM_FSDP1)
-        message = "FSDP as a function that shards becomes fully_shard_from_fsdp1"
-        yield finding(RULE, use, message, tier=Tier.SHIM, edits=[edit])
+        message = f"FSDP as a function that shards becomes fully_shard_from_fsdp1: {why}"
+        return finding(RULE, use, message, tier=Tier.SHIM, edits=[edit])
+    edit = ReplaceExpression(span, FULLY_SHARD)
+    if isinstance(use.module.scope(use.node), ast.ClassDef):  # where instances bind functions
+        edit = ReplaceExpression(span, code("staticmethod({function})", function=FULLY_SHARD))
+    message = "FSDP as a function that shards becomes fully_shard"
+    return finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit], models=models)
+
+
+def _partial(use: Use, facts: Facts, plans: tuple[WrapPlan, ...]) -> Iterator[Finding]:
+    """A partial of the class, written out where it stands or where it is called."""
+    edits = [(use.module, edit) for plan in plans for edit in native_form(facts, plan)]
+    edits += [found for plan in plans for found in without_arguments(plan)]
+    models = facts.models(model for plan in plans for model in plan.models)
+    residues = any(plan.parts.residues for plan in plans)
+    tier = Tier.SHIM if residues else Tier.NATIVE
+    message = f"a partial of FSDP becomes {_made(plans)}"
+    for found in edits_by_file(edits):
+        node = use.node if found.module is use.module else found.first
+        yield finding_at(
+            RULE, found.module, node, message, tier=tier, edits=found.edits, models=models
+        )
+
+
+def _made(plans: tuple[WrapPlan, ...]) -> str:
+    left = [residue for plan in plans for residue in plan.parts.residues]
+    if left:
+        return f"fully_shard(...), with {left[0].function}() for `{left[0].parameter}`"
+    if all(plan.calls for plan in plans) and plans[0].function is not None:
+        return "a function that shards what it is given"
+    return "fully_shard(...)"
 
 
 def _is_foreign(use: Use, facts: Facts) -> bool:

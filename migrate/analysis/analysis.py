@@ -18,7 +18,7 @@ from fsdp_migrate.analysis.record import Given, Modes
 from fsdp_migrate.analysis.solver import Solver
 from fsdp_migrate.analysis.values import NOTHING, Atom, Container, Value, Wrapped
 from fsdp_migrate.analysis.wrap_contexts import WrapContexts
-from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.analysis.wraps import WrapFact, with_own_nodes
 from fsdp_migrate.syntax.project import Project
 from fsdp_migrate.syntax.span import Site
 
@@ -49,12 +49,13 @@ class Analysis:
             solver.project, record.call_nodes, record.value, hierarchy.method, record.runs
         )
         contexts = WrapContexts(record.value, graph, record.calls)
+        wraps = {s: with_own_nodes(f, record.value) for s, f in record.wraps.items()}
         return cls(
             project=solver.project,
             functions=MappingProxyType(solver.program.functions),
             classes=MappingProxyType(solver.program.classes),
             values=MappingProxyType(record.values),
-            wraps=MappingProxyType({s: contexts.resolved(f) for s, f in record.wraps.items()}),
+            wraps=MappingProxyType({s: contexts.resolved(f) for s, f in wraps.items()}),
             calls=MappingProxyType(record.calls),
             call_nodes=MappingProxyType(record.call_nodes),
             open_modes=MappingProxyType(record.open_modes),

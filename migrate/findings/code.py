@@ -256,6 +256,15 @@ def either(*tests: Part) -> Code:
     return code(" or ".join(f"{{{name}}}" for name in named), **named)
 
 
+def definition(name: Part, given: Iterable[Part], body: Code, bound: Iterable[Part] = ()) -> Code:
+    """A function with parameters that it is given, and some `bound` to what has the same name."""
+    first = {f"given{index}": part for index, part in enumerate(given)}
+    second = {f"bound{index}": part for index, part in enumerate(bound)}
+    words = [*(f"{{{hole}}}" for hole in first), *(f"{{{hole}}}={{{hole}}}" for hole in second)]
+    template = f"def {{name}}({', '.join(words)}):\n    {{body}}"
+    return code(template, name=name, body=body, **first, **second)
+
+
 def both(*tests: Part) -> Code:
     """`one and other and ...`."""
     named = {f"test{index}": test for index, test in enumerate(tests)}

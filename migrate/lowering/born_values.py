@@ -62,6 +62,7 @@ class Program:
     flow: ValueFlow
     modules: frozenset[str]
     arguments_of: ArgumentsOf  # those of a constructor call, out of a dict that is written out too
+    facts: tuple[WrapFact, ...]
     stopped: Stopped
 
     @property
@@ -75,7 +76,7 @@ class Program:
 
     def given(self, parameter: str) -> Iterator[tuple[WrapFact, Argument]]:
         """The constructor calls of these files that have an argument, and that."""
-        for fact in self.analysis.wraps.values():
+        for fact in self.facts:
             if fact.module.name in self.modules:
                 argument = self.arguments_of(fact).get(parameter)
                 if argument is not None:
@@ -116,6 +117,7 @@ def born_values(
     analysis: Analysis,
     families: Iterable[Decide],
     arguments_of: ArgumentsOf,
+    facts: tuple[WrapFact, ...],
     stopped: Stopped = frozenset(),
 ) -> BornValues:
     """What becomes of the values of `families`, where the arguments `stopped` stay."""
@@ -127,7 +129,7 @@ def born_values(
             group
             for modules in sorted(programs, key=sorted)
             for decide in families
-            for group in _kept(decide(Program(flow, modules, arguments_of, stopped)), taken)
+            for group in _kept(decide(Program(flow, modules, arguments_of, facts, stopped)), taken)
         )
     )
 

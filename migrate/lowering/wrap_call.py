@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.values import NOTHING, Result, Wrapped
-from fsdp_migrate.analysis.wraps import Argument, WrapFact
+from fsdp_migrate.analysis.wraps import Argument, WrapFact, is_called_back, may_call_another
 from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.absence import settings_left_out
 from fsdp_migrate.lowering.arguments import LOWERINGS
@@ -65,8 +65,9 @@ def plan_call(
     fact: WrapFact,
     style: Style = "native",
     born: BornValues = NOTHING_BORN,
+    calls: tuple[WrapFact, ...] = (),
 ) -> WrapPlan:
-    """What becomes of one call."""
+    """What becomes of one call, or of a partial of the class, by which `calls` make models."""
     device = fact.arguments["device_id"].value if "device_id" in fact.arguments else NOTHING
     site = WrapSite(
         analysis=analysis,
@@ -78,8 +79,9 @@ def plan_call(
         device_type=device_type(analysis, device),
         born=born,
         style=style,
+        made_by=calls,
     )
-    shape, function = _shape(fact), None
+    shape, function = _shape(site), None
     try:
         site, lowered = _lowered(site)
         if not lowered.reasons:
@@ -104,6 +106,7 @@ def plan_call(
         casts_buffers=_leaves_precision(lowered) and casts_buffers(site),
         left_out=() if lowered.reasons else settings_left_out(site, parts),
         function=function,
+        calls=calls,
     )
 
 
@@ -120,13 +123,14 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
         NotNative: they can't be seen, or the model is made in a way that has no native form.
     """
     fact = site.fact
-    if not fact.direct:
+    if not fact.direct and not is_called_back(fact, site.analysis.value):
         raise NotNative("the constructor is reached through a partial or `wrap`")
     if fact.contexts and site.style == "shim":
         raise NotNative("a context says how `wrap` is to shard")
     if fact.opaque:
         raise NotNative(THROUGH)
-    if fact.inner and all(isinstance(a, Wrapped) and a.site != fact.site for a in fact.inner):
+    own = {fact.site, *(made.site for made in site.made_by)}
+    if fact.inner and all(isinstance(a, Wrapped) and a.site not in own for a in fact.inner):
         raise NotNative("what it is given is sharded already, which FSDP2 does only once")
     if any(isinstance(a, Result) and a.symbol in CONTAINERS for a in fact.inner):
         raise NotNative("it may be a bare list or dict of modules, which fully_shard refuses")
@@ -176,13 +180,29 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
         parts = _with_mesh(site, with_sharding(site, parts))
         parts = _with_batch_norm(site, _with_one_policy(site, parts))
         parts = lower_comm_hook(site, parts)
+        _check_callee(site, parts)
         if shape == "expression" and _takes_statements(parts):
-            shape = "hoisted" if _is_hoistable(site) else "function"
+            shape = "hoisted" if not site.made_by and _is_hoistable(site) else "function"
             if shape == "function" and site.style == "shim":
                 raise NotNative("the call is part of an expression")
     except NotNative as error:
         return shape, Lowered(parts, (Reason(CALL, str(error)),))
     return shape, Lowered(parts)
+
+
+def _check_callee(site: WrapSite, parts: Parts) -> None:
+    """See to it that a call which may be one of something else can stay as it is.
+
+    Raises:
+        NotNative: it would have to be another one.
+    """
+    fact, value = site.fact, site.analysis.value
+    if site.made_by or not (may_call_another(fact, value) or is_called_back(fact, value)):
+        return
+    bare = replace(parts, absorbed=(), replaced=()) == Parts()
+    given = len(fact.node.args) + len(fact.node.keywords)
+    if not bare or (fact.direct and given > 1):
+        raise NotNative(f"`{site.module.text(fact.node.func)}` may call something else than FSDP")
 
 
 def _with_one_policy(site: WrapSite, parts: Parts) -> Parts:
@@ -222,9 +242,10 @@ def _with_mesh(site: WrapSite, parts: Parts) -> Parts:
 
 
 # ---------------------------------------------------------------------- where the call stands
-def _shape(fact: WrapFact) -> Shape:
+def _shape(site: WrapSite) -> Shape:
+    fact = site.fact
     parent = fact.module.parents.get(fact.node)
-    if fact.contexts:
+    if fact.contexts or site.made_by:
         return "expression"  # what `wrap` returns is the module that it is given, in either version
     if isinstance(parent, ast.Return):
         return "return"

@@ -12,13 +12,14 @@ from dataclasses import fields, is_dataclass, replace
 
 from fsdp_migrate.analysis.definitions import scope_of
 from fsdp_migrate.findings.code import Kept, Variable, local_variable, variable
+from fsdp_migrate.lowering.steady import is_of_comprehension, is_steady
 from fsdp_migrate.lowering.wrap_plan import Function, Parts, WrapPlan, kept_parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 NAME = variable("shard", "shard_model")
+_PLAIN = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return, ast.Expr)
 _STOPPING = (ast.Await, ast.Yield, ast.YieldFrom)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -34,6 +35,8 @@ def function_of(site: WrapSite, parts: Parts) -> Function:
     if any(isinstance(inner, _STOPPING) for inner in kept):
         raise NotNative("the call is part of an expression, and waits for one of its arguments")
     names = [inner for inner in kept if isinstance(inner, ast.Name)]
+    if site.made_by:
+        return _of_partial(site, kept, names)
     around = module.parents[node]
     own = _only_parameter(around)
     if isinstance(around, ast.Lambda) and own is not None and _is_given(site, own):
@@ -51,6 +54,35 @@ def function_of(site: WrapSite, parts: Parts) -> Function:
     return Function(NAME, model, tuple(exactly(name) for name in more), node)
 
 
+def _of_partial(site: WrapSite, kept: list[ast.AST], names: list[ast.Name]) -> Function:
+    """The function that takes the place of a partial, which is given its arguments only once.
+
+    Raises:
+        NotNative: they may be others when it is called, or it can't stand there.
+    """
+    node, module = site.fact.node, site.module
+    unsteady = [inner for inner in kept if not is_steady(site.analysis, module, inner)]
+    for inner in unsteady:
+        if not isinstance(inner, ast.Name):
+            raise NotNative(f"`{module.text(inner)}` is looked at when the partial is made")
+    bound = dict.fromkeys(name.id for name in unsteady if isinstance(name, ast.Name))
+    more = tuple(exactly(name) for name in bound)
+    model = local_variable("model", "net", beside=(name.id for name in names))
+    statement = module.parents[node]
+    if isinstance(statement, ast.Assign) and _gives_name(module, statement):
+        (target,) = statement.targets
+        assert isinstance(target, ast.Name)
+        return Function(exactly(target.id), model, more, node, "instead", called=False)
+    if not more and not any(is_local(module, name) for name in names):
+        return Function(NAME, model, (), node, called=False)
+    inside = (ast.Lambda, ast.ClassDef, *_COMPREHENSIONS)
+    around = [a for a in module.ancestors(node) if isinstance(a, (ast.stmt, *inside))]
+    statement = around[0]
+    if not isinstance(statement, _PLAIN) or isinstance(module.parents[statement], ast.ClassDef):
+        raise NotNative("the partial is part of an expression")
+    return Function(NAME, model, more, node, "above", called=False)
+
+
 def exactly(name: str) -> Variable:
     """A variable of the program's own, by its name."""
     return local_variable(name, beside=())
@@ -58,13 +90,8 @@ def exactly(name: str) -> Variable:
 
 def is_local(module: Module, name: ast.Name) -> bool:
     """Whether a name is a variable of a function or a comprehension, and not of the file."""
-    for around in module.ancestors(name):
-        if isinstance(around, _COMPREHENSIONS) and any(
-            isinstance(inner, ast.Name) and inner.id == name.id
-            for clause in around.generators
-            for inner in nodes_in(clause.target)
-        ):
-            return True
+    if is_of_comprehension(module, name):
+        return True
     scope = scope_of(module, name)
     return scope is not None and not isinstance(scope, ast.Module)
 

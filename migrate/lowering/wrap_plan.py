@@ -174,7 +174,7 @@ class Function:
 
     name: Variable
     model: Variable
-    more: tuple[Variable, ...]  # what it is given beside the model: variables of its callers
+    more: tuple[Variable, ...]  # what it is given beside the model: variables of its place
     place: ast.expr  # which calls it, or where it is meant itself
     standing: Standing = "top"
     called: bool = True  # the place becomes a call
@@ -239,6 +239,8 @@ class WrapPlan:
     casts_buffers: bool  # FSDP1 may keep buffers in another dtype than it saves them in
     left_out: tuple[str, ...] = ()  # arguments that are off as the program is configured
     function: Function | None = None  # that the call is made of, where it needs one
+    calls: tuple[WrapFact, ...] = ()  # that make models by a partial, which this is the plan of
+    through: WrapPlan | None = None  # the plan of the partial by which the call makes a model
 
     @property
     def native(self) -> bool:
@@ -257,8 +259,8 @@ class WrapPlan:
 
     @property
     def models(self) -> tuple[Wrapped, ...]:
-        """The FSDP1 model that the call makes."""
-        return (Wrapped(self.fact.site),)
+        """The FSDP1 models that the call makes, or those that do it by the partial."""
+        return tuple(Wrapped(fact.site) for fact in self.calls or (self.fact,))
 
     @property
     def model(self) -> ast.expr | None:
@@ -288,6 +290,8 @@ class WrapPlan:
     @property
     def kept(self) -> frozenset[Span]:
         """The places of what the new code keeps."""
+        if self.through is not None:
+            return frozenset()
         return frozenset(span for part in kept_parts(self.parts) for span in part.spans[:1])
 
 

@@ -37,6 +37,7 @@ class WrapSite:
     device_type: str
     born: BornValues = NOTHING_BORN  # what values become elsewhere
     style: Style = "native"  # "shim": one argument without a native form turns the whole call
+    made_by: tuple[WrapFact, ...] = ()  # calls of a partial, which takes the place of this one
 
     @property
     def module(self) -> Module:
@@ -46,12 +47,13 @@ class WrapSite:
     @cached_property
     def role(self) -> Role:
         """What the call makes: the root of a model or a unit inside one."""
-        return self.nesting.role(self.fact)
+        roles = {self.nesting.role(fact) for fact in self.made_by or (self.fact,)}
+        return roles.pop() if len(roles) == 1 else Role.EITHER
 
     @cached_property
     def has_inner(self) -> bool:
         """Whether the module that is wrapped may hold units already."""
-        return self.nesting.has_inner(self.fact)
+        return any(self.nesting.has_inner(fact) for fact in self.made_by or (self.fact,))
 
     def value(self, name: str) -> Value:
         """What an argument can be; nothing if it is not given."""

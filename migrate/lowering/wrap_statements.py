@@ -22,6 +22,7 @@ from fsdp_migrate.findings.code import (
     both,
     call,
     code,
+    definition,
     dictionary,
     local_variable,
     qualified,
@@ -75,7 +76,6 @@ class Sharding:
 def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
     """The edits of the file of a call, which has a native form, that write it down."""
     module, made = plan.fact.module, plan.fact.node
-    assert plan.model is not None
     place = module.span(made)
     elsewhere: list[Edit] = [
         ReplaceExpression(module.span(node), part) for node, part in plan.parts.replaced
@@ -83,7 +83,15 @@ def native_edits(plan: WrapPlan) -> tuple[Edit, ...]:
     statement = module.statement(made)
     defined = (*plan.parts.defined, *_order(plan.parts))
     elsewhere += [Define(module.span(statement), function) for function in defined]
+    if plan.shape == "expression" and plan.model is None:
+        given = keywords(plan, MODEL, named=False)
+        every = (*given.shared, *given.root)
+        part: Part = FULLY_SHARD
+        if every or isinstance(module.scope(made), ast.ClassDef):
+            part = call(Kept(module.span(made.func)), FULLY_SHARD, *every)
+        return ReplaceExpression(place, part), *elsewhere
     if plan.shape == "expression":
+        assert plan.model is not None
         model = Kept(module.span(plan.model))
         found = keywords(plan, model, named=False)
         new = call(FULLY_SHARD, model, *found.shared, *found.root)
@@ -108,10 +116,8 @@ def _of_function(plan: WrapPlan, function: Function, statement: ast.stmt) -> Ite
     lines = [*done.above, code("return {sharded}", sharded=done.root)]
     if done.below:
         lines[-1:] = [done.root, *done.below, code("return {model}", model=done.model)]
-    given = {f"given{n}": v for n, v in enumerate((done.model, *function.more))}
-    head = ", ".join(f"{{{name}}}" for name in given)
-    text, body = f"def {{name}}({head}):\n    {{body}}", block(*lines)
-    defined = code(text, name=function.name, body=body, **given)
+    given, bound = ((), function.more) if not function.called else (function.more, ())
+    defined = definition(function.name, (done.model, *given), block(*lines), bound)
     at = module.span(statement)
     if function.standing == "instead":
         yield ReplaceStatement(at, defined)
@@ -121,6 +127,8 @@ def _of_function(plan: WrapPlan, function: Function, statement: ast.stmt) -> Ite
     if function.called:
         assert plan.model is not None
         new = call(function.name, Kept(module.span(plan.model)), *function.more)
+    elif plan.calls and isinstance(module.scope(function.place), ast.ClassDef):
+        new = call(Kept(module.span(plan.fact.node.func)), new)  # which no instance binds
     yield ReplaceExpression(module.span(function.place), new)
 
 

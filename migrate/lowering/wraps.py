@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
@@ -22,6 +22,7 @@ from fsdp_migrate.lowering.born_values import (
 )
 from fsdp_migrate.lowering.born_wrap_policies import decide_policies
 from fsdp_migrate.lowering.nesting import Nesting
+from fsdp_migrate.lowering.partial_wraps import alias_of, by_partials, partial_wraps
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.wrap_call import plan_call
 from fsdp_migrate.lowering.wrap_functions import named_apart
@@ -39,6 +40,7 @@ class Wraps:
 
     plans: Mapping[Site, WrapPlan]
     born: BornValues
+    partials: Mapping[Site, tuple[WrapPlan, ...]]  # of the class: their own plan, or their calls'
 
 
 def plan_wraps(analysis: Analysis, style: Style = "native") -> Wraps:
@@ -49,14 +51,14 @@ def plan_wraps(analysis: Analysis, style: Style = "native") -> Wraps:
     """
     plan = _Planner(analysis, style)
     if style == "shim" or not analysis.wraps:
-        return Wraps(named_apart(plan(NOTHING_BORN)), NOTHING_BORN)
+        return plan.wraps(plan(NOTHING_BORN), NOTHING_BORN)
     stopped: Stopped = frozenset()
     while True:
-        born = born_values(analysis, FAMILIES, plan.arguments_of, stopped)
+        born = born_values(analysis, FAMILIES, plan.arguments_of, plan.facts, stopped)
         plans = plan(born)
         torn = _stopped(plans, born)
         if torn <= stopped:
-            return Wraps(named_apart(plans), born)
+            return plan.wraps(plans, born)
         stopped |= torn
 
 
@@ -69,10 +71,34 @@ class _Planner:
         self._nesting = Nesting(analysis)
         self._programs: dict[frozenset[str], ProgramFacts] = {}
         self._arguments: dict[Site, Mapping[str, Argument]] = {}
+        self._partials = partial_wraps(analysis) if style == "native" else {}
+        through = {fact.site for made in self._partials.values() for fact in made.calls}
+        facts = [fact for site, fact in analysis.wraps.items() if site not in through]
+        facts += [fact for made in self._partials.values() for fact in made.facts]
+        self.facts = tuple(facts)
+        self._definitions = {
+            fact.site: made.definition for made in self._partials.values() for fact in made.inlined
+        }
+        aliases = ((fact, alias_of(analysis, fact)) for fact in facts)
+        self._definitions |= {fact.site: found for fact, found in aliases if found is not None}
 
     def __call__(self, born: BornValues) -> Mapping[Site, WrapPlan]:
-        """A plan for each."""
-        return {s: self._made(fact, born) for s, fact in self._analysis.wraps.items()}
+        """A plan for each, for partials of the class too."""
+        return {fact.site: self._made(fact, born) for fact in self.facts}
+
+    def wraps(self, plans: Mapping[Site, WrapPlan], born: BornValues) -> Wraps:
+        """The plans by what makes models, and by partial."""
+        made = named_apart(plans)
+        partials = {
+            site: tuple(made[fact.site] for fact in partial.facts)
+            for site, partial in self._partials.items()
+        }
+        found = {site: plan for site, plan in made.items() if not plan.calls}
+        for partial in self._partials.values():
+            for fact in partial.calls if partial.fact is not None else ():
+                through = [made[site] for site in sorted(fact.partials)]
+                found[fact.site] = by_partials(self._analysis, through, fact)
+        return Wraps(found, born, partials)
 
     def arguments_of(self, fact: WrapFact) -> Mapping[str, Argument]:
         """The arguments of a call, those of a dict that is written out with the places there."""
@@ -92,7 +118,13 @@ class _Planner:
         if names not in self._programs:
             self._programs[names] = ProgramFacts.of(self._analysis, fact.module)
         program, style = self._programs[names], self._style
-        return plan_call(self._analysis, program, self._nesting, fact, style, born)
+        made = self._partials.get(fact.site)
+        calls = made.calls if made is not None else ()
+        plan = plan_call(self._analysis, program, self._nesting, fact, style, born, calls)
+        found = self._definitions.get(fact.site)
+        if found is None or not plan.native:
+            return plan
+        return replace(plan, parts=replace(plan.parts, absorbed=(*plan.parts.absorbed, found)))
 
 
 def _stopped(plans: Mapping[Site, WrapPlan], born: BornValues) -> Stopped:

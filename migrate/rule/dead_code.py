@@ -44,7 +44,8 @@ def _born(facts: Facts, module: Module) -> set[ast.AST]:
 
 def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     """The nodes of a file that go with native wraps and contexts."""
-    native = [p for p in facts.wraps.values() if p.native and p.fact.module is module]
+    plans = [*facts.wraps.values(), *(p for made in facts.partials.values() for p in made)]
+    native = [p for p in dict.fromkeys(plans) if p.native and p.fact.module is module]
     modes = [c for c in facts.modes.plans.values() if c.native and c.module is module]
     kept = {span for plan in native for span in plan.kept}
     kept |= {module.span(node) for mode in modes for node in mode.kept}
@@ -84,13 +85,25 @@ def _replaced(plan: WrapPlan) -> Iterator[ast.AST]:
     precision = plan.parts.precision
     passed_on = {plan.model, precision.node if precision is not None else None}
     made = plan.fact.node
-    for argument in [*made.args, *(keyword.value for keyword in made.keywords)]:
+    if not plan.fact.direct and plan.through is None:
+        return  # a library is given the class
+    if plan.through is not None:
+        yield from (keyword.value for keyword in made.keywords)
+        return
+    for argument in [*made.args[bool(plan.calls) :], *(keyword.value for keyword in made.keywords)]:
         if argument not in passed_on:
             yield argument
-    if plan.fact.contexts:
+    if plan.fact.contexts or plan.fact.partials or _is_alias(plan):
         yield made.func
     for node, _ in plan.parts.replaced:
         yield node
+
+
+def _is_alias(plan: WrapPlan) -> bool:
+    """Whether the class is called by a variable that goes with the call."""
+    callee = plan.fact.node.func
+    found = definition(plan.fact.module, callee) if isinstance(callee, ast.Name) else None
+    return found is not None and found in plan.parts.absorbed
 
 
 def removals(

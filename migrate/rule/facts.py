@@ -76,7 +76,7 @@ class Facts:
 
     `removed` are, by module, the nodes that go with what is migrated natively, and `gone` the
     places in statements that a rule, given by its code, takes out.  `born` is what values become
-    where they are born.
+    where they are born, `partials` what becomes of partials of the class.
     """
 
     analysis: Analysis
@@ -85,6 +85,7 @@ class Facts:
     modes: Modes
     uses: tuple[Use, ...] = ()
     born: BornValues = NOTHING_BORN
+    partials: Mapping[Site, tuple[WrapPlan, ...]] = field(default_factory=dict)
     removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
     gone: Mapping[Position, str] = field(default_factory=dict)
 

@@ -153,7 +153,7 @@ def _call_partial(machine: Machine, callee: Partial, passed: Passed) -> Value:
     results: list[Value] = []
     for function in ordered(args[0]):
         all_given = Passed([*args[1:], *passed.args], {**kwargs, **passed.kwargs}, node)
-        results.append(fsdp1.call_back(machine, function, all_given))
+        results.append(fsdp1.call_back(machine, function, all_given, callee.site))
     return join(*results)
 
 

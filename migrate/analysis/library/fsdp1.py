@@ -22,6 +22,7 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.syntax.fsdp1_members import ATTRIBUTES
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
+from fsdp_migrate.syntax.span import Site
 
 # What FullyShardedDataParallel itself defines, and nn.Module methods that it overrides.
 FSDP_METHODS = frozenset(
@@ -74,7 +75,9 @@ def wrap_function(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     return make_wrap(machine, node, passed, direct=False)
 
 
-def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) -> Value:
+def make_wrap(
+    machine: Machine, node: ast.Call, passed: Passed, direct: bool, through: Site | None = None
+) -> Value:
     """The model that a constructor call makes; its arguments are noted."""
     wraps = machine.record.wraps
     site = machine.module.site(node)
@@ -89,8 +92,10 @@ def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) ->
             old = arguments.get(name)
             value = join(value, old.value) if old is not None else value
             arguments[name] = Argument(nodes.get(name) if direct else None, value)
-    direct = known.direct if known is not None else direct
-    wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque)
+    direct = direct and (known is None or known.direct)
+    partials = known.partials if known is not None else frozenset[Site]()
+    partials |= {through} if through is not None else set()
+    wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque, partials=partials)
     machine.heap.write(wraps[site].inner, "inner", site)
     for atom in wraps[site].inner:
         if isinstance(atom, Unknown):  # so that its parameters are known to be a model's
@@ -98,10 +103,15 @@ def make_wrap(machine: Machine, node: ast.Call, passed: Passed, direct: bool) ->
     return frozenset({Wrapped(site)})
 
 
-def call_back(machine: Machine, function: Atom, passed: Passed) -> Value:
-    """What a function gives that a library calls, which makes a model if it is the class itself."""
+def call_back(
+    machine: Machine, function: Atom, passed: Passed, through: Site | None = None
+) -> Value:
+    """What a function gives that a library calls, which makes a model if it is the class itself.
+
+    A partial does so with what it has been given as well.
+    """
     if function == Symbol(FSDP1) and passed.node is not None:
-        return make_wrap(machine, passed.node, passed, direct=False)
+        return make_wrap(machine, passed.node, passed, direct=False, through=through)
     return machine.call(function, passed)
 
 

@@ -136,8 +136,8 @@ class _Flow:
         if not isinstance(call, ast.Call):
             yield Fate.OTHER
             return
-        if node is call.func:
-            yield Fate.CALLED
+        if node is call.func or module.site(call) in self.facts.wraps:
+            yield Fate.CALLED  # here, or by a library that makes models by it
             return
         callee = self.facts.value(call.func)
         names = symbols(callee)
@@ -332,18 +332,18 @@ def _parameter(info: FunctionInfo, call: ast.Call, node: ast.AST, skipped: int) 
 
 def is_read_as_given(facts: Facts, module: Module, node: ast.expr) -> bool:
     """Whether `node` is a variable that gets the class for tests, which is written elsewhere."""
-    if _is_named(facts, module, node):
+    if is_named(facts, module, node):
         return False
     return any(
         node in found.known and found.is_asked_for
         for use in facts.uses
         if use.name == FSDP1 and use.receiver is None and use.call is None
-        if use.node is not node and _is_named(facts, use.module, use.node)
+        if use.node is not node and is_named(facts, use.module, use.node)
         for found in [fates(facts, use.module, use.node)]
     )
 
 
-def _is_named(facts: Facts, module: Module, node: ast.expr) -> bool:
+def is_named(facts: Facts, module: Module, node: ast.expr) -> bool:
     """Whether `node` is the name of the class, as it is imported."""
     if isinstance(node, ast.Attribute):
         return any(isinstance(atom, Symbol | ModuleRef) for atom in facts.value(node.value))

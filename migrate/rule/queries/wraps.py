@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from fsdp_migrate.findings.edits import Edit
+from fsdp_migrate.analysis.values import Partial
+from fsdp_migrate.findings.code import Kept, call
+from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.lowering.arguments.precision_fields import as_policy
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_statements import native_edits
@@ -13,6 +15,7 @@ from fsdp_migrate.lowering.wraps import left_contexts
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.shim_types import staying, take_from_shim
+from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 
 __all__ = [
@@ -21,10 +24,13 @@ __all__ = [
     "contexts_left",
     "models_in",
     "native_form",
+    "of_partial",
     "plan_of",
     "plans_with_attributes",
     "takes_hook",
     "types_inside",
+    "why_not_partial",
+    "without_arguments",
 ]
 
 
@@ -36,6 +42,35 @@ def plan_of(use: Use, facts: Facts) -> WrapPlan | None:
 def native_form(facts: Facts, plan: WrapPlan) -> list[Edit]:
     """The edits that write a call in plain PyTorch, and drop what only the call has read."""
     return [*native_edits(plan), *removals(facts, plan.fact.module, plan.parts.absorbed)]
+
+
+def of_partial(use: Use, facts: Facts) -> tuple[WrapPlan, ...]:
+    """What becomes of the partial of the class around it, or of its calls; nothing if it stays."""
+    parent = use.module.parents[use.node]
+    plans = facts.partials.get(use.module.site(parent)) if isinstance(parent, ast.Call) else None
+    return plans if plans is not None and all(plan.native for plan in plans) else ()
+
+
+def why_not_partial(use: Use, facts: Facts) -> str:
+    """Why a partial of the class stays one of FSDP1's kind; nothing if there is no partial."""
+    parent = use.module.parents[use.node]
+    if not isinstance(parent, ast.Call) or use.node is parent.func:
+        return ""
+    site = use.module.site(parent)
+    if not any(isinstance(a, Partial) and a.site == site for a in facts.value(parent)):
+        return ""
+    plans = facts.partials.get(site, ())
+    why = next((plan.reason for plan in plans if not plan.native), "")
+    return why or "not all that the partial is called with is known"
+
+
+def without_arguments(plan: WrapPlan) -> Iterator[tuple[Module, Edit]]:
+    """The edits that leave the calls of a partial nothing but the model to give."""
+    for fact in plan.calls:
+        if fact.node.keywords and fact.arguments["module"].node in fact.node.args:
+            module, model = fact.module, fact.node.args[0]
+            new = call(Kept(module.span(fact.node.func)), Kept(module.span(model)))
+            yield module, ReplaceExpression(module.span(fact.node), new)
 
 
 def types_inside(facts: Facts, plan: WrapPlan) -> Iterator[Edit]:

@@ -1,0 +1,191 @@
+"""`functools.partial(FSDP, ...)`: a constructor call in two pieces.
+
+Where the partial has a variable of its own that is only called, each call is one of the class
+with all the arguments.  Else the partial becomes a function that shards what it is given, or a
+partial of `fully_shard`, and its callers stay as they are.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import Assignment, removable
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.values import Partial, Symbol, join
+from fsdp_migrate.analysis.wraps import Argument, WrapFact, is_called_itself
+from fsdp_migrate.lowering.arguments.keyword_dicts import UNSEEN
+from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.value_flow import flow_of
+from fsdp_migrate.lowering.value_reads import Act
+from fsdp_migrate.lowering.wrap_plan import Shape, Units, WrapPlan
+from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.span import Site
+
+MODULE = "module"
+DEFAULT = "FULL_SHARD"
+DEVICE = "device_id"
+# What may be done with a partial that becomes another function.
+KNOWN = frozenset({Act.CALLED, Act.TESTED})
+Arguments = Mapping[str, Argument]
+
+
+@dataclass(frozen=True, eq=False)
+class PartialWrap:
+    """A partial of the class, and the calls by which it makes models."""
+
+    node: ast.Call
+    calls: tuple[WrapFact, ...]
+    fact: WrapFact | None = None  # of a call that shards whatever the partial is called with
+    inlined: tuple[WrapFact, ...] = ()  # the calls as those of the class, with all arguments
+    definition: Assignment | None = None  # of the variable that is called then
+
+    @property
+    def facts(self) -> tuple[WrapFact, ...]:
+        """The constructor calls that are planned in the place of the calls."""
+        return self.inlined if self.fact is None else (self.fact,)
+
+
+def partial_wraps(analysis: Analysis) -> Mapping[Site, PartialWrap]:
+    """The partials of a program all of whose calls are known, by their places."""
+    calls: dict[Site, list[WrapFact]] = defaultdict(list)
+    for fact in analysis.wraps.values():
+        for site in fact.partials:
+            calls[site].append(fact)
+    made = {site: _made(analysis, site, facts) for site, facts in calls.items()}
+    found = {site: partial for site, partial in made.items() if partial is not None}
+    while torn := [site for site, partial in found.items() if _is_torn(partial, found)]:
+        found = {site: partial for site, partial in found.items() if site not in torn}
+    return found
+
+
+def _is_torn(partial: PartialWrap, found: Mapping[Site, PartialWrap]) -> bool:
+    """Whether a call of it may be one of another partial that isn't among those `found`."""
+    return any(site not in found for fact in partial.calls for site in fact.partials)
+
+
+def _made(analysis: Analysis, site: Site, calls: Sequence[WrapFact]) -> PartialWrap | None:
+    node = _node_at(analysis, site)
+    given, kwargs = analysis.calls.get(site, ([], {}))
+    seen = all(map(_is_seen, calls))
+    if node is None or len(given) != 1 or len(node.args) != 1 or not seen:
+        return None
+    nodes = {k.arg: k.value for k in node.keywords if k.arg is not None}
+    values = {n: Argument(nodes.get(n), value) for n, value in kwargs.items() if n != ANY}
+    more = {n for fact in calls for n in _own(analysis, fact)}
+    if more and any(_callees(analysis, fact) > 1 for fact in calls):
+        return None
+    definition = _definition(analysis, node, calls)
+    if definition is not None and ANY not in kwargs and (len(calls) == 1 or more - UNSEEN):
+        inlined = tuple(_inlined(analysis, fact, values) for fact in calls)
+        return PartialWrap(node, tuple(calls), inlined=inlined, definition=definition)
+    others = any(analysis.value(fact.node.func) - {Partial(site)} for fact in calls)
+    if more - UNSEEN or (more and others) or not _is_only_called(analysis, site, calls):
+        return None
+    device = [fact.arguments[DEVICE] for fact in calls if DEVICE in _own(analysis, fact)]
+    if device:  # the partial has none to give
+        values[DEVICE] = replace(device[0], node=None)
+    model = Argument(None, join(*(fact.inner for fact in calls)))
+    module = analysis.project.modules[site.module]
+    fact = WrapFact(site, module, node, True, {MODULE: model, **values}, ANY in kwargs)
+    return PartialWrap(node, tuple(calls), fact)
+
+
+def _node_at(analysis: Analysis, site: Site) -> ast.Call | None:
+    module = analysis.project.modules[site.module]
+    calls = (node for node in module.parents if isinstance(node, ast.Call))
+    return next((node for node in calls if module.site(node) == site), None)
+
+
+def _is_seen(fact: WrapFact) -> bool:
+    """Whether all that a call gives can be seen."""
+    starred = any(isinstance(a, ast.Starred) for a in fact.node.args)
+    spread = any(k.arg is None for k in fact.node.keywords)
+    return not (fact.direct or fact.contexts or fact.opaque or starred or spread)
+
+
+def _own(analysis: Analysis, fact: WrapFact) -> Arguments:
+    """The arguments that a call gives beside the model itself."""
+    if not is_called_itself(fact, analysis.value):
+        return {}
+    own = {k.arg for k in fact.node.keywords}
+    return {n: a for n, a in fact.arguments.items() if n in own and n != MODULE}
+
+
+def _callees(analysis: Analysis, fact: WrapFact) -> int:
+    """How many ways to make a model a call may be one of."""
+    return len(fact.partials) + (Symbol(FSDP1) in analysis.value(fact.node.func))
+
+
+def _definition(analysis: Analysis, node: ast.Call, calls: Iterable[WrapFact]) -> Assignment | None:
+    """The assignment that gives a partial the variable by which alone it is called."""
+    callees: set[ast.AST] = set()
+    found = None
+    for fact in calls:
+        callee = fact.node.func
+        found = followed(fact.module, callee) if isinstance(callee, ast.Name) else None
+        if found is None or found.value is not node:
+            return None
+        callees.add(callee)
+    module = next(fact.module for fact in calls)
+    return found if found and removable(analysis, module, found, callees) else None
+
+
+def alias_of(analysis: Analysis, fact: WrapFact) -> Assignment | None:
+    """The assignment that gives the class the variable by which only this call knows it."""
+    callee = fact.node.func
+    if not fact.direct or fact.partials or not isinstance(callee, ast.Name):
+        return None
+    found = followed(fact.module, callee)
+    if found is None or not isinstance(found.value, ast.Name | ast.Attribute):
+        return None
+    return found if removable(analysis, fact.module, found, {callee}) else None
+
+
+def _inlined(analysis: Analysis, fact: WrapFact, values: Arguments) -> WrapFact:
+    """A call of a partial as one of the class."""
+    own = _own(analysis, fact)
+    return replace(fact, direct=True, arguments={MODULE: fact.arguments[MODULE], **values, **own})
+
+
+def _is_only_called(analysis: Analysis, site: Site, calls: Iterable[WrapFact]) -> bool:
+    """Whether nothing is done with a partial but to call it, or to hand it to what does."""
+    nodes = {fact.node for fact in calls}
+    return all(
+        (read.act is not Act.UNKNOWN) if read.inside else read.act in KNOWN or read.parent in nodes
+        for read in flow_of(analysis).reads({Partial(site)})
+    )
+
+
+def by_partials(analysis: Analysis, plans: Sequence[WrapPlan], fact: WrapFact) -> WrapPlan:
+    """What becomes of a call that is one of the partials with these `plans`."""
+    plan, *others = plans
+    given = fact.module.parents.get(fact.node)
+    shape: Shape = "assign" if isinstance(given, ast.Assign) else "expression"
+    units = plan.parts.units
+    itself = Symbol(FSDP1) in analysis.value(fact.node.func)
+    if others or itself:
+        alike = all(other.parts.units == units for other in others)
+        units = units if alike and (units is None or not itself) else Units()
+    precision = next((p.parts.precision for p in plans if p.parts.precision is not None), None)
+    members = frozenset({DEFAULT} if itself else ()).union(*(p.members for p in plans))
+    residues = tuple(residue for p in plans for residue in p.parts.residues)
+    parts = replace(plan.parts, units=units, precision=precision, residues=residues)
+    return replace(
+        plan,
+        fact=fact,
+        shape=shape,
+        members=members if all(p.members for p in plans) else frozenset(),
+        arguments={**plan.arguments, MODULE: fact.arguments[MODULE]},
+        parts=replace(parts, absorbed=(), replaced=(), defined=()),
+        reasons=tuple(reason for p in plans for reason in p.reasons),
+        has_ignored=any(p.has_ignored for p in plans),
+        casts_buffers=any(p.casts_buffers for p in plans),
+        left_out=(),
+        function=None,
+        calls=(),
+        through=plan,
+    )

@@ -1,0 +1,81 @@
+"""Expressions that are the same whenever they are looked at, so that a function can do it later."""
+
+from __future__ import annotations
+
+import ast
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.definitions import bindings, scope_of
+from fsdp_migrate.analysis.values import ModuleRef, Symbol
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
+
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_DEFINED = (ast.alias, ast.FunctionDef, ast.ClassDef)
+_PURE = ("builtins.", "torch.device", "torch.distributed.fsdp.", "torch.dtype")
+
+
+def is_steady(analysis: Analysis, module: Module, node: ast.AST) -> bool:
+    """Whether `node`, apart from what is in it, gives the same at all times."""
+    match node:
+        case ast.Name():
+            return _is_bound_once(module, node)
+        case ast.Attribute(value=value, attr=name):
+            fixed = analysis.value(value)
+            if fixed and all(isinstance(atom, ModuleRef | Symbol) for atom in fixed):
+                return True
+            return not _is_set(analysis, name)
+        case ast.Call(func=callee):
+            called = analysis.value(callee)
+            return bool(called) and all(
+                isinstance(atom, Symbol) and atom.name.startswith(_PURE) for atom in called
+            )
+        case ast.Subscript() | ast.Starred() | ast.NamedExpr() | ast.JoinedStr():
+            return False
+    return True
+
+
+def _is_bound_once(module: Module, name: ast.Name) -> bool:
+    """Whether a variable is given its value once, or is a class, a function or a module."""
+    scope = scope_of(module, name)
+    if is_of_comprehension(module, name):
+        return False
+    if scope is None:
+        return True
+    bound = list(bindings(scope, name.id))
+    if all(isinstance(each, _DEFINED) for each in bound):
+        return True
+    return len(bound) == 1 and not _is_in_loop(module, bound[0])
+
+
+def is_of_comprehension(module: Module, name: ast.Name) -> bool:
+    """Whether a name is a variable of a comprehension around it."""
+    return any(
+        isinstance(inner, ast.Name) and inner.id == name.id
+        for around in module.ancestors(name)
+        for clause in getattr(around, "generators", ())
+        for inner in nodes_in(clause.target)
+    )
+
+
+def _is_in_loop(module: Module, bound: ast.AST) -> bool:
+    """Whether a variable may be bound again by the same statement."""
+    for around in module.ancestors(bound):
+        if isinstance(around, _FUNCTIONS):
+            return False
+        if isinstance(around, _LOOPS):
+            return True
+    return False
+
+
+def _is_set(analysis: Analysis, name: str) -> bool:
+    """Whether an attribute of that name is set outside of what sets objects up."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == name
+        and not isinstance(node.ctx, ast.Load)
+        and getattr(module.function(node), "name", "") != "__init__"
+        for module in analysis.project.modules.values()
+        for node in module.parents
+    )
