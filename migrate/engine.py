@@ -152,7 +152,7 @@ def _planned(
 
 def _asked(project: Project, options: Options, registry: Registry) -> tuple[Facts, Plan]:
     facts = facts_of(project, options, registry)
-    return facts, hold_back(ask(facts, registry), facts)
+    return facts, hold_back(ask(facts, registry), facts, registry)
 
 
 def facts_of(project: Project, options: Options, registry: Registry) -> Facts:

@@ -63,6 +63,10 @@ RULE = Rule(
     name="apply-method",
     summary="`model.apply(init)` goes into the shim's `summon_full_params`",
     why="FSDP1's `apply` gathered each unit's parameters; FSDP2's is the plain module's.",
+    by_hand=(
+        "apply the function before the model is sharded; where that is too large, load what it "
+        "would set with set_model_state_dict"
+    ),
     fix_safety="Safe: the function sees whole parameters and its edits are kept, as before.",
     needs=("the receiver is an FSDP1 model",),
     check=check,

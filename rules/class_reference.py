@@ -244,6 +244,10 @@ RULE = Rule(
     name="class-reference",
     summary="`isinstance(x, FSDP)`, annotations, and the class as a value",
     why="`fully_shard` changes the class of the module in place; it has no wrapper class.",
+    by_hand=(
+        "put a function of your own in the place of the class, which calls fully_shard on the "
+        "units and then on the model, and returns the model"
+    ),
     fix_safety=(
         "Safe: exactly the modules that were wrapped are instances of FSDPModule.  Unsafe where a "
         "library gives the object, which may be one of FSDP1's still."

@@ -124,6 +124,12 @@ RULE = Rule(
     name="clip-grad-norm-method",
     summary="`model.clip_grad_norm_(...)` becomes `torch.nn.utils.clip_grad_norm_`",
     why="A module sharded in place has no such method, and DTensors need none.",
+    by_hand=(
+        "where all parameters are sharded, write `torch.nn.utils.clip_grad_norm_("
+        "model.parameters(), max_norm)`; where some are plain, give the gradients that are "
+        "DTensors and the others to `torch.nn.utils.get_total_norm` apart, take `full_tensor()` "
+        "of the first norm, and scale each kind with `clip_grads_with_norm_` by the norm of both"
+    ),
     fix_safety=(
         "Safe: the norm is the same up to the order of a sum (1e-7 relative), and exactly the "
         "same for the maximum norm.  Unsafe where the parameters themselves are cast to bf16 or "

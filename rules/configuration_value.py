@@ -157,6 +157,10 @@ RULE = Rule(
     name="configuration-value",
     summary="enums, configuration classes and wrap policies that are carried as values",
     why="FSDP2 has no such types: `fully_shard` takes their meaning as plain arguments.",
+    by_hand=(
+        "write FSDP2's values: MixedPrecisionPolicy, CPUOffloadPolicy or OffloadPolicy, "
+        "reshard_after_forward and a mesh, the classes of the units, StateDictOptions"
+    ),
     fix_safety="Safe: the shim's types have the same members, fields and defaults.",
     needs=("the value goes to a constructor that is migrated",),
     check=check,

@@ -24,6 +24,10 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1
 FROM_FSDP1 = Name(RUNTIME, "fully_shard_from_fsdp1")
 
 # What a person writes who knows the values, by the function that finds out when it runs.
+PLAINLY = (
+    "a loop that calls fully_shard(module, ...) on the units, the inner ones first, and "
+    "fully_shard(model, ...) below it"
+)
 BY_HAND = {
     "sharding_kwargs": "`mesh=` and `reshard_after_forward=` as the strategy and its ranks are",
     "mp_policy_from_fsdp1": "a MixedPrecisionPolicy where the precision is made",
@@ -76,12 +80,12 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         message, tier = "fully_shard(...)", Tier.NATIVE
         if plan.parts.residues:
             message, tier = f"fully_shard(...), {_left(plan)}", Tier.SHIM
-            if facts.options.runtime == "never":
-                message += f".  Without the shim, write {_instead(plan)}"
             edits += types_inside(facts, plan)
     else:
         message, tier = f"fully_shard_from_fsdp1(...): {plan.reason}", Tier.SHIM
         edits = [shim, *types_inside(facts, plan)]
+    if tier is Tier.SHIM and facts.options.runtime == "never":
+        message += f".  Without the shim, write {_instead(plan)}"
     sums = _offloads(plan, facts) and reduced_each_time(facts)
     yield finding(
         RULE,
@@ -106,7 +110,9 @@ def _left(plan: WrapPlan) -> str:
 
 
 def _instead(plan: WrapPlan) -> str:
-    """What to write by hand for the values that only the run knows."""
+    """What to write by hand for the values that only the run knows, or for the whole call."""
+    if not plan.native:
+        return PLAINLY
     return "; ".join(dict.fromkeys(BY_HAND[residue.function] for residue in plan.parts.residues))
 
 

@@ -67,6 +67,7 @@ RULE = Rule(
         "`fully_shard` gives the module itself another class, whose objects can't be copied.  "
         "FSDP1 put a wrapper around it, and left it a plain module."
     ),
+    by_hand=("copy the module before it is sharded, and shard the copy as well"),
     fix_safety=(
         "Safe where the model is summoned: the copy has the same whole parameters, buffers and "
         "hooks.  Elsewhere there is no fix: how the module is made is for a person to say."

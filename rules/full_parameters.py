@@ -100,6 +100,11 @@ RULE = Rule(
     name="full-parameters",
     summary="`summon_full_params` goes, or is the shim's; `fsdp_modules` becomes a comprehension",
     why="FSDP2 has no context that puts full parameters in the place of the sharded ones.",
+    by_hand=(
+        "gather what is read with `p.full_tensor()`, a collective that every rank has to call; "
+        "what is written goes back with `p.to_local().copy_(distribute_tensor(value, "
+        "p.device_mesh, p.placements).to_local())`; a forward pass needs neither"
+    ),
     fix_safety=(
         "Safe: values, names, shapes, write-back and gradients are as they were.  Without the "
         "shim only where all that the body does is understood: it reads parameters, does the "

@@ -99,6 +99,11 @@ RULE = Rule(
     name="no-sync",
     summary="`no_sync` becomes `set_requires_gradient_sync`",
     why="FSDP2 reads a flag after the backward pass instead of offering a context manager.",
+    by_hand=(
+        "call `model.set_requires_gradient_sync(False)` before the forward of a batch whose "
+        "gradients are only added up, and `set_requires_gradient_sync(True)` before that of the "
+        "last one"
+    ),
     fix_safety=(
         "Safe in float32 and wherever gradients are reduced in the dtype of the parameters. "
         "With bf16 parameters and float32 reduction FSDP2 accumulates in float32 where FSDP1 "

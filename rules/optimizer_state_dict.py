@@ -135,6 +135,10 @@ RULE = Rule(
     name="optimizer-state-dict",
     summary="`optim_state_dict` and its relatives become `get_`/`set_optimizer_state_dict`",
     why="FSDP1's functions know flat parameters only.",
+    by_hand=(
+        "write get_optimizer_state_dict and set_optimizer_state_dict of "
+        "torch.distributed.checkpoint.state_dict, with StateDictOptions(full_state_dict=...)"
+    ),
     fix_safety="Safe: the same content under the same names; training goes on identically.",
     needs=("the type of the state dict is full or sharded, never local",),
     check=check,

@@ -176,6 +176,11 @@ RULE = Rule(
         "`torch.nn.utils.clip_grad_norm_` and `torch.amp.GradScaler` know DTensors, and knew "
         "nothing of FSDP1's shards."
     ),
+    by_hand=(
+        "clip by the norm of both kinds: give the gradients that are DTensors and the others to "
+        "`torch.nn.utils.get_total_norm` apart, take `full_tensor()` of the first norm, and scale "
+        "each kind with `clip_grads_with_norm_`"
+    ),
     fix_safety="Unsafe: every rank clips by the same norm from now on, which changes the training.",
     check=no_uses,
     survey=survey,

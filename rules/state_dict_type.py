@@ -130,6 +130,11 @@ RULE = Rule(
     name="state-dict-type",
     summary="`state_dict_type` contexts go, their options move to the calls",
     why="FSDP2 keeps no state-dict mode; on its models FSDP1's context silently does nothing.",
+    by_hand=(
+        "say what the context says in each call that is made in it: get_model_state_dict, "
+        "set_model_state_dict and those of the optimizer take "
+        "StateDictOptions(full_state_dict=..., cpu_offload=...)"
+    ),
     fix_safety=(
         "Safe: every call inside the context is rewritten with the same options.  Unsafe around an "
         "optimizer's own state_dict(), whose values are DTensors now: old files can't be loaded."

@@ -107,6 +107,8 @@ def _page(rule: Rule) -> Iterator[str]:
     yield from ("", "Safety of the fix", _paragraph(rule.fix_safety))
     if rule.needs:
         yield from ("", "What a safe fix rests on", *(f"    - {fact}" for fact in rule.needs))
+    if rule.by_hand:
+        yield from ("", "Without the shim (--runtime never)", _paragraph(rule.by_hand))
     owned = (*rule.symbols, *(f".{method}" for method in rule.methods))
     if owned:
         yield from ("", "Looks at", *(f"    {name}" for name in owned))

@@ -12,6 +12,7 @@ from fsdp_migrate.planning.stops import with_stops
 from fsdp_migrate.planning.suppressions import ignores_file, ignores_line, takes_over
 from fsdp_migrate.planning.units import Role, Units
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.registry import Registry
 from fsdp_migrate.syntax.nodes import nodes_in
 
 LEFT_OUT = "FSDP110"
@@ -25,11 +26,11 @@ class Plan:
     silenced: tuple[Finding, ...] = ()
 
 
-def hold_back(findings: Iterable[Finding], facts: Facts) -> Plan:
+def hold_back(findings: Iterable[Finding], facts: Facts, registry: Registry) -> Plan:
     """Take away the fixes that must not be made, and say because of what."""
     every = list(findings)
     units = Units(every, facts)
-    blockers = _Blockers(facts)
+    blockers = _Blockers(facts, {rule.code: rule.by_hand for rule in registry})
     allowed = [blockers.allowed(item, role) for item, role in zip(every, units.roles, strict=True)]
     first = _first_blockers(allowed, units, blockers)
     held = [
@@ -42,6 +43,12 @@ def hold_back(findings: Iterable[Finding], facts: Facts) -> Plan:
     said = [item for item in own if not blockers.is_silenced(item)]
     silenced = [item for item in every if blockers.is_silenced(item)]
     return Plan((*said, *_left_out(held, units, blockers)), tuple(silenced))
+
+
+def _ruled_out(by_hand: str) -> str:
+    """What is said of a fix that would need the shim, where that must not be used."""
+    why = "there is no plain PyTorch for it, and the shim is ruled out (--runtime never)"
+    return f"{why}: {by_hand}" if by_hand else why
 
 
 def _first_blockers(
@@ -116,8 +123,9 @@ def _left_out(findings: Sequence[Finding], units: Units, blockers: _Blockers) ->
 class _Blockers:
     """Which findings stay as they are, whatever the others do."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, by_hand: Mapping[str, str]) -> None:
         self._facts = facts
+        self._by_hand = by_hand  # what to write without the shim, by code
         self._modules = facts.by_path
         modules = facts.analysis.project.modules
         self._wraps = {(modules[site.module].path, site.line) for site in facts.wraps}
@@ -174,7 +182,7 @@ class _Blockers:
         if self.is_silenced(item):
             return "ignored by a comment"
         if item.tier is Tier.SHIM and self._facts.options.runtime == "never":
-            return "there is no plain PyTorch for it, and the shim is ruled out (--runtime never)"
+            return _ruled_out(self._by_hand.get(item.code, ""))
         return ""
 
     def _keeps_fsdp1(self, item: Finding) -> bool:

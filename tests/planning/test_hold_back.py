@@ -261,3 +261,17 @@ def test_the_shim_can_be_ruled_out() -> None:
     done = run(train=text, options=Options(runtime="never"))
     assert not done.changed
     assert any("the shim is ruled out (--runtime never)" in item.message for item in done.findings)
+    assert any(".  Without the shim, write " in item.message for item in done.findings)
+
+
+def test_what_to_write_instead_of_the_shim_is_said() -> None:
+    text = f"""{HEAD}
+def f(net, inputs):
+    model = FSDP(net)
+    with FSDP.summon_full_params(model, with_grads=True):
+        print(model(inputs))
+"""
+    (shim,) = [item for item in run(train=text).findings if item.tier is Tier.SHIM]
+    done = run(train=text, options=Options(runtime="never"))
+    (left,) = [item for item in done.findings if item.place == shim.place]
+    assert "ruled out (--runtime never): gather what is read with `p.full_tensor()`" in left.message
