@@ -22,6 +22,7 @@ from fsdp_migrate.lowering.enum_reads import (
 )
 from fsdp_migrate.lowering.value_flow import Place, Read
 from fsdp_migrate.lowering.value_reads import Act
+from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
@@ -128,6 +129,34 @@ class EnumValues:
     def named(self, numbers: bool = False) -> list[NewForm]:
         """The places where members are made, as names or as numbers."""
         return [(birth.place, birth.name(numbers)) for birth in self.births]
+
+    def idle(self) -> tuple[tuple[Module, ast.stmt], ...]:
+        """The statements that put a name, which was looked up, where it has been before."""
+        found = ((b.place.module, b.place.module.parents[b.place.node], b) for b in self.births)
+        return tuple(
+            (module, _whole(module, parent))
+            for module, parent, birth in found
+            if isinstance(parent, ast.Assign)
+            and parent.value is birth.place.node
+            and not birth.by_number
+            and birth.label is not None
+            and [*map(_dumped, parent.targets)] == [_dumped(birth.label)]
+        )
+
+
+def _whole(module: Module, statement: ast.stmt) -> ast.stmt:
+    """A statement with the `if` around it that is for nothing else."""
+    around = module.parents[statement]
+    while isinstance(around, ast.If) and [*around.body, *around.orelse] == [statement]:
+        if any(isinstance(node, ast.Call | ast.Await) for node in nodes_in(around.test)):
+            break
+        statement, around = around, module.parents[around]
+    return statement
+
+
+def _dumped(node: ast.expr) -> str:
+    """An expression without what says whether it is read or written."""
+    return ast.dump(node).replace("Store()", "Load()")
 
 
 def once(forms: list[NewForm]) -> tuple[tuple[Place, Part], ...]:

@@ -36,6 +36,7 @@ def decide(program: Program) -> Iterable[Decided]:
             found.atoms,
             "BackwardPrefetch becomes the names of its members, without effect in FSDP2",
             replaced=once([*found.named(), *read, *classes]),
+            dropped=found.idle(),
             places=frozenset(place.node for place in found.places),
         )
     except Unclear as error:

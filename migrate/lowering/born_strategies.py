@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.definitions import removable
-from fsdp_migrate.analysis.values import NONE, Unknown
+from fsdp_migrate.analysis.values import NONE, Const, Unknown, Value
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.lowering.born_enums import EnumValues, Family, once
@@ -146,6 +146,7 @@ def _migrated(found: EnumValues) -> Migrated:
         f"ShardingStrategy becomes {words}{FROM_OUTSIDE if is_open else ''}",
         replaced=once([*born, *read, *classes]),
         places=frozenset(place.node for place in found.places),
+        dropped=() if values or numbers else found.idle(),
         form=StrategyForm(rows, found.sites, values),
     )
 
@@ -189,13 +190,18 @@ def _is_open(found: EnumValues, fact: WrapFact, argument: Argument) -> bool:
         raise Unclear("the constructor that it goes to takes it as it is")
     if not fact.direct or argument.node is None:
         raise Unclear("it reaches the constructor through a partial, `wrap` or `**`")
-    others = argument.value - found.atoms - NONE
+    others = argument.value - found.atoms - NONE - _refused(argument.value)
     for atom in others:
         if not isinstance(atom, Unknown) or not _is_outside(atom.reason):
             text = fact.module.text(argument.node)
             reason = atom.reason if isinstance(atom, Unknown) else "it is something else"
             raise Unclear(f"`{text}` is known only at run time: {reason}")
     return bool(others)
+
+
+def _refused(value: Value) -> Value:
+    """Names, which FSDP1 takes for no strategies: they stand there until they are looked up."""
+    return frozenset(a for a in value if isinstance(a, Const) and isinstance(a.value, str))
 
 
 def _is_outside(reason: str) -> bool:

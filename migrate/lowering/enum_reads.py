@@ -69,6 +69,8 @@ class Readers:
         elif isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute):
             owner = parent.func.value
         value = self.analysis.value(owner)
+        if value in (self.enum.itself, self.enum.mapping):
+            return True  # by a name: a member is no key there
         return owner is None or (bool(value) and all(isinstance(a, Container) for a in value))
 
     # ------------------------------------------------------------------ comparisons

@@ -86,7 +86,7 @@ def _spliced(facts: Facts, spelt: Sequence[Spelt], calls: frozenset[Number]) -> 
     for name, some in splices.items():
         old = modules[name]
         made = splice(old.source.text, some)
-        source = replace(old.source, text=made.text)
+        source = replace(old.source, text=made.text, width=old.line_length)
         new = parse(source, name, old.given)
         new.rewrite = old.rewrite
         modules[name], files[old.path] = new, made

@@ -184,5 +184,6 @@ def _written(draft: _Draft, edits: tuple[Edit, ...]) -> tuple[str, str]:
     # LibCST takes longer to load than most runs that change nothing take at all.
     from fsdp_migrate.rewriting.statements import apply_edits
 
-    text = apply_edits(draft.module.source.text, edits, draft.spelling)
+    module = draft.module
+    text = apply_edits(module.source.text, edits, draft.spelling, module.line_length)
     return text, problem(text, meant(draft.module, edits, draft.spelling), draft.module)

@@ -20,8 +20,10 @@ from fsdp_migrate.rewriting.places import Places
 from fsdp_migrate.syntax.source import line_length
 
 
-def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling) -> str:
+def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling, width: int = 0) -> str:
     """`text` with all `edits` made; `spelling` tells how the file calls what they name.
+
+    New code is broken up beyond `width`, which is that of the longest lines if it isn't given.
 
     Raises:
         EditError: an edit names a place that the source doesn't have, or two edits collide.
@@ -32,7 +34,7 @@ def apply_edits(text: str, edits: Iterable[Edit], spelling: Spelling) -> str:
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
     positions = _in_file(wrapper.resolve(PositionProvider), excerpt)
     places = Places.of(by_place, positions)
-    result = module.visit(_Renderer(module, places, spelling, line_length(text))).code
+    result = module.visit(_Renderer(module, places, spelling, width or line_length(text))).code
     places.complain_unless_made()
     return excerpt.put_back(result)
 

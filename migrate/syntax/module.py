@@ -77,7 +77,7 @@ class Module:
     @cached_property
     def line_length(self) -> int:
         """How long a new line may become."""
-        return line_length(self.source.text)
+        return self.source.width or line_length(self.source.text)
 
     @cached_property
     def indent(self) -> str:

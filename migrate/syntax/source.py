@@ -39,6 +39,7 @@ class Source:
     text: str
     encoding: str = "utf-8"
     bom: bool = False
+    width: int = 0  # what its author lets lines be, where some of the text is not of that author
 
     def encode(self, text: str) -> bytes:
         """The bytes of this file if it held `text`."""
