@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from fsdp_migrate.analysis.assignment import assign
 from fsdp_migrate.analysis.heap import ANY
@@ -11,7 +11,7 @@ from fsdp_migrate.analysis.library.containers import elements, has_always, merge
 from fsdp_migrate.analysis.machine import Evaluate, Machine
 from fsdp_migrate.analysis.narrowing import narrow
 from fsdp_migrate.analysis.scopes import with_walruses
-from fsdp_migrate.analysis.values import Value, constant
+from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Value, constant, join
 
 
 def list_display(machine: Machine, node: ast.List | ast.Set) -> Value:
@@ -70,10 +70,57 @@ def dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
     saved = dict(machine.env)
     _bind_generators(machine, node.generators)
     made = machine.container(node, "dict")
-    key = constant(machine.evaluate(node.key))
-    store_item(machine, made, key.value if key else ANY, machine.evaluate(node.value))
+    key, value = constant(machine.evaluate(node.key)), machine.evaluate(node.value)
+    copied = _copied(machine, node)
+    if copied is None:
+        store_item(machine, made, key.value if key else ANY, value)
+    for name, item in (copied or {}).items():
+        store_item(machine, made, name, item)
     machine.env = with_walruses(machine, saved, node)
     return frozenset({made})
+
+
+def _copied(machine: Machine, node: ast.DictComp) -> Mapping[Hashable, Value] | None:
+    """The items of `{key: value for key, value in d.items() if ...}`, where their keys are known.
+
+    Conditions leave some of them out.
+    """
+    match node:
+        case ast.DictComp(
+            key=ast.Name(id=key),
+            value=ast.Name(id=value),
+            generators=[
+                ast.comprehension(
+                    target=ast.Tuple(elts=[ast.Name(id=first), ast.Name(id=second)]),
+                    iter=ast.Call(func=ast.Attribute(value=owner, attr="items"), args=[]),
+                    ifs=tests,
+                )
+            ],
+        ) if (key, value) == (first, second):
+            pass
+        case _:
+            return None
+    dicts = machine.record.value(owner)
+    if not dicts or not all(isinstance(a, Container) and a.kind == "dict" for a in dicts):
+        return None
+    left_out = NONE if any(_asks_for(test, value) for test in tests) else NOTHING
+    found: dict[Hashable, Value] = {}
+    for atom in dicts:
+        assert isinstance(atom, Container)
+        for name in machine.heap.item_keys(atom.site):
+            item = machine.heap.read("item", atom.site, name)
+            found[name] = join(found.get(name, NOTHING), item - left_out)
+    return found
+
+
+def _asks_for(test: ast.expr, name: str) -> bool:
+    """Whether a variable is None where the test fails: `name`, or `name is not None`."""
+    match test:
+        case ast.Name(id=tested):
+            return tested == name
+        case ast.Compare(left=ast.Name(id=tested), ops=[ast.IsNot()], comparators=[other]):
+            return tested == name and isinstance(other, ast.Constant) and other.value is None
+    return False
 
 
 def _bind_generators(machine: Machine, generators: list[ast.comprehension]) -> None:

@@ -23,7 +23,8 @@ def decide(program: Program) -> Iterable[Decided]:
     found = EnumValues(program, FAMILY, frozenset(_written(program)))
     facts = [fact for fact, argument in program.given(PARAMETER) if argument.value & found.atoms]
     sites = frozenset(fact.site for fact in facts)
-    if not sites:
+    wraps = program.analysis.wraps.values()
+    if not found.births or not any(fact.module.name in program.modules for fact in wraps):
         return
     try:
         if any(program.stops(fact, PARAMETER) for fact in facts):

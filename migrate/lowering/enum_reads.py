@@ -76,6 +76,8 @@ class Readers:
     # ------------------------------------------------------------------ comparisons
     def _compared(self, module: Module, parent: ast.Compare, where: str) -> Iterator[NewForm]:
         sides = [parent.left, *parent.comparators]
+        if len(sides) == 2 and any(self.analysis.value(side) == NONE for side in sides):
+            return  # a name is as little None as a member is
         for side in sides:
             if not self._is_known(self.analysis.value(side)):
                 raise Unclear(f"it is compared with `{module.text(side)}` at {where}")

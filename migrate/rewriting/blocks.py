@@ -142,46 +142,52 @@ class Blocks:
         """A line of small statements, some of them edited, as statements of their own."""
         pieces: list[cst.BaseStatement] = []
         kept: list[cst.BaseSmallStatement] = []
+        column = self.places.columns.get(original, 0)
 
-        def flush() -> None:
-            if kept:
-                last = kept[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
-                line = cst.SimpleStatementLine([*kept[:-1], last])
-                if kept[-1] is updated.body[-1]:
+        def flush(apart: bool = True) -> None:
+            for some in [[small] for small in kept] if apart else [kept] if kept else []:
+                last = some[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+                line = cst.SimpleStatementLine([*some[:-1], last])
+                if some[-1] is updated.body[-1]:
                     line = line.with_changes(trailing_whitespace=updated.trailing_whitespace)
-                column = self.places.columns.get(original, 0)
                 pieces.append(self.new.fitted(original, line, column))
-                kept.clear()
+            kept.clear()
 
         for small, new in zip(original.body, updated.body, strict=True):
             start = self.places.starts.get(small)
             if start is None:
                 kept.append(new)
                 continue
-            before, after = self._inserted(start, after=False), self._inserted(start, after=True)
+            before = self._inserted(start, after=False, column=column)
+            after = self._inserted(start, after=True, column=column)
             edit = self.places.edits.statements.get(start)
             if before or edit is not None:
                 flush()
                 pieces.extend(before)
             if edit is not None:
-                pieces.extend(self._made(edit))
+                pieces.extend(self._made(edit, column=column))
             else:
                 kept.append(new)
             if after:
                 flush()
                 pieces.extend(after)
-        flush()
+        flush(apart=False)
         return self._led_apart(pieces, updated, updated.leading_lines) if pieces else []
 
-    def _inserted(self, start: Start, after: bool) -> list[cst.BaseStatement]:
-        inserts = self.places.edits.inserts.get(start, ())
-        return [s for edit in inserts if edit.after == after for s in self._made(edit)]
+    def _inserted(
+        self, start: Start, after: bool, column: int | None = None
+    ) -> list[cst.BaseStatement]:
+        inserts = [e for e in self.places.edits.inserts.get(start, ()) if e.after == after]
+        return [s for edit in inserts for s in self._made(edit, column=column)]
 
     def _made(
-        self, edit: ReplaceStatement | InsertStatements, body: Sequence[cst.BaseStatement] = ()
+        self,
+        edit: ReplaceStatement | InsertStatements,
+        body: Sequence[cst.BaseStatement] = (),
+        column: int | None = None,
     ) -> list[cst.BaseStatement]:
         self.places.made.add(edit)
-        return self.new.of(edit, body)
+        return self.new.of(edit, body, edit.span.col if column is None else column)
 
     def _led_apart(
         self,

@@ -31,11 +31,14 @@ class NewStatements:
         self.gaps: dict[cst.CSTNode, int] = {}  # blank lines below inserted statements
 
     def of(
-        self, edit: ReplaceStatement | InsertStatements, body: Sequence[cst.BaseStatement] = ()
+        self,
+        edit: ReplaceStatement | InsertStatements,
+        body: Sequence[cst.BaseStatement],
+        column: int,
     ) -> list[cst.BaseStatement]:
         """The statements of an edit; `body` are those of the statement that it replaces."""
         kept = {id(statement) for statement in body}
-        room = self.width - edit.span.col
+        room = self.width - column
         made = self.fragments.statements(edit.code, body)
         result: list[cst.BaseStatement] = [
             s if id(s) in kept else outdented(laid_out(s, self.indent, room, kept)) for s in made

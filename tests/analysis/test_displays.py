@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
 )
+from support.programs import Analysis
 from support.values import FULL, analyse, check_model, probed
 
 # Programs in which `probe` is an FSDP model.
@@ -68,3 +69,14 @@ def test_the_test_of_a_comprehension_narrows() -> None:
 def test_keys_that_are_not_known_reach_every_item() -> None:
     text = "d = {input(): 1, 'a': 2}\nprobe = d['a']\nprobe"
     assert probed(text) == {Const.of(1), Const.of(2)}
+
+
+@pytest.mark.parametrize(
+    ("test", "held"),
+    [("", {1, None}), (" if v is not None", {1}), (" if v", {1}), (" if k != 'b'", {1, None})],
+)
+def test_a_dict_without_some_of_the_items_of_another_one(test: str, held: set[object]) -> None:
+    text = f"d = {{'a': 1, 'b': None}}\nc = {{k: v for k, v in d.items(){test}}}\nc['a'], c['b']\n"
+    found = Analysis(text)
+    value = found.value("c['a']") | found.value("c['b']")
+    assert {atom.value for atom in value if isinstance(atom, Const)} == held

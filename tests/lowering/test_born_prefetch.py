@@ -60,3 +60,18 @@ def test_a_reader_that_is_not_followed() -> None:
     (group,) = _decided(f"way = {PRE}\nos.putenv('a', way)\nFSDP(Block(), backward_prefetch=way)\n")
     assert isinstance(group, Stays)
     assert "os.putenv" in group.words
+
+
+def test_a_name_that_is_looked_up_where_it_stands_stays() -> None:
+    text = (
+        'way = {"a": "BACKWARD_PRE"}\nif "a" in way:\n'
+        '    way["a"] = BackwardPrefetch[way["a"]]\nFSDP(Block(), backward_prefetch=way["a"])\n'
+    )
+    (group,) = _decided(text)
+    assert isinstance(group, Migrated), group
+    assert [ast.unparse(s).splitlines()[0] for _, s in group.dropped] == ["if 'a' in way:"]
+
+
+def test_what_no_constructor_takes_is_a_name_too() -> None:
+    text = f'settings = {{"way": {PRE}}}\nFSDP(Block())\n'
+    assert _becomes(text) == {(PRE, '"BACKWARD_PRE"')}
