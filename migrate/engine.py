@@ -146,7 +146,7 @@ def _planned(
         left = spelt.left(tried, planned)
         if not left and is_no_worse(planned.findings, plan.findings):
             return tried, planned, spelt
-        without |= left or spelt.calls
+        without |= left or spelt.calls.keys()
     return facts, plan, None
 
 

@@ -132,6 +132,14 @@ class MoveStatement:
     below: Span
 
 
+@dataclass(frozen=True)
+class Respell:
+    """Put other words for the same in the place of those at `span`, before all other edits."""
+
+    span: Span
+    text: str
+
+
 Edit = (
     ReplaceExpression
     | RewriteArguments
@@ -141,6 +149,7 @@ Edit = (
     | Decorate
     | LeaveContext
     | MoveStatement
+    | Respell
 )
 
 
@@ -148,7 +157,7 @@ def codes(edit: Edit) -> tuple[Part, ...]:
     """The new code that an edit brings in."""
     if isinstance(edit, LeaveContext):
         return tuple(part for part in (edit.before, edit.after) if part is not None)
-    return () if isinstance(edit, MoveStatement) else (edit.code,)
+    return () if isinstance(edit, MoveStatement | Respell) else (edit.code,)
 
 
 def kept_by(edit: Edit) -> list[Span]:

@@ -7,10 +7,13 @@ become plain calls so; the others stay as they are written.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.findings.edits import Respell
 from fsdp_migrate.findings.finding import Finding, Place, Tier
 from fsdp_migrate.lowering.spread_arguments import Spelt, spelt_out
 from fsdp_migrate.planning.hold_back import Plan
@@ -29,7 +32,7 @@ class SpeltOut:
     """A program with arguments that are named, and how to get back to the one as written."""
 
     project: Project
-    calls: frozenset[Number]
+    calls: Mapping[Number, Spelt]  # as they were written
     files: Mapping[Path, Spliced]
 
     def left(self, facts: Facts, plan: Plan) -> frozenset[Number]:
@@ -41,17 +44,34 @@ class SpeltOut:
             for number in self.calls
             if number not in sites
             or not facts.wraps[sites[number]].native
-            or _place(facts, sites[number]) not in fixed
+            or _place(facts.wraps[sites[number]].fact) not in fixed
         )
 
     def as_written(self, finding: Finding) -> Finding:
         """A finding at the place where its subject is written."""
+        fix = finding.fix
+        words = self._respelt.get(finding.place) if finding.code == CONSTRUCTOR else None
+        if fix is not None and words is not None:
+            edits = {**fix.edits, finding.path: (*fix.edits.get(finding.path, ()), *words)}
+            fix = replace(fix, edits=edits)
         return replace(
             finding,
+            fix=fix,
             col=self._column(finding.place),
             held_by=self._place(finding.held_by),
             blocks_with=self._place(finding.blocks_with),
         )
+
+    @cached_property
+    def _respelt(self) -> Mapping[Place, tuple[Respell, ...]]:
+        """What has been put in other words for a call, by its place in the new text."""
+        found: dict[Place, tuple[Respell, ...]] = {}
+        for spelt in self.calls.values():
+            place = _place(spelt.fact)
+            file = self.files[place.path]
+            new = replace(place, col=file.new_column(place.line, place.col - 1) + 1)
+            found[new] = tuple(Respell(s.span, s.text) for s in spelt.splices)
+        return found
 
     def _place(self, place: Place | None) -> Place | None:
         return replace(place, col=self._column(place)) if place is not None else None
@@ -75,12 +95,12 @@ def spell_out(facts: Facts, without: frozenset[Number]) -> SpeltOut | None:
     spelt = spelt_out(facts.analysis, open_calls)
     if not spelt:
         return None
-    return _spliced(facts, spelt, frozenset(numbers[each.fact.site] for each in spelt))
+    return _spliced(facts, {numbers[each.fact.site]: each for each in spelt})
 
 
-def _spliced(facts: Facts, spelt: Sequence[Spelt], calls: frozenset[Number]) -> SpeltOut:
+def _spliced(facts: Facts, calls: Mapping[Number, Spelt]) -> SpeltOut:
     splices: dict[str, set[Splice]] = defaultdict(set)
-    for each in spelt:
+    for each in calls.values():
         splices[each.fact.module.name] |= set(each.splices)
     modules, files = dict(facts.analysis.project.modules), {}
     for name, some in splices.items():
@@ -112,7 +132,6 @@ def _numbers(facts: Facts) -> dict[Site, Number]:
     return found
 
 
-def _place(facts: Facts, site: Site) -> Place:
-    fact = facts.wraps[site].fact
+def _place(fact: WrapFact) -> Place:
     span = fact.module.span(fact.node.func)
     return Place(fact.module.path, span.line, span.col + 1, CONSTRUCTOR)

@@ -42,6 +42,14 @@ class Spliced:
             shift += len(splice.text) - (span.end_col - span.col)
         return col - shift
 
+    def new_column(self, line: int, col: int) -> int:
+        """The column at which what is not in a piece stands now."""
+        for splice in reversed(self.splices):
+            span = splice.span
+            if span.line == span.end_line == line and span.end_col <= col:
+                col += len(splice.text) - (span.end_col - span.col)
+        return col
+
 
 def splice(text: str, splices: Iterable[Splice]) -> Spliced:
     """`text` with all `splices`, which don't overlap."""

@@ -25,4 +25,5 @@ def test_columns_of_the_new_text_are_those_of_the_old_one() -> None:
     assert made.column(2, line.index("g(")) == 4
     assert made.column(2, line.index("b=kw")) == 13  # in the dict that it comes from
     assert made.column(2, line.index("x=1")) == 16
+    assert made.new_column(2, 16) == line.index("x=1")
     assert made.column(1, 30) == 30
