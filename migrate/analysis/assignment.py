@@ -32,11 +32,13 @@ from fsdp_migrate.syntax.paths import path_of
 
 def assign(machine: Machine, target: ast.expr, value: Value, source: ast.expr | None) -> None:
     """Bind `value` to a target; `source` is where it is written, if that is known."""
+    path = path_of(target)
+    if path is not None:
+        flush_attributes(machine, below=f"{path}.")
     if isinstance(target, ast.Name):
         bind(machine, target.id, value)
     elif isinstance(target, ast.Attribute):
         base = machine.evaluate(target.value)
-        path = path_of(target)
         if path is not None and any(isinstance(atom, Instance) for atom in base):
             forget(machine.env, path)
             machine.env[path] = value
@@ -120,10 +122,10 @@ def store_attribute(machine: Machine, base: Value, attr: str, value: Value) -> N
             heap.write(value, "result", atom.site, attr)
 
 
-def flush_attributes(machine: Machine) -> None:
-    """Put the `self.x` that were assigned here where other functions see them."""
+def flush_attributes(machine: Machine, below: str = "") -> None:
+    """Put the `self.x` that were assigned here, those `below` a path, where other functions see."""
     for path, value in list(machine.env.items()):
-        if path.endswith("!"):
+        if path.endswith("!") and path.startswith(below):
             base, _, attr = path[:-1].rpartition(".")
             store_attribute(machine, _path_value(machine, base), attr, value)
             del machine.env[path]

@@ -25,6 +25,23 @@ def shard():
 
 outer = FSDP(nn.Sequential(shard()))
 """
+PUT_BACK = """\
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Block()
+
+
+class Agent:
+    def __init__(self):
+        self.net = Outer()
+        self.net.inner = FSDP(self.net.inner)
+        self.net = FSDP(self.net)
+
+
+agent = Agent()
+"""
+IN_A_VARIABLE = PUT_BACK.replace("self.net", "net")
 GIVEN = "def shard(net):\n    net.head = FSDP(net.head)\n    return FSDP(net)\n"
 
 
@@ -43,6 +60,8 @@ def roles(text: str) -> list[tuple[Role, bool]]:
         (ALONE, [(Role.ROOT, False), (Role.ROOT, False)]),
         (LISTED, [(Role.INNER, False), (Role.ROOT, True)]),
         (RETURNED, [(Role.EITHER, False), (Role.ROOT, True)]),
+        (PUT_BACK, [(Role.INNER, False), (Role.ROOT, True)]),
+        (IN_A_VARIABLE, [(Role.INNER, False), (Role.ROOT, True)]),
         (GIVEN, [(Role.EITHER, False), (Role.ROOT, True)]),
     ],
     ids=["attribute", "apart", "argument", "returned", "unknown"],
