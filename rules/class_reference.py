@@ -21,7 +21,11 @@ from fsdp_migrate.rule.queries.class_tests import (
     is_class_name,
     place_of,
 )
-from fsdp_migrate.rule.queries.class_values import in_the_way, made_by_value
+from fsdp_migrate.rule.queries.class_values import (
+    in_the_way,
+    is_bound_by_instances,
+    made_by_value,
+)
 from fsdp_migrate.rule.queries.edits_by_file import edits_by_file
 from fsdp_migrate.rule.queries.parameters import rewritable
 from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
@@ -121,7 +125,7 @@ def _value(use: Use, facts: Facts) -> Finding:
         message = f"FSDP as a function that shards becomes fully_shard_from_fsdp1: {why}"
         return finding(RULE, use, message, tier=Tier.SHIM, edits=[edit])
     edit = ReplaceExpression(span, FULLY_SHARD)
-    if isinstance(use.module.scope(use.node), ast.ClassDef):  # where instances bind functions
+    if is_bound_by_instances(facts, use.module, use.node):
         edit = ReplaceExpression(span, code("staticmethod({function})", function=FULLY_SHARD))
     message = "FSDP as a function that shards becomes fully_shard"
     return finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit], models=models)

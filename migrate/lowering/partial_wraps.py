@@ -70,7 +70,7 @@ def _is_torn(partial: PartialWrap, found: Mapping[Site, PartialWrap]) -> bool:
 def _made(analysis: Analysis, site: Site, calls: Sequence[WrapFact]) -> PartialWrap | None:
     node = _node_at(analysis, site)
     given, kwargs = analysis.calls.get(site, ([], {}))
-    seen = all(map(_is_seen, calls))
+    seen = all(_is_seen(fact) and _is_by(analysis, fact, site) for fact in calls)
     if node is None or len(given) != 1 or len(node.args) != 1 or not seen:
         return None
     nodes = {k.arg: k.value for k in node.keywords if k.arg is not None}
@@ -105,6 +105,12 @@ def _is_seen(fact: WrapFact) -> bool:
     starred = any(isinstance(a, ast.Starred) for a in fact.node.args)
     spread = any(k.arg is None for k in fact.node.keywords)
     return not (fact.direct or fact.contexts or fact.opaque or starred or spread)
+
+
+def _is_by(analysis: Analysis, fact: WrapFact, site: Site) -> bool:
+    """Whether a call is one of the partial itself, or hands it to what calls it."""
+    given = (*fact.node.args, *(keyword.value for keyword in fact.node.keywords))
+    return any(Partial(site) in analysis.value(node) for node in (fact.node.func, *given))
 
 
 def _own(analysis: Analysis, fact: WrapFact) -> Arguments:

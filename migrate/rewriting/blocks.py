@@ -12,6 +12,7 @@ import libcst as cst
 from fsdp_migrate.findings.code import ALTERNATIVE, parts_of
 from fsdp_migrate.findings.edits import InsertStatements, LeaveContext, ReplaceStatement
 from fsdp_migrate.rewriting.comments import (
+    APART,
     Statement,
     alternative,
     bare,
@@ -20,6 +21,7 @@ from fsdp_migrate.rewriting.comments import (
     inline_comments,
     keep_comments,
     led,
+    set_apart,
     suite,
     without,
 )
@@ -57,6 +59,9 @@ class Blocks:
             if pieces:
                 pieces = _below(pending, pieces)
                 pending = []
+                if self._is_new_function(original, pieces):
+                    pieces[0] = set_apart(pieces[0]) if result else pieces[0]
+                    trailing = trailing if original is originals[-1] else [*trailing, *APART]
             else:
                 pending = [*pending, *self._left_of(original, updated, bool(pending))]
             result.extend(pieces)
@@ -65,6 +70,14 @@ class Blocks:
             if not has_lines_above(originals[0]):
                 result[0] = _first(result[0])
         return result, pending
+
+    def _is_new_function(
+        self, original: cst.BaseStatement, pieces: Sequence[cst.BaseStatement]
+    ) -> bool:
+        """Whether a function takes the place of a line at the top level of the file."""
+        is_line = isinstance(original, cst.SimpleStatementLine)
+        made = len(pieces) == 1 and isinstance(pieces[0], cst.FunctionDef)
+        return is_line and made and self.places.columns.get(original) == 0
 
     def _commented(
         self, original: cst.BaseStatement, updated: cst.BaseStatement

@@ -48,6 +48,19 @@ def led(piece: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) -> cst.BaseSta
     return statement.with_changes(leading_lines=[*lines, *own])
 
 
+# The blank lines between functions.
+APART = (cst.EmptyLine(indent=False), cst.EmptyLine(indent=False))
+
+
+def set_apart(piece: cst.BaseStatement) -> cst.BaseStatement:
+    """`piece` with two blank lines above it and its comments."""
+    statement = cast(Statement, piece)
+    lines = list(statement.leading_lines)
+    while lines and lines[0].comment is None:
+        del lines[0]
+    return statement.with_changes(leading_lines=[*APART, *lines])
+
+
 def has_lines_above(original: cst.BaseStatement) -> bool:
     """Whether blank lines above the first statement of a block are the author's."""
     lines = cast(Statement, original).leading_lines

@@ -64,7 +64,7 @@ def roles(text: str) -> list[tuple[Role, bool]]:
         (IN_A_VARIABLE, [(Role.INNER, False), (Role.ROOT, True)]),
         (GIVEN, [(Role.EITHER, False), (Role.ROOT, True)]),
     ],
-    ids=["attribute", "apart", "argument", "returned", "unknown"],
+    ids=["attribute", "apart", "argument", "returned", "put back", "in a variable", "unknown"],
 )
 def test_roles(text: str, expected: list[tuple[Role, bool]]) -> None:
     assert roles(text) == expected

@@ -47,3 +47,12 @@ def in_the_way(facts: Facts, module: Module, node: ast.expr) -> str:
         if plan.parts.residues and Symbol(FSDP1) not in facts.value(plan.fact.node.func):
             return plan.reason
     return ""
+
+
+def is_bound_by_instances(facts: Facts, module: Module, node: ast.expr) -> bool:
+    """Whether a function at `node` is an attribute of a class, which becomes a method."""
+    scope, statement = module.scope(node), module.parents[node]
+    if not isinstance(scope, ast.ClassDef) or not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return False
+    info = facts.analysis.classes.get(module.site(scope))
+    return info is None or not info.is_dataclass or isinstance(statement, ast.Assign)
