@@ -74,10 +74,10 @@ class FlatUnit:
         return [n for n, p in zip(self.names, parts, strict=False) if id(p) in ids]
 
     def see(self, look: Look) -> Seen:
-        whole = describe(look(self.flat))
-        if whole is not None:
+        whole, parts = describe(look(self.flat)), self.flat._params or ()
+        # `zero_grad` reaches the parts alone; the flat gradient goes at the next forward
+        if whole is not None and (not parts or any(look(part) is not None for part in parts)):
             return dict.fromkeys(self.names, whole)
-        parts = self.flat._params or ()
         return {  # a rank without a part of a parameter may have state all the same: not its own
             name: describe(look(part)) if part.numel() else None
             for name, part in zip(self.names, parts, strict=False)

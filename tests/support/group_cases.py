@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from support.crossing_cases import TRAIN, WRAP
+
+# One optimizer of two models, of which one gets no gradients after the first step.
+BOTH = f"""
+
+def main():
+    net, other = start(), Net().cuda()
+    model = {WRAP}
+    net = other
+    other = {WRAP}
+    optimizer = torch.optim.AdamW([*model.parameters(), *other.parameters()], lr=1e-2)
+    other(torch.ones(2, 5).cuda()).square().mean().backward()
+{TRAIN}"""
+
 GROUPS = {
+    "one optimizer of two models": BOTH,
     "grouped": """
 
 class Trainer:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fsdp_migrate.findings.finding import Tier
 from fsdp_migrate.runtime.compare import Tolerance
-from support.fuzz.judgement import unsaid
+from fsdp_migrate.runtime.verify.recording import read
+from support.fuzz.judgement import Costs, unsaid
 from support.fuzz.programs import Made
 from support.programs import Run, migrate
 from support.training import record, train_identically
@@ -49,13 +50,16 @@ def judge(made: Made) -> Judged:
             folder.mkdir()
             for name, text in files.items():
                 (folder / name).write_text(text)
-        _, problem = record(old, "train.py", ["{out}"])
+        before, problem = record(old, "train.py", ["{out}"])
         if problem:
             return Judged(made, run, Judgement.VOID, problem)
+        after, problem = record(new, "train.py", ["{out}"])
         verdict = train_identically(old, new, "train.py", ["{out}"], tolerance=CLOSE)
+        costs = Costs.of(read(before), read(after)) if not problem else None
+    more = costs.unsaid(made.drawn) if costs is not None else ""
     if verdict.passed:
-        return Judged(made, run, Judgement.SAME)
-    missing = unsaid(made.drawn, run, verdict)
+        return Judged(made, run, Judgement.SILENT if more else Judgement.SAME, more)
+    missing = more or unsaid(made.drawn, run, verdict, costs)
     told = Judgement.SILENT if missing else Judgement.SAID
     return Judged(
         made, run, told, f"nothing is said of: {missing}\n{verdict}" if missing else str(verdict)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from support.fuzz import deliveries, parts
+from support.fuzz import deliveries, parts, summons, wrapping
 from support.fuzz.piece import Piece
 
+TRAIN = "train(model, optimizer)"  # also behind a checkpoint, which must leave no trace
 ROOT = "torch.distributed.fsdp"
 NAMES = ("FullStateDictConfig", "MixedPrecision", "ShardingStrategy", "StateDictType")
 POLICIES = ("ModuleWrapPolicy", "transformer_auto_wrap_policy")
@@ -23,12 +24,12 @@ LIBRARIES = (
 )  # fmt: skip
 TABLES: Mapping[str, Mapping[str, Piece]] = {
     "maker": parts.MAKERS,
-    "place": parts.PLACES,
-    "crossing": parts.CROSSINGS,
+    "place": parts.PLACES | wrapping.GIVEN,
+    "crossing": parts.CROSSINGS | wrapping.TOGETHER | summons.KEPT,
     "delivery": deliveries.DELIVERIES,
-    "loop": parts.LOOPS,
-    "use": parts.USES,
-    "checkpoint": parts.CHECKPOINTS,
+    "loop": parts.LOOPS | summons.CHOSEN,
+    "use": parts.USES | summons.TAKEN,
+    "checkpoint": parts.CHECKPOINTS | summons.SAVED,
     "inner": parts.INNER,
 }
 PLAIN: Mapping[str, str] = {
@@ -103,6 +104,7 @@ def _files(drawn: Mapping[str, str], pieces: Mapping[str, Piece]) -> dict[str, s
         "device_id=torch.cuda.current_device()",
     ]
     given = ", ".join(filter(None, arguments))
+    text = text.replace("ARGUMENTS", given)
     text = re.sub(r"WRAP\(((?:self\.)?\w+)\)", rf"FSDP(\1, {given})", text)
     files = {"train.py": text, **{n: t for p in pieces.values() for n, t in p.files.items()}}
     return _with_imports(files, drawn["form"])
@@ -136,6 +138,7 @@ def _main(pieces: Mapping[str, Piece]) -> str:
         delivery.after,
         delivery.body,
         checkpoint.body,
+        "" if checkpoint.body.endswith(TRAIN) or not checkpoint.body else TRAIN,
     ]
     return "\n".join(["def main(out):", *(_indented(b) for b in body if b)])
 
