@@ -87,6 +87,8 @@ def put_together(drawn: Mapping[str, str]) -> Made:
     drawn = {**PLAIN, **drawn}
     if drawn["place"] == "blocks by hand":
         drawn["policy"] = "none"
+    if drawn["crossing"] in wrapping.TOGETHER and "optimizer" in drawn["checkpoint"]:
+        drawn["checkpoint"] = "full"  # FSDP1 takes no state of an optimizer that has two models
     pieces = {part: table[drawn[part]] for part, table in TABLES.items()}
     return Made(_files(drawn, pieces), drawn)
 
