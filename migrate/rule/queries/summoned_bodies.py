@@ -11,6 +11,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.alike import ALIKE
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
+from fsdp_migrate.rule.queries.summoned_aliases import change_by_another_name
 from fsdp_migrate.rule.queries.summoned_births import (
     is_gathered_alone,
     is_read_inside,
@@ -91,6 +92,8 @@ class _Reader:
         uses = {each: self._use_of(each) for each in self.lists}
         edited = frozenset(each for each, use in uses.items() if use == "edited")
         lists = tuple(each for each, use in uses.items() if use != "asked")
+        if change_by_another_name(self.facts, self.module, self.statement.body, self._sources()):
+            raise Unclear("what is read of a parameter is changed")
         return Body(
             lists,
             tuple(self.reads),
@@ -99,6 +102,25 @@ class _Reader:
             tuple(self.runs),
             tuple(self.strange),
         )
+
+    def _sources(self) -> Iterator[ast.expr]:
+        """What gives a parameter to what is around it, but for what changes it in place."""
+        yield from self.reads
+        for node in self.edits:
+            yield self._result(node)
+        for listed in self.lists:
+            if loop_target(self.module, listed) is None:
+                yield listed
+            for name in self._of_list(listed):
+                yield self._result(name)
+
+    def _result(self, node: ast.expr) -> ast.expr:
+        """What a call gives that changes `node` in place, which is `node`; or itself."""
+        method = self.module.parents[node]
+        call = self.module.parents[method] if isinstance(method, ast.Attribute) else None
+        if isinstance(method, ast.Attribute) and method.attr.endswith("_"):
+            return call if isinstance(call, ast.Call) and call.func is method else node
+        return node
 
     # ------------------------------------------------------------------ one node
     def look_at(self, node: ast.AST) -> None:
