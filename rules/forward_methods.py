@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from fsdp_migrate.findings.code import Kept, Literal, Name, Part, call
+from fsdp_migrate.findings.code import Kept, Literal, Part, call
 from fsdp_migrate.findings.edits import InsertStatements, ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.called_values import is_only_called
+from fsdp_migrate.rule.queries.forward_methods import REGISTER, wrap_statement
 from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
 from fsdp_migrate.rule.queries.values import models
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding, finding_at
-from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.paths import path_of
-
-REGISTER = Name(ROOT, "register_fsdp_forward_method")
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -97,8 +95,8 @@ def survey(facts: Facts) -> Iterator[Finding]:
 def _beside_forward(facts: Facts, module: Module, node: ast.Call, func: ast.Attribute) -> Finding:
     method = func.attr
     units = facts.models(models(facts.value(func.value)))
-    wrap = _wrap_statement(facts, func.value)
-    if wrap is None:
+    wrap = wrap_statement(facts, func.value)
+    if wrap is None or wrap.plan.members != {"NO_SHARD"}:
         return finding_at(
             RULE,
             module,
@@ -125,28 +123,6 @@ def _beside_forward(facts: Facts, module: Module, node: ast.Call, func: ast.Attr
     )
     span = module.span(node)
     return replace(made, path=module.path, line=span.line, col=span.col + 1)
-
-
-@dataclass(frozen=True)
-class WrapStatement:
-    """`model = FSDP(...)`."""
-
-    module: Module
-    statement: ast.Assign
-    model: ast.expr
-
-
-def _wrap_statement(facts: Facts, model: ast.expr) -> WrapStatement | None:
-    """Where an unsharded model is wrapped, and what it is called there."""
-    wraps = models(facts.value(model))
-    plan = facts.plan(next(iter(wraps))) if len(wraps) == 1 else None
-    if plan is None or plan.members != {"NO_SHARD"} or plan.shape != "assign":
-        return None
-    module = plan.fact.module
-    statement = module.statement(plan.fact.node)
-    if not module.rewrite or not isinstance(statement, ast.Assign):
-        return None
-    return WrapStatement(module, statement, statement.targets[0])
 
 
 RULE = Rule(

@@ -12,7 +12,7 @@ from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.summon_forms import edits_of, find_summon
 from fsdp_migrate.rule.queries.summon_limits import stale_views, summoned, without_form
-from fsdp_migrate.rule.queries.summoned_bodies import Unclear
+from fsdp_migrate.rule.queries.summoned_runs import Unclear
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
 from fsdp_migrate.syntax.paths import binds_names

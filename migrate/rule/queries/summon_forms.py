@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fsdp_migrate.analysis.values import Wrapped
-from fsdp_migrate.findings.code import Code, Kept, Name, Part, block, code, loop_variable, variable
+from fsdp_migrate.findings.code import (
+    Code,
+    Kept,
+    Literal,
+    Name,
+    Part,
+    block,
+    call,
+    code,
+    loop_variable,
+    variable,
+)
 from fsdp_migrate.findings.edits import (
     Edit,
     InsertStatements,
@@ -16,15 +27,12 @@ from fsdp_migrate.findings.edits import (
     ReplaceExpression,
     ReplaceStatement,
 )
+from fsdp_migrate.lowering.dtensor_state_dicts import DISTRIBUTE
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.forward_methods import REGISTER, wrap_statement
 from fsdp_migrate.rule.queries.running import ends_early
-from fsdp_migrate.rule.queries.summoned_bodies import (
-    CONDITIONS,
-    Body,
-    Unclear,
-    body_of,
-    loop_target,
-)
+from fsdp_migrate.rule.queries.summoned_bodies import Body, body_of, loop_target
+from fsdp_migrate.rule.queries.summoned_runs import CONDITIONS, Unclear
 from fsdp_migrate.rule.queries.values import literals
 from fsdp_migrate.rule.uses import split
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
@@ -39,6 +47,15 @@ UNIT = variable("module", "fsdp_module")
 RESULT = variable("result")
 
 
+@dataclass(frozen=True)
+class Registered:
+    """A method that is registered where the model is wrapped."""
+
+    statement: ast.Assign
+    model: ast.expr
+    method: str
+
+
 @dataclass(frozen=True, eq=False)
 class Summon:
     """A `with` statement that makes parameters whole, and what its body does with them."""
@@ -50,6 +67,8 @@ class Summon:
     wraps: frozenset[Wrapped]
     to_cpu: bool
     body: Body
+    recurses: bool = True
+    registered: tuple[Registered, ...] = ()  # methods that gather the model's own parameters
 
 
 @lru_cache(maxsize=1)
@@ -72,14 +91,14 @@ def find_summon(use: Use, facts: Facts) -> Summon:
     Raises:
         Unclear: something about it isn't known, or has no other form.
     """
-    module, call = use.module, use.call
-    item = module.parents.get(call) if call is not None else None
-    if call is None or not isinstance(item, ast.withitem) or item.optional_vars is not None:
+    module, made = use.module, use.call
+    item = module.parents.get(made) if made is not None else None
+    if made is None or not isinstance(item, ast.withitem) or item.optional_vars is not None:
         raise Unclear("the context is kept as a value")
     statement = module.parents[item]
     if not isinstance(statement, ast.With):
         raise Unclear("the context is kept as a value")
-    given = _given(use, call)
+    given = _given(use, made)
     model = given.get("module")
     if model is None or path_of(model) is None:
         raise Unclear("the model is made on the way")
@@ -87,15 +106,23 @@ def find_summon(use: Use, facts: Facts) -> Summon:
     if not wraps or others:
         raise Unclear("the model may be another")
     flags = {name: _flag(facts, given.get(name), name) for name in SIGNATURE[1:]}
-    if not flags["recurse"] or flags["with_grads"]:
-        raise Unclear("gradients, or one unit alone, are made whole")
-    body = body_of(facts, module, statement, wraps)
+    if flags["with_grads"]:
+        raise Unclear("gradients are made whole")
+    body = body_of(facts, module, statement, wraps, units=flags["recurse"])
     if not flags["writeback"] and (body.edits or body.edited):
         raise Unclear("what is changed inside is dropped at the end")
     values = (*body.reads, *body.strange)
     if body.runs and (body.edits or body.edited or body.lists or values):
         raise Unclear("the model is run and its parameters are used")
-    found = Summon(module, statement, item, model, wraps, flags["offload_to_cpu"], body)
+    registered = tuple(_registered(facts, module, func) for func in body.beside)
+    to_cpu = flags["offload_to_cpu"]
+    found = Summon(
+        module, statement, item, model, wraps, to_cpu, body, flags["recurse"], registered
+    )
+    lists = {listed for listed, _ in body.each} | {listed for listed, _, _ in body.copies}
+    loops = {listed for listed in lists if isinstance(module.parents[listed], ast.For)}
+    if not all(_is_direct(found, listed) for listed in loops):
+        raise Unclear("parameters are changed or read on some ranks only")
     if any(_needs_hoisting(found, node) for node in body.reads):
         raise Unclear("a parameter is read on some ranks only")
     direct = all(_is_direct(found, each) for each in _read_lists(body))
@@ -104,14 +131,14 @@ def find_summon(use: Use, facts: Facts) -> Summon:
     return found
 
 
-def _given(use: Use, call: ast.Call) -> dict[str, ast.expr]:
-    args = list(call.args)
+def _given(use: Use, made: ast.Call) -> dict[str, ast.expr]:
+    args = list(made.args)
     if not args and use.receiver is not None:
         args = [use.receiver]
     if any(isinstance(each, ast.Starred) for each in args):
         raise Unclear("arguments come through a star")
     found = dict(zip(SIGNATURE, args, strict=False))
-    for keyword in call.keywords:
+    for keyword in made.keywords:
         if keyword.arg is None:
             raise Unclear("arguments come through `**`")
         found[keyword.arg] = keyword.value
@@ -125,6 +152,14 @@ def _flag(facts: Facts, node: ast.expr | None, name: str) -> bool:
     if known is None or len(known) != 1:
         raise Unclear(f"`{name}` is known only at run time")
     return bool(known[0])
+
+
+def _registered(facts: Facts, module: Module, func: ast.Attribute) -> Registered:
+    """The method as one that gathers the parameters of the model itself, where it is wrapped."""
+    wrap = wrap_statement(facts, func.value)
+    if wrap is None or wrap.module is not module:
+        raise Unclear(f"`{func.attr}` may use parameters without a forward pass")
+    return Registered(wrap.statement, wrap.model, func.attr)
 
 
 # ---------------------------------------------------------------------- the edits
@@ -143,10 +178,20 @@ def edits_of(summon: Summon, facts: Facts) -> Iterator[Edit]:
             if name == "values":
                 new = code("{whole}.values()", whole=WHOLE)
             yield ReplaceExpression(module.span(listed), new)
-    for node in (*body.reads, *body.strange):
-        whole = _whole(summon, Kept(module.span(node)))
-        yield ReplaceExpression(module.span(node), whole)
-    before, after = _around(summon, facts) if body.runs else (None, None)
+    for read in (*body.reads, *body.strange, *(name for _, name in body.each)):
+        yield ReplaceExpression(module.span(read), _whole(summon, Kept(module.span(read))))
+    for _, parameter, given in body.copies:
+        yield ReplaceExpression(module.span(given), _cut(summon, parameter, given))
+    for each in dict.fromkeys(summon.registered):
+        new = call(REGISTER, Kept(module.span(each.model)), Literal(each.method))
+        yield InsertStatements(module.span(each.statement), new, after=True)
+    yield from _left(summon, facts, above)
+
+
+def _left(summon: Summon, facts: Facts, above: list[Code]) -> Iterator[Edit]:
+    """The edits that leave the context, with what stands before and after the body instead."""
+    module = summon.module
+    before, after = _around(summon, facts) if summon.body.runs else (None, None)
     last = summon.statement.body[-1]
     guarded = after is not None and ends_early(summon.statement)
     if after is not None and isinstance(last, ast.Return) and last.value is not None:
@@ -218,6 +263,17 @@ def _whole(summon: Summon, parameter: Part) -> Code:
     return code("{full}.cpu()", full=full) if summon.to_cpu else full
 
 
+def _cut(summon: Summon, name: ast.Name, given: ast.expr) -> Code:
+    """A whole tensor, cut up as the parameter is: each rank takes its part of its own."""
+    return code(
+        "{distribute}({given}, {p}.device_mesh, {p}.placements, src_data_rank={none})",
+        distribute=DISTRIBUTE,
+        given=Kept(summon.module.span(given)),
+        p=Kept(summon.module.span(name)),
+        none=Literal(None),
+    )
+
+
 def _in_loop(summon: Summon, listed: ast.Call) -> Edit:
     """The edit that makes each parameter whole where a loop comes to it."""
     module, loop = summon.module, summon.module.parents[listed]
@@ -243,7 +299,16 @@ def _all_of(summon: Summon) -> Code:
 
 
 def _around(summon: Summon, facts: Facts) -> tuple[Code | None, Code | None]:
-    """What keeps the units gathered from one forward pass to the next, and ends that."""
+    """What keeps the units gathered from one forward pass to the next, and ends that.
+
+    The model itself stays gathered until a backward pass, whatever is written in between.
+    """
+    before, after = _around_units(summon, facts) if summon.recurses else (None, None)
+    root = code("{model}.reshard()", model=Kept(summon.module.span(summon.model)))
+    return before, block(*([after] if after is not None else []), root)
+
+
+def _around_units(summon: Summon, facts: Facts) -> tuple[Code | None, Code | None]:
     plans = [facts.plan(wrapped) for wrapped in summon.wraps]
     if any(plan is None or plan.keeps_unsharded is not False for plan in plans):
         return None, None

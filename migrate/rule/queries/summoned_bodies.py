@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from fsdp_migrate.analysis.values import Bound, Cls, Func, Params, Unknown, Wrapped, symbols
+from fsdp_migrate.analysis.values import Bound, Cls, Func, Params, Result, Unknown, Wrapped, symbols
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.alike import ALIKE
-from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
-from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.queries.summoned_aliases import change_by_another_name
 from fsdp_migrate.rule.queries.summoned_births import (
     is_gathered_alone,
@@ -18,7 +17,13 @@ from fsdp_migrate.rule.queries.summoned_births import (
     kept_of,
     strangers_in,
 )
-from fsdp_migrate.rule.queries.uniform import is_uniform
+from fsdp_migrate.rule.queries.summoned_methods import has_nothing_to_do_with
+from fsdp_migrate.rule.queries.summoned_runs import (
+    Unclear,
+    check_run,
+    is_beside_forward,
+    is_gone_through,
+)
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 
@@ -32,8 +37,6 @@ ELEMENTWISE = frozenset(
 )  # fmt: skip
 LISTS = frozenset({"named_parameters", "parameters"})
 QUIET = frozenset({"buffers", "eval", "named_buffers", "train"})
-CONDITIONS = (ast.If, ast.IfExp, ast.BoolOp, ast.While, ast.Try, ast.Match, ast.comprehension)
-ENDS = (ast.Return, ast.Break, ast.Continue)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,20 +48,24 @@ class Body:
     edits: tuple[ast.expr, ...] = ()  # a parameter that is changed in place
     edited: frozenset[ast.Call] = frozenset()  # lists whose parameters are
     runs: tuple[ast.Call, ...] = ()  # forward passes
+    beside: tuple[ast.Attribute, ...] = ()  # methods that run parts of the model by themselves
+    # Where a loop reads a parameter that it changes as well, or a comprehension reads one: it is
+    # made whole there.
+    each: tuple[tuple[ast.Call, ast.Name], ...] = ()
+    # Whole tensors that a loop copies into the parameter.
+    copies: tuple[tuple[ast.Call, ast.Name, ast.expr], ...] = ()
     strange: tuple[ast.expr, ...] = ()  # parameters from elsewhere whose values are read
 
 
-class Unclear(Exception):
-    """Something in a body isn't understood; the text says what."""
-
-
-def body_of(facts: Facts, module: Module, statement: ast.With, wraps: frozenset[Wrapped]) -> Body:
-    """What the body of `statement` does with the parameters of `wraps`.
+def body_of(
+    facts: Facts, module: Module, statement: ast.With, wraps: frozenset[Wrapped], *, units: bool
+) -> Body:
+    """What the body of `statement` does with the parameters of `wraps`, those of `units` too.
 
     Raises:
         Unclear: it may do something else.
     """
-    reader = _Reader(facts, module, statement, wraps)
+    reader = _Reader(facts, module, statement, wraps, units=units)
     for node in _nodes(statement.body):
         reader.look_at(node)
     return reader.found()
@@ -71,9 +78,16 @@ def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
 
 class _Reader:
     def __init__(
-        self, facts: Facts, module: Module, statement: ast.With, wraps: frozenset[Wrapped]
+        self,
+        facts: Facts,
+        module: Module,
+        statement: ast.With,
+        wraps: frozenset[Wrapped],
+        *,
+        units: bool,
     ) -> None:
         self.facts, self.module, self.statement, self.wraps = facts, module, statement, wraps
+        self.units = units
         self.same = wraps | {a for w in wraps for a in self._inner(w)}
         self.lists: list[ast.Call] = []
         self.reads: list[ast.expr] = []
@@ -82,6 +96,9 @@ class _Reader:
         self.strangers = set(strangers_in(facts, module, statement))
         self.strange: list[ast.expr] = []
         self.kept = kept_of(facts, module, statement)
+        self.beside: list[ast.Attribute] = []
+        self.each: list[tuple[ast.Call, ast.Name]] = []
+        self.copies: list[tuple[ast.Call, ast.Name, ast.expr]] = []
 
     def _inner(self, wrapped: Wrapped) -> frozenset[object]:
         plan = self.facts.plan(wrapped)
@@ -100,6 +117,9 @@ class _Reader:
             tuple(self.edits),
             edited,
             tuple(self.runs),
+            tuple(self.beside),
+            tuple(self.each),
+            tuple(self.copies),
             tuple(self.strange),
         )
 
@@ -156,6 +176,8 @@ class _Reader:
         if self._is_model(func):
             return
         if any(isinstance(atom, Func | Bound | Cls) for atom in value):
+            if has_nothing_to_do_with(self.facts, call, self.same):
+                return
             raise Unclear("the body calls a function of the program's")
         if any(isinstance(atom, Unknown) for atom in value) and not isinstance(func, ast.Attribute):
             raise Unclear("the body calls a function that isn't known")
@@ -169,6 +191,8 @@ class _Reader:
         while isinstance(parent, ast.Attribute):
             node, before, parent = parent, node, self.module.parents[parent]
             if self._is_parameter(node):
+                if not self.units and before is not model:
+                    raise Unclear("one unit alone is made whole")
                 if not self._stays(node):
                     self._parameter(node)
                 return
@@ -183,13 +207,32 @@ class _Reader:
 
     def _method(self, call: ast.Call, func: ast.Attribute) -> None:
         if func.attr in LISTS and not call.args and not call.keywords:
+            if not self.units:
+                raise Unclear("one unit alone is made whole")
             self.lists.append(call)
         elif func.attr not in QUIET:
             self._run(call)
 
+    def _run(self, call: ast.Call) -> None:
+        check_run(self.facts, self.module, self.statement, call)
+        plans = [self.facts.plan(wrapped) for wrapped in self.wraps]
+        if None in plans:
+            raise Unclear("what the model is wrapped with is not known")
+        if any(plan is not None and "mixed_precision" in plan.arguments for plan in plans):
+            raise Unclear("forward passes inside run in full precision")
+        func = call.func
+        if isinstance(func, ast.Attribute) and not self._is_model(func):
+            if is_beside_forward(self.facts, func, units=self.units):
+                self.beside.append(func)
+        self.runs.append(call)
+
     def _is_parameter(self, node: ast.expr) -> bool:
         value = self.facts.value(node)
-        return bool(value) and all(isinstance(atom, Params) for atom in value)
+        return bool(value) and all(
+            isinstance(atom, Params)
+            or (isinstance(atom, Result) and atom.symbol == "torch.nn.Parameter")
+            for atom in value
+        )
 
     # ------------------------------------------------------------------ parameters
     def _stranger(self, node: ast.expr) -> None:
@@ -262,29 +305,51 @@ class _Reader:
 
     def _use_of(self, listed: ast.Call) -> str:
         """Whether the parameters of a list are edited, read, or only asked for their shapes."""
-        changed = other = False
+        changed, read = False, []
         if self._stays(listed):
             return "asked"
         for name in self._of_list(listed):
             parent = self.module.parents[name]
             if isinstance(parent, ast.Attribute) and parent.attr in ALIKE:
                 continue
-            before = len(self.edits)
             if isinstance(parent, ast.Attribute) and parent.attr.endswith("_"):
-                self._edit(name, parent)
-                del self.edits[before:]
                 changed = True
+                if parent.attr == "copy_":
+                    self._copied(listed, name, parent)
+                else:
+                    before = len(self.edits)
+                    self._edit(name, parent)
+                    del self.edits[before:]
             elif isinstance(parent, ast.Attribute) and parent.attr in {"data", "grad"}:
                 raise Unclear(f"`.{parent.attr}` of a parameter is used")
             elif self._is_written(name):
                 raise Unclear("a part of a parameter is written")
             else:
-                other = True
-        if changed and other:
-            raise Unclear("parameters are changed and read in one loop")
-        if loop_target(self.module, listed) is None:
+                read.append(name)
+        target = loop_target(self.module, listed)
+        alone = len(read) == 1 and is_gone_through(self.facts, self.module, self.statement, listed)
+        if target is not None and read and (changed or alone):
+            self.each += [(listed, name) for name in read]
+            return "edited" if changed else "asked"
+        if target is None:
             return "read"
-        return "edited" if changed else "read" if other else "asked"
+        return "edited" if changed else "read" if read else "asked"
+
+    def _copied(self, listed: ast.Call, name: ast.Name, method: ast.Attribute) -> None:
+        """`p.copy_(kept[name])`: what is kept by the names of parameters has their shapes."""
+        call, target = self.module.parents[method], loop_target(self.module, listed)
+        if not isinstance(call, ast.Call) or len(call.args) != 1 or call.keywords:
+            raise Unclear("`copy_` changes a parameter as a whole")
+        pair = target.elts if isinstance(target, ast.Tuple) else []
+        key = pair[0] if len(pair) == 2 else None
+        given = call.args[0]
+        is_kept = isinstance(given, ast.Subscript) and isinstance(key, ast.Name)
+        inside = {n.id for n in nodes_in(given) if isinstance(n, ast.Name)}
+        if not is_kept or not isinstance(key, ast.Name) or key.id not in inside:
+            raise Unclear("`copy_` changes a parameter as a whole")
+        if name.id in inside or any(self._is_model(n) for n in nodes_in(given) if is_name(n)):
+            raise Unclear("`copy_` changes a parameter as a whole")
+        self.copies.append((listed, name, given))
 
     def _of_list(self, listed: ast.Call) -> Iterator[ast.Name]:
         """Where the parameters of a list are used, by the names that a loop gives them."""
@@ -296,61 +361,6 @@ class _Reader:
                 if not all(isinstance(a, Params) and a.kind == "name" for a in atoms):
                     yield node
 
-    # ------------------------------------------------------------------ forward passes
-    def _run(self, call: ast.Call) -> None:
-        func = call.func
-        if not self._without_gradients(call):
-            raise Unclear("a forward pass inside may record gradients")
-        if any(self.facts.plan(w) is None for w in self.wraps):
-            raise Unclear("what the model is wrapped with is not known")
-        if any("mixed_precision" in p.arguments for w in self.wraps if (p := self.facts.plan(w))):
-            raise Unclear("forward passes inside run in full precision")
-        if isinstance(func, ast.Attribute) and not self._is_model(func):
-            methods = [a for a in self.facts.value(func) if isinstance(a, Bound)]
-            if not methods or runs_beside_forward(self.facts, func):
-                raise Unclear(f"`{func.attr}` may use parameters without a forward pass")
-            if not all(self._is_even(a.func) for a in methods):
-                raise Unclear(f"`{func.attr}` may run another number of times on another rank")
-        if not self._is_unconditional(call):
-            raise Unclear("ranks may run the model different numbers of times")
-        self.runs.append(call)
-
-    def _without_gradients(self, call: ast.Call) -> bool:
-        for around in self.module.ancestors(call):
-            if isinstance(around, ast.With):
-                if any(not grad_mode(self.facts, i.context_expr, True) for i in around.items):
-                    return True
-            if isinstance(around, ast.FunctionDef) and turns_gradients_off(self.facts, around):
-                return True
-        functions = [a.func.site for a in self.facts.value(call.func) if isinstance(a, Bound)]
-        known = self.facts.analysis.functions
-        return bool(functions) and all(
-            turns_gradients_off(self.facts, known[site].node) for site in functions
-        )
-
-    def _is_unconditional(self, call: ast.Call) -> bool:
-        for around in self.module.ancestors(call):
-            if around is self.statement:
-                return True
-            if isinstance(around, CONDITIONS):
-                return False
-            if isinstance(around, ast.For) and not self._is_even_loop(self.module, around):
-                return False
-        return False
-
-    def _is_even(self, function: Func) -> bool:
-        """Whether a function runs the same number of steps on every rank."""
-        info = self.facts.analysis.functions[function.site]
-        nodes = nodes_in(info.node)
-        if any(isinstance(n, CONDITIONS) and not isinstance(n, ast.IfExp) for n in nodes):
-            return False
-        return all(self._is_even_loop(info.module, n) for n in nodes if isinstance(n, ast.For))
-
-    def _is_even_loop(self, module: Module, loop: ast.For) -> bool:
-        return is_uniform(self.facts, module, loop.iter) and not any(
-            isinstance(node, ENDS) for node in nodes_in(loop)
-        )
-
 
 def loop_target(module: Module, listed: ast.Call) -> ast.expr | None:
     """What a loop over a list binds for each parameter."""
@@ -358,6 +368,11 @@ def loop_target(module: Module, listed: ast.Call) -> ast.expr | None:
     if isinstance(parent, ast.For | ast.comprehension) and parent.iter is listed:
         return parent.target
     return None
+
+
+def is_name(node: ast.AST) -> TypeGuard[ast.expr]:
+    """Whether a node is a name or an attribute."""
+    return isinstance(node, ast.Name | ast.Attribute)
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.rule.queries.summon_forms import find_summon, native_summons
-from fsdp_migrate.rule.queries.summoned_bodies import Unclear
+from fsdp_migrate.rule.queries.summoned_runs import Unclear
 from support.facts import Program
 
 HEAD = """\
@@ -73,7 +73,7 @@ def test_understood(body: str) -> None:
         ("model(torch.rand(2, 4))", "", "gradients"),
         ("print(model)", "", "handed on"),
         ("print(model.head.weight)", ", with_grads=True", "gradients"),
-        ("print(model.head.weight)", ", recurse=False", "one unit"),
+        ("print(model.head.weight)", ", recurse=False", "one unit alone"),
         ("model.head.bias.mul_(2)", ", writeback=False", "dropped"),
         ("print(model.head.weight.sum() if torch.cuda.is_available() else 0)", "", "some ranks"),
     ],
