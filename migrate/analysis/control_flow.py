@@ -35,25 +35,39 @@ def _for(machine: Machine, node: ast.For | ast.AsyncFor) -> None:
     items = elements(machine, machine.evaluate(node.iter))
     machine.leaving.append([])
     before = dict(machine.env)
+    _go_on(machine, node)
     for _ in range(LOOPS):
         start = dict(machine.env)
         assign(machine, node.target, items, None)
         if not _changes(machine, node.body, start):
             break
+    machine.settled[node] = machine.env
     machine.env = join_env(before, machine.env)
     _end_loop(machine, node.orelse)
 
 
 def _while(machine: Machine, node: ast.While) -> None:
     machine.leaving.append([])
+    _go_on(machine, node)
     for _ in range(LOOPS):
         start = dict(machine.env)
         machine.evaluate(node.test)
         narrow(machine, node.test, True)
         if not _changes(machine, node.body, start):
             break
+    machine.settled[node] = dict(machine.env)
     narrow(machine, node.test, False)
     _end_loop(machine, node.orelse)
+
+
+def _go_on(machine: Machine, node: ast.stmt) -> None:
+    """Start a loop where it was before: the loop around it runs again, and has lost nothing.
+
+    From scratch, loops in loops would run as often as two to the power of their depth.
+    """
+    known = machine.settled.get(node)
+    if known is not None:
+        machine.env = join_env(machine.env, known)
 
 
 def _changes(machine: Machine, body: list[ast.stmt], start: Env) -> bool:

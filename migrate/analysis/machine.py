@@ -61,6 +61,7 @@ class Machine(ABC):
         self.statement: ast.AST | None = None  # that is being run
         self.live = True  # whether the statement that comes next can be reached
         self.leaving: list[list[Env]] = [[]]  # by loop: the states at its `break`s
+        self.settled: dict[ast.stmt, Env] = {}  # by loop: the last state at its start
         self.cls: Site | None = None  # the class whose body is being run
         self.outward: set[str] = set()  # names declared global or nonlocal
         self.asked: set[str] = set()  # modules that a star import is being followed into

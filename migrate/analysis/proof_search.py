@@ -57,15 +57,20 @@ def _from_annotations(solver: Solver) -> Iterator[bool]:
                 yield solver.proofs.add(module.site(scope), target.id, region)
             else:
                 yield _prove(solver, module, target, region)
+    giving = _giving_models(solver) if solver.record.returning else frozenset()
     for site in solver.record.returning:
-        tasks = [place for place, _ in solver.heap.items() if place[0] == "return"]
-        given = [solver.heap.read(*place) for place in tasks if _is_of(place[1], site)]
-        if not any(isinstance(atom, Wrapped) for value in given for atom in value):
+        if site not in giving:
             yield solver.proofs.add(site, RETURN, Region(site.module))
 
 
-def _is_of(task: object, site: Site) -> bool:
-    return isinstance(task, Task) and task.site == site
+def _giving_models(solver: Solver) -> frozenset[Site]:
+    """The functions that are seen to give back models."""
+    return frozenset(
+        place[1].site
+        for place, value in solver.heap.items()
+        if place[0] == "return" and isinstance(place[1], Task) and place[1].site is not None
+        if any(isinstance(atom, Wrapped) for atom in value)
+    )
 
 
 def _from_callees(solver: Solver) -> Iterator[bool]:

@@ -75,16 +75,18 @@ class Proofs:
     """What is proven, by where the expression lives and its text."""
 
     known: dict[tuple[Owner, str], frozenset[Region]] = field(default_factory=dict)
+    _owners: set[Owner] = field(default_factory=set)
 
     def add(self, owner: Owner, text: str, region: Region) -> bool:
         """Note a proof; whether it is new."""
         found = self.known.get((owner, text), frozenset())
         self.known[owner, text] = found | {region}
+        self._owners.add(owner)
         return region not in found
 
     def has(self, owner: Owner) -> bool:
         """Whether something that lives in `owner` is proven."""
-        return any(known == owner for known, _ in self.known)
+        return owner in self._owners
 
     def of(self, owner: Owner, text: str, module: str, node: ast.AST) -> bool | None:
         """Whether `node` of `module` is proven to be a model; None if it may be one."""

@@ -8,9 +8,8 @@ something grew that it has read.
 
 from __future__ import annotations
 
-import ast
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import ANY, GrowingHeap, Task
@@ -18,7 +17,9 @@ from fsdp_migrate.analysis.inherited import inherited_methods
 from fsdp_migrate.analysis.program import FunctionInfo, Program
 from fsdp_migrate.analysis.proofs import Proofs
 from fsdp_migrate.analysis.record import NO_MODE, Modes, Record
+from fsdp_migrate.analysis.unreached import Unreached
 from fsdp_migrate.analysis.values import NOTHING, Cls, Container, Instance, Value, unknown
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.project import Project
 from fsdp_migrate.syntax.span import Site
 
@@ -46,19 +47,24 @@ class Solver:
         self._run_task = run
         self._modes: dict[Task, Modes] = {}
         self._lacking: dict[tuple[Site, str], None] = {}
-        self._queue: deque[Task] = deque()
+        self._queue: list[tuple[int, int, Task]] = []
         self._queued: set[Task] = set()
         self._started: set[str] = set()
         self._reached: set[Site] = set()
+        self._unreached = Unreached({})
         self._depth = 0
         self._runs = 0
+        self._asked = 0
 
     def solve(self) -> None:
         """Run all tasks to the fixpoint: modules first, then what nothing was seen to call."""
         for name in self.project.modules:
             self.require(name)
         self._drain()
-        while entries := self._next_entries():
+        self._unreached = Unreached(
+            {s: info for s, info in self.program.functions.items() if s not in self._reached}
+        )
+        while entries := self._unreached.next():
             for site in entries:
                 self._enter_unknown(site, self.program.functions[site].cls)
             self._drain()
@@ -87,6 +93,7 @@ class Solver:
         old = self._modes.get(task)
         new = (old or frozenset()) | modes
         self._reached.add(task.site)
+        self._unreached.reach(task.site)
         if new != old:
             self._modes[task] = new
             if old is None and self._depth < MAX_DEPTH:
@@ -110,13 +117,20 @@ class Solver:
         """Have `task` run (again)."""
         if task not in self._queued:
             self._queued.add(task)
-            self._queue.append(task)
+            self._asked += 1
+            heappush(self._queue, (self._size(task), self._asked, task))
 
     def _drain(self) -> None:
         while self._queue:
-            task = self._queue.popleft()
+            task = heappop(self._queue)[2]
             if task in self._queued:
                 self._run(task)
+
+    def _size(self, task: Task) -> int:
+        """How much there is to run: what is long waits until all that it reads has settled."""
+        if task.site is None:
+            return len(nodes_in(self.project.modules[task.module].tree))
+        return len(nodes_in(self.program.functions[task.site].node))
 
     def _run(self, task: Task) -> None:
         saved, self.heap.reader = self.heap.reader, task
@@ -130,20 +144,6 @@ class Solver:
         self.heap.reader = saved
 
     # ------------------------------------------------------------------ what nothing calls
-    def _next_entries(self) -> list[Site]:
-        """Functions that nothing reached, those first that no other of them mentions."""
-        missing = {
-            site: info
-            for site, info in self.program.functions.items()
-            if site not in self._reached and not isinstance(info.node, ast.Lambda)
-        }
-        if not missing:
-            return []
-        mentioned = frozenset[str]().union(*(info.mentions for info in missing.values()))
-        free = [site for site, info in missing.items() if info.name not in mentioned]
-        inits = [site for site, info in missing.items() if info.name == "__init__"]
-        return inits or free or list(missing)[:1]
-
     def _next_inherited(self) -> list[tuple[Site, Site]]:
         """Methods with classes that they were not run on, and mean something else on."""
         return [

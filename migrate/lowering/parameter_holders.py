@@ -130,14 +130,16 @@ class ParameterHolders:
         inner: Value = frozenset().union(*(fact.inner for fact in self.analysis.wraps.values()))
         return frozenset(atom for atom in inner if not isinstance(atom, Unknown))
 
-    def params_in(self, value: Value, depth: int = 0) -> frozenset[Atom]:
+    def params_in(self, value: Value) -> frozenset[Atom]:
         """The modules whose parameters `value` holds, in lists and dicts too."""
         found: set[Atom] = set()
-        for atom in value:
-            if isinstance(atom, Params):
-                found.add(atom.owner)
-            elif isinstance(atom, Container) and depth < DEPTH:
-                found |= self.params_in(self.analysis.dict_values(atom), depth + 1)
+        seen: set[Container] = set()
+        level = value
+        for _ in range(DEPTH + 1):
+            found |= {atom.owner for atom in level if isinstance(atom, Params)}
+            new = {atom for atom in level if isinstance(atom, Container)} - seen
+            seen |= new
+            level = frozenset().union(*map(self.analysis.dict_values, new))
         return frozenset(found)
 
     # ------------------------------------------------------------------ their names

@@ -6,9 +6,11 @@ import ast
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.node_index import NodeIndex
 from fsdp_migrate.syntax.nodes import nodes_in
 
 # Libraries that this is about: an installed package wins over a folder without `__init__.py`.
@@ -41,6 +43,11 @@ class Project:
         named = {module.name: module for module in modules}
         folders = {str(parent) for name in named for parent in PurePosixPath(name).parents}
         return cls(named, folders)
+
+    @cached_property
+    def index(self) -> NodeIndex:
+        """The names and attributes in all modules."""
+        return NodeIndex.of(self.modules.values())
 
     def exists(self, name: str) -> bool:
         """Whether `name` is a module, or a folder that holds one (a namespace package)."""

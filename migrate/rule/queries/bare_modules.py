@@ -7,6 +7,7 @@ FSDP1: `model.module.state_dict()` gave this rank's shard, and took no other ran
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Iterator
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.rule.facts import Facts
@@ -21,44 +22,64 @@ DEPTH = 8
 INNER = "module"
 
 
-def may_be_bare(facts: Facts, module: Module, node: ast.expr, depth: int = 0) -> bool:
+Places = list[tuple[Module, ast.expr]]
+"""Expressions that are to be looked at in their turn."""
+
+
+def may_be_bare(facts: Facts, module: Module, node: ast.expr) -> bool:
     """Whether `node`, which can be an FSDP1 model, may be what is inside of one."""
-    if depth > DEPTH:
-        return False
+    todo: Places = [(module, node)]
+    seen: set[ast.expr] = set()
+    for _ in range(DEPTH + 1):
+        after: Places = []
+        for home, value in todo:
+            if value not in seen:
+                seen.add(value)
+                origins = _origins(facts, home, value)
+                if origins is None:
+                    return True
+                after += origins
+        todo = after
+    return False
+
+
+def _origins(facts: Facts, module: Module, node: ast.expr) -> Places | None:
+    """What `node` may have its value from; None where it may be the inner module itself."""
     if not models(facts.value(node)):  # a part of one, or what holds several
-        return not held(facts.analysis, facts.value(node))
+        return [] if held(facts.analysis, facts.value(node)) else None
     match node:
         case ast.Attribute():
-            return node.attr == INNER or _stored(facts, node.attr, depth)
+            return None if node.attr == INNER else _models_in(facts, _stored(facts, node.attr))
         case ast.Name():
-            return _variable(facts, module, node, depth)
+            return _variable(facts, module, node)
         case ast.IfExp():
-            return any(may_be_bare(facts, module, n, depth + 1) for n in (node.body, node.orelse))
+            return [(module, node.body), (module, node.orelse)]
         case ast.BoolOp():
-            return any(may_be_bare(facts, module, n, depth + 1) for n in node.values)
+            return [(module, part) for part in node.values]
         case ast.NamedExpr():
-            return may_be_bare(facts, module, node.value, depth + 1)
+            return [(module, node.value)]
         case ast.Call():
-            return _made(facts, module, node, depth)
+            return _made(facts, module, node)
         case _:
-            return _names_inner(node)
+            return None if _names_inner(node) else []
 
 
-def _variable(facts: Facts, module: Module, node: ast.Name, depth: int) -> bool:
+def _variable(facts: Facts, module: Module, node: ast.Name) -> Places | None:
     scope = scope_of(module, node)
+    found: Places = []
     for bound in bindings(scope, node.id) if scope is not None else ():
         if isinstance(bound, ast.arg):
             for home, value in given_to(facts, module, bound):
-                if value is None or _is_bare(facts, home, value, depth):
-                    return True
+                if value is None:
+                    return None
+                found.append((home, value))
             continue
         statement = module.statement(bound)
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            if _is_bare(facts, module, statement.value, depth):
-                return True
+            found.append((module, statement.value))
         elif isinstance(statement, ast.For | ast.AsyncFor) and _names_inner(statement.iter):
-            return True
-    return False
+            return None
+    return _models_in(facts, found)
 
 
 def _names_inner(node: ast.AST) -> bool:
@@ -66,38 +87,34 @@ def _names_inner(node: ast.AST) -> bool:
     return any(isinstance(n, ast.Attribute) and n.attr == INNER for n in nodes_in(node))
 
 
-def _is_bare(facts: Facts, module: Module, value: ast.expr, depth: int) -> bool:
-    """The same of what a variable is given, which is no model before the wrap."""
-    return bool(models(facts.value(value))) and may_be_bare(facts, module, value, depth + 1)
+def _models_in(facts: Facts, places: Iterable[tuple[Module, ast.expr]]) -> Places:
+    """Those that can be models: what a variable is given before the wrap is none."""
+    return [(module, value) for module, value in places if models(facts.value(value))]
 
 
-def _stored(facts: Facts, name: str, depth: int) -> bool:
-    """Whether something may have put the inner module into an attribute of that name."""
-    for module in facts.analysis.project.modules.values():
-        for node in module.parents:
-            if isinstance(node, ast.Attribute) and node.attr == name:
-                statement = module.parents[node]
-                if isinstance(statement, ast.Assign) and node in statement.targets:
-                    if _is_bare(facts, module, statement.value, depth):
-                        return True
-    return False
+def _stored(facts: Facts, name: str) -> Iterator[tuple[Module, ast.expr]]:
+    """What is put into attributes of that name."""
+    for module, node in facts.analysis.project.index.of_attribute(name):
+        statement = module.parents[node]
+        if isinstance(statement, ast.Assign) and node in statement.targets:
+            yield module, statement.value
 
 
-def _made(facts: Facts, module: Module, node: ast.Call, depth: int) -> bool:
-    """Whether a call may give the inner module."""
+def _made(facts: Facts, module: Module, node: ast.Call) -> Places:
+    """What a call may give back."""
     if any(fact.node is node for fact in facts.analysis.wraps.values()):
-        return False
+        return []
     called = facts.value(node.func)
     sites = [site for atom in called for site in functions_run(facts, atom)]
     if called and len(sites) == len(called):
         infos = [facts.analysis.functions[site] for site in sites]
-        return any(
-            isinstance(item, ast.Return)
-            and item.value is not None
-            and _is_bare(facts, info.module, item.value, depth)
+        returned = [
+            (info.module, item.value)
             for info in infos
             for item in own_nodes(info.node)
-        )
+            if isinstance(item, ast.Return) and item.value is not None
+        ]
+        return _models_in(facts, returned)
     if isinstance(node.func, ast.Attribute) and models(facts.value(node.func.value)):
-        return may_be_bare(facts, module, node.func.value, depth + 1)  # `model.eval()`
-    return any(_is_bare(facts, module, argument, depth) for argument in node.args)
+        return [(module, node.func.value)]  # `model.eval()`
+    return _models_in(facts, [(module, argument) for argument in node.args])

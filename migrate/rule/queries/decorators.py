@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import lru_cache
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Bound, Func, Result, Symbol
@@ -55,19 +58,20 @@ def handed_on(
     facts: Facts, module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef
 ) -> list[tuple[Module, ast.Call]]:
     """The calls of libraries that are given the function, and may run it."""
-    site, graph = module.site(function), facts.analysis.call_graph
-    return [
-        (graph.module_of(call), call)
-        for call in facts.analysis.call_nodes.values()
-        if any(_is_it(facts, node, site) for node in _given(call))
-        if not any(isinstance(atom, Func | Bound) for atom in facts.value(call.func))
-    ]
+    graph = facts.analysis.call_graph
+    calls = _given_functions(facts).get(module.site(function), {})
+    return [(graph.module_of(call), call) for call in calls]
 
 
-def _given(call: ast.Call) -> list[ast.expr]:
-    return [*call.args, *(keyword.value for keyword in call.keywords)]
-
-
-def _is_it(facts: Facts, node: ast.expr, site: Site) -> bool:
-    functions = [a.func if isinstance(a, Bound) else a for a in facts.value(node)]
-    return any(isinstance(atom, Func) and atom.site == site for atom in functions)
+@lru_cache(maxsize=1)
+def _given_functions(facts: Facts) -> Mapping[Site, dict[ast.Call, None]]:
+    """The calls of libraries that are given functions of the program, by function."""
+    found: dict[Site, dict[ast.Call, None]] = defaultdict(dict)
+    for call in facts.analysis.call_nodes.values():
+        if not any(isinstance(atom, Func | Bound) for atom in facts.value(call.func)):
+            for node in [*call.args, *(keyword.value for keyword in call.keywords)]:
+                for atom in facts.value(node):
+                    function = atom.func if isinstance(atom, Bound) else atom
+                    if isinstance(function, Func):
+                        found[function.site][call] = None
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.rule.facts import Facts
@@ -37,6 +38,7 @@ class Guard:
         return f"line {line}" if self.module is module else f"{self.module.path}:{line}"
 
 
+@lru_cache(maxsize=4096)
 def guard_of(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> Guard | None:
     """What may keep some ranks from `node`, here or in a caller; None if all come to it."""
     every = list(conditions(module, node))
@@ -66,6 +68,7 @@ def guard_of(facts: Facts, module: Module, node: ast.AST, depth: int = 0) -> Gua
     return Guard(module, outermost.node, outermost.statement, first)
 
 
+@lru_cache(maxsize=4096)
 def _all_come(facts: Facts, module: Module, condition: Condition) -> bool:
     """Whether all ranks come to what depends on a condition.
 

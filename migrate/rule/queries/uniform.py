@@ -37,6 +37,10 @@ OPERATIONS = (
 )  # fmt: skip
 
 
+def _is_in_class(module: Module, node: ast.Name) -> bool:
+    return isinstance(module.scope(node), ast.ClassDef)
+
+
 def is_uniform(facts: Facts, module: Module, node: ast.expr) -> bool:
     """Whether `node` certainly has the same value on every rank."""
     return _Proof(facts).holds(module, node, 0)
@@ -140,15 +144,13 @@ class _Proof:
 
     def _stored(self, name: str) -> Iterator[tuple[Module, ast.expr | None, ast.AST]]:
         """What is assigned to an attribute of that name, or a field of a class, anywhere."""
-        for module in self.facts.analysis.project.modules.values():
-            for node in module.parents:
-                field = isinstance(node, ast.Name) and node.id == name
-                if field and not isinstance(module.scope(node), ast.ClassDef):
-                    continue
-                if (field or (isinstance(node, ast.Attribute) and node.attr == name)) and (
-                    not isinstance(getattr(node, "ctx", None), ast.Load)
-                ):
-                    yield module, _assigned(module.statement(node)), node
+        index = self.facts.analysis.project.index
+        for module, attribute in index.of_attribute(name):
+            if not isinstance(attribute.ctx, ast.Load):
+                yield module, _assigned(module.statement(attribute)), attribute
+        for module, field in index.named(name):
+            if not isinstance(field.ctx, ast.Load) and _is_in_class(module, field):
+                yield module, _assigned(module.statement(field)), field
 
     def _is_command_line(self, module: Module, node: ast.expr, depth: int) -> bool:
         """Whether `node` is what an argument parser gives, the same wherever it is run."""
