@@ -14,6 +14,7 @@ from functools import cache
 
 from fsdp_migrate.discovery.folders import Disk, is_package, module_name, upwards
 from fsdp_migrate.discovery.import_lines import Import, imports
+from fsdp_migrate.syntax.standard_library import is_standard
 
 
 @dataclass
@@ -132,6 +133,7 @@ class Graph:
             for root, in_project in self._bases(folder)
             if (known and os.path.join(root, top) in self._names)
             or (in_project and self._disk.holds(root, top))
+            if not is_standard(top, root, lambda name: self._module(name) is not None)
         )
 
     def _bases_of(self, folder: str) -> tuple[tuple[str, bool], ...]:

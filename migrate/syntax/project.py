@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.node_index import NodeIndex
 from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.standard_library import is_standard
 
 # Libraries that this is about: an installed package wins over a folder without `__init__.py`.
 LIBRARIES = frozenset(
@@ -111,6 +112,12 @@ class Project:
             self._resolved[key] = self._look_up(importer, dotted, level)
         return self._resolved[key]
 
+    def _is_standard(self, root: str, head: str, name: str) -> bool:
+        """Whether a module that would lie at `name` is Python's own; `head` is its package's."""
+        top = PurePosixPath(head).name
+        whole = name != head and name in self.modules  # its package has nothing to be read for
+        return is_standard(top, root, lambda n: n in self.modules or (whole and n == head))
+
     def _look_up(self, importer: Module, dotted: str, level: int) -> str | None:
         is_package = importer.path.name == "__init__.py"
         base = PurePosixPath(importer.name) if is_package else PurePosixPath(importer.name).parent
@@ -125,6 +132,8 @@ class Project:
                 name = str(root.joinpath(*parts))
                 head = str(root.joinpath(*parts[:1]))
                 if parts and parts[0] in LIBRARIES and head not in self.modules:
+                    continue
+                if parts and self._is_standard(str(root), head, name):
                     continue
                 if name in self.modules or (name in self.folders and str(folder) in self.folders):
                     if name == importer.name and len(parts) == 1:

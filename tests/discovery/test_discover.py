@@ -259,6 +259,17 @@ def test_imports_below_a_src_folder_are_found() -> None:
     assert names(discover(["."]))["linked"] == ["scripts/run.py"]
 
 
+def test_the_standard_library_is_not_what_is_called_like_it() -> None:
+    put(
+        train=FSDP1 + "import os\nimport logging\nimport queue\n",
+        os__path="import a\n",
+        logging__extra="",
+        queue="",
+        a="",
+    )
+    assert names(discover(["."]))["linked"] == ["queue.py"]
+
+
 def test_cyclic_imports_end() -> None:
     put(a=FSDP1 + "import b\n", b="import c\n", c="import a\nimport c\n")
     assert names(discover(["."]))["linked"] == ["b.py", "c.py"]
