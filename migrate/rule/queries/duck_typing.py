@@ -59,7 +59,8 @@ def _asked(
     own = bind(module, wraps, arguments[0]) if takes and wraps else None
     edits: list[Edit] = [Define(span, own[0])] if own is not None else []
     bound = own[1] if own is not None else call(PARTIAL, method, arguments[0])
-    new = _taken(arguments, bound, certain) if takes else _tested(arguments, certain)
+    alone = bool(value) and all(isinstance(atom, Wrapped) for atom in value)
+    new = _taken(arguments, bound, certain, alone) if takes else _tested(arguments, certain)
     yield finding_at(
         rule,
         module,
@@ -77,15 +78,20 @@ def _tested(arguments: tuple[Part, ...], certain: bool) -> Part:
     return is_fsdp if certain else either(is_fsdp, code("hasattr({all})", all=arguments))
 
 
-def _taken(arguments: tuple[Part, ...], bound: Part, certain: bool) -> Part:
-    """`getattr(model, "no_sync")` as a function that is bound to the model."""
-    if certain:
+def _taken(arguments: tuple[Part, ...], bound: Part, certain: bool, alone: bool) -> Part:
+    """`getattr(model, "no_sync")` as a function that is bound to the model.
+
+    Where nothing else has it (`certain`), a model that is not sharded gets the default.
+    """
+    has_default = len(arguments) == 3
+    if alone or (certain and not has_default):
         return bound
+    other = arguments[2] if certain else code("getattr({all})", all=arguments)
     return code(
-        "{bound} if {is_fsdp} else getattr({all})",
+        "{bound} if {is_fsdp} else {other}",
         bound=bound,
         is_fsdp=_is_fsdp(arguments[0]),
-        all=arguments,
+        other=other,
     )
 
 
