@@ -99,7 +99,7 @@ class Classes:
     def is_module(self, atom: Atom) -> bool:
         """Whether `atom` is an `nn.Module` of the project's own."""
         return isinstance(atom, Instance) and any(
-            name.startswith(MODULE_LIBRARIES)
+            (name.startswith(MODULE_LIBRARIES) or _is_model_of_diffusers(name))
             and not name.startswith(OTHER_BASES)
             and not (name.startswith("transformers.") and name.endswith(OTHER_ENDS))
             for name in self.library_bases(atom.cls)
@@ -127,6 +127,11 @@ class Classes:
         if isinstance(atom, Result) and atom.symbol.startswith("torch.nn."):
             return self._heap.read("item", atom.site, ANY)
         return NOTHING
+
+
+def _is_model_of_diffusers(name: str) -> bool:
+    """Whether a class of diffusers is the base of its models; others are of schedulers, say."""
+    return name.startswith("diffusers.") and name.endswith(".ModelMixin")
 
 
 def _may_be_module(base: Atom) -> bool:

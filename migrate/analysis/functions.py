@@ -31,6 +31,9 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1
 
 DISPATCHING = frozenset({"singledispatch", "singledispatchmethod"})
 
+# With these, what loads a model gives more than the model.
+GIVE_MORE = frozenset({"output_loading_info", "return_unused_kwargs"})
+
 
 def call_function(machine: Machine, func: Func, receiver: Atom | None, passed: Passed) -> Value:
     """What a function gives, called on `receiver` where it is a method."""
@@ -126,6 +129,19 @@ def initialised(machine: Machine, cls: Cls, passed: Passed) -> Value:
     if FSDP1 in machine.classes.library_bases(cls.site):
         made = made | {Wrapped(None)}
     return made
+
+
+def loaded(machine: Machine, cls: Cls, name: str, passed: Passed) -> Value:
+    """The object that a library makes of a class of the program: `Net.from_pretrained(path)`."""
+    told = unknown(f"what `{name}` passes")
+    if passed.kwargs.keys() & GIVE_MORE:
+        return told
+    init = machine.classes.method(cls.site, "__init__")
+    if init is None:
+        return instantiate(machine, cls, Passed())
+    info = machine.program.functions[init]
+    named = [*info.positional[1:], *info.node.args.kwonlyargs]
+    return instantiate(machine, cls, Passed(kwargs={arg.arg: told for arg in named}))
 
 
 def call_instance(machine: Machine, instance: Instance, passed: Passed) -> Value:

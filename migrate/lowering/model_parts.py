@@ -27,6 +27,13 @@ from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 MODULE_BASES = frozenset({"torch.nn.Module", "torch.nn.modules.module.Module", "builtins.object"})
+# Classes of libraries that bring methods, and no modules and no buffers of their own.
+MIXINS = frozenset(
+    {
+        "ConfigMixin", "FromOriginalModelMixin", "GenerationMixin", "LightningModule", "ModelMixin",
+        "PeftAdapterMixin", "PreTrainedModel", "PyTorchModelHubMixin",
+    }
+)  # fmt: skip
 # Modules of torch that consist of what they are given.
 HOLDERS = frozenset({"ModuleDict", "ModuleList", "Sequential"})
 # Functions of torch that give modules that torch hasn't made.
@@ -128,7 +135,7 @@ class _Walk:
             self._doubt(f"a base of `{self.analysis.classes[atom.cls].node.name}` is not known")
         self.classes |= set(lineage)
         for base in bases:
-            if isinstance(base, Symbol) and base.name not in MODULE_BASES:
+            if isinstance(base, Symbol) and not _brings_none(base.name):
                 self._library(base, base.name)
         self._perhaps(self.analysis.parts(atom))
         for site in lineage:
@@ -167,3 +174,9 @@ class _Walk:
             self.foreign.add(name)
         elif name.startswith("torch.nn."):
             self.libraries.add(thing)
+
+
+def _brings_none(name: str) -> bool:
+    """Whether a base class of a library has no modules of its own."""
+    library, last = name.partition(".")[0], short(name)
+    return name in MODULE_BASES or (library not in OTHERS and last in MIXINS)

@@ -22,6 +22,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     symbols,
 )
+from fsdp_migrate.lowering.meta_contexts import makes_others
 from fsdp_migrate.lowering.model_parts import ModelParts, parts_of_model
 from fsdp_migrate.lowering.parameter_attributes import ParameterAttributes
 from fsdp_migrate.syntax.fsdp1_names import short
@@ -83,6 +84,8 @@ TEXT_MODELS = (
     "GPT2", "GPTBigCode", "GPTJ", "GPTNeo", "Gemma", "Llama", "Mistral", "Mixtral", "OPT", "Phi",
     "Qwen2", "Roberta", "T5",
 )  # fmt: skip
+# The same in other libraries, as families are called everywhere.
+LANGUAGE_MODELS = ("gemma", "gpt", "llama", "mamba", "mistral", "mixtral", "qwen")
 KEEPS_PRECISION = "BatchNorm layers keep full precision under a wrap policy"
 
 
@@ -160,14 +163,17 @@ class ProgramFacts:
         What isn't followed may be there where the program looks for it, or takes it from there,
         or the wrap does so itself (`is_asked`).
         """
-        if self._makes_meta:
+        if self._called & MAKE_META:
+            return True
+        if not all(makes_others(self.analysis, *made, self._parts(model)) for made in self._meta):
             return True
         return (is_asked or self._handles_meta) and bool(self._parts(model).unfollowed)
 
     @cached_property
-    def _makes_meta(self) -> bool:
-        """Whether something is put on the meta device."""
-        return bool(self._called & MAKE_META) or any(map(self._is_made_meta, self._nodes()))
+    def _meta(self) -> tuple[tuple[Module, ast.AST], ...]:
+        """Where something is put on the meta device."""
+        each = ((module, node) for module in self.modules for node in nodes_in(module.tree))
+        return tuple((module, node) for module, node in each if self._is_made_meta(node))
 
     @cached_property
     def _handles_meta(self) -> bool:
@@ -298,6 +304,8 @@ def _name(thing: Result | Symbol) -> str:
 
 
 def _is_text_model(name: str) -> bool:
-    """Whether a name of transformers is that of a language model, or of a way to make one."""
+    """Whether a library's name is that of a language model, or of a way to make one."""
     library, *rest = name.split(".")
-    return library == "transformers" and any(part.startswith(TEXT_MODELS) for part in rest)
+    if library == "transformers":
+        return any(part.startswith(TEXT_MODELS) for part in rest)
+    return rest != [] and rest[-1].lower().startswith(LANGUAGE_MODELS)

@@ -79,3 +79,22 @@ def test_numbers_and_lists_of_numbers_are_no_doubt() -> None:
     assert (
         parts("model = nn.Sequential(nn.Linear(int(input()), 4))\nprint(model)\n").unfollowed == ""
     )
+
+
+@pytest.mark.parametrize(
+    ("base", "follows"),
+    [
+        ("diffusers.ModelMixin", True),
+        ("transformers.PreTrainedModel", True),
+        ("transformers.LlamaModel", False),
+        ("diffusers.UNet2DModel", False),
+    ],
+)
+def test_bases_that_bring_no_modules(base: str, follows: bool) -> None:
+    library, _, name = base.partition(".")
+    found = parts(
+        f"from {library} import {name}\n\n\n"
+        f"class Net({name}, nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.linear = nn.Linear(4, 4)\n\n\nmodel = Net()\nprint(model)\n"
+    )
+    assert (found.unfollowed == "") == follows

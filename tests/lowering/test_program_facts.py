@@ -158,10 +158,19 @@ def test_models_of_other_libraries_may_have_everything() -> None:
     assert "`torchvision.models.resnet18` may have some" in norm
 
 
-def test_language_models_have_no_batch_norm() -> None:
-    head = "from transformers import AutoModelForCausalLM\n"
-    made = "net = AutoModelForCausalLM.from_pretrained('x')"
-    assert asked(made=made, head=head)[2] == ""
+@pytest.mark.parametrize(
+    ("library", "name", "has"),
+    [
+        ("transformers", "AutoModelForCausalLM.from_pretrained", False),
+        ("fms.models.llama", "LLaMA", False),
+        ("mamba_ssm.models.mixer_seq_simple", "MambaLMHeadModel", False),
+        ("gpt", "Thing", True),
+        ("nets.vision", "ResNet", True),
+    ],
+)
+def test_language_models_have_no_batch_norm(library: str, name: str, has: bool) -> None:
+    head = f"from {library} import {name.partition('.')[0]}\n"
+    assert bool(asked(made=f"net = {name}('x')", head=head)[2]) == has
 
 
 def test_a_model_that_is_not_followed_may_be_any_of_the_program() -> None:

@@ -8,7 +8,13 @@ from fsdp_migrate.analysis.functions import bound_method
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.inherited import family
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS, inner_of
-from fsdp_migrate.analysis.library.modules import ATTRIBUTES, DDP, PARAMETERS, is_torch_module
+from fsdp_migrate.analysis.library.modules import (
+    ATTRIBUTES,
+    DDP,
+    LOADERS,
+    PARAMETERS,
+    is_torch_module,
+)
 from fsdp_migrate.analysis.library.namespaces import is_namespace, stored
 from fsdp_migrate.analysis.library.optimizers import GROUPS_AND_STATE, of_optimizer
 from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_attribute
@@ -170,6 +176,8 @@ def _of_class(machine: Machine, atom: Cls, attr: str) -> Value:
     bases = sorted(classes.library_bases(atom.site))
     if level or not bases:
         return level
+    if attr in LOADERS and classes.is_module(Instance(atom.site)):
+        return frozenset({Method(atom, attr)})
     return frozenset({Symbol(canonical(f"{bases[0]}.{attr}"))})
 
 

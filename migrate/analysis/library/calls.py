@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.functions import (
     call_instance,
     initialised,
     instantiate,
+    loaded,
     super_of,
 )
 from fsdp_migrate.analysis.heap import ANY
@@ -176,6 +177,8 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
     receiver, name = callee.receiver, callee.name
     if isinstance(receiver, Container):
         return container_method(machine, receiver, name, passed)
+    if isinstance(receiver, Cls):
+        return loaded(machine, receiver, name, passed)
     if isinstance(receiver, Super):
         if name == "__new__":
             return new_object(machine, passed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
-from fsdp_migrate.analysis.library.modules import ATTRIBUTES, CHILDREN, SUBMODULES
+from fsdp_migrate.analysis.library.modules import ATTRIBUTES, CHILDREN, RETURN_SELF, SUBMODULES
 from fsdp_migrate.analysis.library.namespaces import stored
 from fsdp_migrate.analysis.library.unfollowed import given, unfollowed
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
@@ -35,6 +35,7 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 UNITS = f"{FSDP1}.fsdp_modules"
+KINDS = (dict, list, set, tuple)
 
 
 def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
@@ -169,6 +170,8 @@ def _key_values(keys: Iterable[object]) -> Value:
 # ---------------------------------------------------------------------- methods
 def container_method(machine: Machine, receiver: Container, name: str, passed: Passed) -> Value:
     """What a method of a list, tuple, set or dict gives, and does to it."""
+    if name in RETURN_SELF and not any(hasattr(kind, name) for kind in KINDS):
+        return NOTHING  # `.eval()` of what is one of several things, a module among them
     model = METHODS.get(name)
     found = model(machine, receiver, name, passed) if model is not None else None
     if found is not None:

@@ -21,4 +21,6 @@ def is_torch_module(name: str) -> bool:
     return name.startswith("torch.nn.") and name[9:10].isupper()
 
 
+# Class methods of libraries that make an object of the class, with arguments of their own.
+LOADERS = frozenset({"from_config", "from_pretrained", "load_from_checkpoint"})
 ATTRIBUTES = "__dict__"  # of an object: what `vars` gives

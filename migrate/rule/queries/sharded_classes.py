@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.values import NONE, Cls, Instance, Result, Symbol, Value, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.model_parts import parts_of_model
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
@@ -98,7 +99,10 @@ def _of_wrap(facts: Facts, fact: WrapFact) -> ShardedClasses:
         units = plan.parts.units if plan is not None else None
         condition = units.condition if units is not None else None
         if condition is None or condition.open or not condition.is_class_test:
-            known = False
+            parts = parts_of_model(facts.analysis, fact.inner)  # any of them may be a unit
+            known = known and not parts.unfollowed
+            own |= parts.classes
+            libraries |= {t.symbol if isinstance(t, Result) else t.name for t in parts.libraries}
         else:
             for site in condition.classes:
                 own |= {site, *facts.analysis.descendants(site)}

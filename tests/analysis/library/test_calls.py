@@ -220,3 +220,30 @@ def test_modules_that_are_imported_by_a_call(made: str) -> None:
 def test_a_module_whose_name_is_computed_is_not_known() -> None:
     analysis = analyse("import importlib\nprobe = importlib.import_module(name())\nprobe.utils\n")
     assert not symbols(analysis.value("probe.utils"))
+
+
+LOADED = """
+    from diffusers import ModelMixin
+
+    class Own(ModelMixin):
+        def __init__(self, width=3):
+            super().__init__()
+            self.width = width
+
+    made = Own.{call}
+    probe = made{field}
+    probe
+    """
+
+
+@pytest.mark.parametrize("call", ["from_pretrained('path')", "from_config({'width': 2})"])
+def test_a_library_makes_an_object_of_the_class_that_it_is_asked_of(call: str) -> None:
+    (made,) = probed(LOADED.format(call=call, field=""))
+    assert isinstance(made, Instance)
+    width = probed(LOADED.format(call=call, field=".width"))
+    assert reasons(width) == [f"what `{call.partition('(')[0]}` passes"]
+
+
+def test_what_more_is_loaded_is_not_known() -> None:
+    call = "from_pretrained('path', output_loading_info=True)"
+    assert reasons(probed(LOADED.format(call=call, field="")))

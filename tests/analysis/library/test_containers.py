@@ -111,3 +111,14 @@ def test_a_parameter_has_its_default_where_a_spread_dict_may_lack_it() -> None:
     text = "def f(a=None):\n    return a\n\n\nd = {}\nif f:\n    d['a'] = 1\nf(**d)\n"
     assert NONE & Analysis(text).value("a")
     assert not NONE & Analysis(text.replace("d = {}", "d = {'a': 2}")).value("a")
+
+
+def test_a_method_of_modules_is_not_one_of_lists() -> None:
+    text = """
+        def build(both):
+            net = Net()
+            return (net, "names") if both else net
+        probe = FSDP(build(False).eval().requires_grad_(False))
+        probe
+        """
+    check_model(text)

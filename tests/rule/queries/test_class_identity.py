@@ -36,6 +36,7 @@ class Net(nn.Module):
 def main(net, x, optimizer, unwrap):
     model = FSDP(Net(){policy})
 """
+EVERY = {"Net", "Block", "Wide", "Linear", "ModuleList"}  # of what the model consists
 UNITS = ", auto_wrap_policy=ModuleWrapPolicy({Block})"
 
 
@@ -55,11 +56,11 @@ def asked(body: str, policy: str = UNITS) -> list[ClassAsked]:
         ("", {"Net"}),
         (UNITS, {"Net", "Block", "Wide"}),
         (", auto_wrap_policy=ModuleWrapPolicy({Wide, nn.Linear})", {"Net", "Wide", "Linear"}),
-        (", auto_wrap_policy=size_based_auto_wrap_policy", None),
-        (", auto_wrap_policy=x", None),
+        (", auto_wrap_policy=size_based_auto_wrap_policy", EVERY),
+        (", auto_wrap_policy=x", EVERY),
     ],
 )
-def test_classes_that_are_sharded(policy: str, names: set[str] | None) -> None:
+def test_classes_that_are_sharded(policy: str, names: set[str]) -> None:
     found = program("pass", policy)
     assert sharded_classes(found.facts, found.module()).names(found.facts) == names
 
