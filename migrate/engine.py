@@ -119,7 +119,10 @@ def _migrate_what_can_be(
 def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> Migration:
     facts, plan, spelt = _planned(project, options, load_rules())
     findings, changes, broken = rewrite(facts, list(plan.findings))
-    if spelt is not None:
+    if spelt is not None and broken:  # the program as it is written comes out in any case
+        facts, plan = _asked(project, options, load_rules())
+        findings, changes, broken = rewrite(facts, list(plan.findings))
+    elif spelt is not None:
         findings = [spelt.as_written(finding) for finding in findings]
     if options.runtime == "vendor":
         try:

@@ -9,7 +9,7 @@ from fsdp_migrate.analysis.annotations import promises_model
 from fsdp_migrate.analysis.assignment import assign, settle_state
 from fsdp_migrate.analysis.decorators import decorated
 from fsdp_migrate.analysis.heap import ANY
-from fsdp_migrate.analysis.library.containers import takes_out
+from fsdp_migrate.analysis.library.containers import merge_dict, takes_out
 from fsdp_migrate.analysis.library.fsdp1 import entered, sets_mode
 from fsdp_migrate.analysis.machine import Execute, Machine
 from fsdp_migrate.analysis.narrowing import narrow
@@ -63,7 +63,10 @@ def _annotated(machine: Machine, node: ast.AnnAssign) -> None:
 
 def _augmented(machine: Machine, node: ast.AugAssign) -> None:
     old = machine.evaluate(node.target)
-    machine.evaluate(node.value)
+    given = machine.evaluate(node.value)
+    for atom in old if isinstance(node.op, ast.BitOr) else ():
+        if isinstance(atom, Container) and atom.kind == "dict":
+            merge_dict(machine, atom, given)
     assign(machine, node.target, join(old, machine.record.value(node.value)), node.value)
 
 

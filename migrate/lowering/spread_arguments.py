@@ -26,6 +26,7 @@ from fsdp_migrate.syntax.splices import Splice
 DEFAULTS = {"sync_module_states": "False", "use_orig_params": "False", "limit_all_gathers": "True"}
 # Flags that FSDP2 has no use for, and nothing asks for.
 FLAGS = ("forward_prefetch", "limit_all_gathers")
+MODELS = ("model", "module", "net")  # of a model that has none yet
 NAMES = ("kwargs", "settings", "arguments")  # of a dict that has none yet
 
 
@@ -116,14 +117,8 @@ class _Speller:
         module, statement = fact.module, fact.module.statement(fact.node)
         if getattr(statement, "value", None) is not fact.node:
             return None, []
-        around = nodes_in(module.function(fact.node) or module.tree)
-        used = {n.id for n in around if isinstance(n, ast.Name)}
-        used |= {n.arg for n in around if isinstance(n, ast.arg)}
-        for name in NAMES:
-            if name not in used and (module.name, name) not in self._taken:
-                self._taken.add((module.name, name))
-                return name, [f"{name} = {module.text(spread)}"]
-        return None, []
+        name = self._free(fact, NAMES)
+        return (name, [f"{name} = {module.text(spread)}"]) if name is not None else (None, [])
 
     def _is_variable(self, node: ast.expr) -> bool:
         """Whether an expression names a value, and nothing happens when it is read."""
@@ -145,14 +140,33 @@ class _Speller:
             return None
         if path_of(model.node) is not None:
             return [], []
-        module, statement = fact.module, fact.module.statement(fact.node)
+        module, name = fact.module, self._target(fact) or self._free(fact, MODELS)
+        if name is None:
+            return None
+        return [f"{name} = {module.text(model.node)}"], [Splice(module.span(model.node), name)]
+
+    def _target(self, fact: WrapFact) -> str | None:
+        """The variable that the model is put in, where no argument reads what was in there."""
+        statement = fact.module.statement(fact.node)
         if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
             return None
         target = path_of(statement.targets[0])
         others = [*fact.node.args[1:], *(k.value for k in fact.node.keywords)]
         if target is None or any(path_of(n) == target for o in others for n in nodes_in(o)):
             return None
-        return [f"{target} = {module.text(model.node)}"], [Splice(module.span(model.node), target)]
+        return target
+
+    def _free(self, fact: WrapFact, names: Sequence[str]) -> str | None:
+        """One of `names` that nothing around a call has, and that no other call is given."""
+        module = fact.module
+        around = nodes_in(module.function(fact.node) or module.tree)
+        used = {n.id for n in around if isinstance(n, ast.Name)}
+        used |= {n.arg for n in around if isinstance(n, ast.arg)}
+        for name in names:
+            if name not in used and (module.name, name) not in self._taken:
+                self._taken.add((module.name, name))
+                return name
+        return None
 
     # ------------------------------------------------------------------ parameters
     def _as_parameters(
