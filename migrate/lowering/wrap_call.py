@@ -12,7 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import NOTHING, Result, Wrapped
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.values import NOTHING, Container, Result, Wrapped
 from fsdp_migrate.analysis.wraps import Argument, WrapFact, is_called_back, may_call_another
 from fsdp_migrate.findings.options import Style
 from fsdp_migrate.lowering.absence import settings_left_out
@@ -22,11 +23,16 @@ from fsdp_migrate.lowering.arguments.comm_hook import lower_comm_hook
 from fsdp_migrate.lowering.arguments.device_and_mesh import device_type, with_default_mesh
 from fsdp_migrate.lowering.arguments.ignored import check_ignored, may_ignore
 from fsdp_migrate.lowering.arguments.initial_weights import initialised, is_empty_elsewhere
-from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_arguments
+from fsdp_migrate.lowering.arguments.keyword_dicts import (
+    THROUGH,
+    is_from_outside,
+    written_arguments,
+)
 from fsdp_migrate.lowering.arguments.sharding_strategy import members, with_chosen
 from fsdp_migrate.lowering.born_strategies import members_at
 from fsdp_migrate.lowering.born_values import NOTHING_BORN, BornValues
 from fsdp_migrate.lowering.nesting import Nesting
+from fsdp_migrate.lowering.origin import LONG
 from fsdp_migrate.lowering.program_facts import ProgramFacts
 from fsdp_migrate.lowering.residues import (
     UNITS,
@@ -128,7 +134,7 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
     if fact.contexts and site.style == "shim":
         raise NotNative("a context says how `wrap` is to shard")
     if fact.opaque:
-        raise NotNative(THROUGH)
+        raise NotNative(_unseen(site))
     own = {fact.site, *(made.site for made in site.made_by)}
     if fact.inner and all(isinstance(a, Wrapped) and a.site not in own for a in fact.inner):
         raise NotNative("what it is given is sharded already, which FSDP2 does only once")
@@ -158,6 +164,29 @@ def _lowered(site: WrapSite) -> tuple[WrapSite, Lowered]:
         else:
             parts = parts if reasons else made
     return site, Lowered(parts, tuple(reasons))
+
+
+def _unseen(site: WrapSite) -> str:
+    """Which arguments are not to be seen, and where they come from."""
+    spread = [k.value for k in site.fact.node.keywords if k.arg is None]
+    known = [n for n in spread if ANY not in _keys(site.analysis, n)]
+    for node in spread:
+        if node in known:
+            continue
+        text = site.module.text(node)
+        what = f"`**{text}`" if len(text) <= LONG and "\n" not in text else "`**`"
+        if is_from_outside(site.analysis, site.fact):
+            return f"arguments come in through {what}, from callers that nobody here sees"
+        return f"arguments come in through {what}, whose keys only the run knows"
+    return THROUGH
+
+
+def _keys(analysis: Analysis, node: ast.expr) -> frozenset[object]:
+    """The keys that a dict can have; `ANY` where they aren't known."""
+    found: set[object] = set()
+    for atom in analysis.value(node):
+        found |= analysis.item_keys(atom.site) if isinstance(atom, Container) else {ANY}
+    return frozenset(found)
 
 
 def _argument(site: WrapSite, name: str, argument: Argument, parts: Parts) -> Parts:

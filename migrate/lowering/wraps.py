@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.findings.options import Style
-from fsdp_migrate.lowering.arguments.keyword_dicts import written_arguments
+from fsdp_migrate.lowering.arguments.keyword_dicts import is_from_outside, written_arguments
 from fsdp_migrate.lowering.born_policies import decide_offload, decide_precision
 from fsdp_migrate.lowering.born_prefetch import decide as prefetch
 from fsdp_migrate.lowering.born_strategies import decide as strategies
@@ -56,7 +56,7 @@ def plan_wraps(analysis: Analysis, style: Style = "native") -> Wraps:
     while True:
         born = born_values(analysis, FAMILIES, plan.arguments_of, plan.facts, stopped)
         plans = plan(born)
-        torn = _stopped(plans, born)
+        torn = _stopped(analysis, plans, born)
         if torn <= stopped:
             return plan.wraps(plans, born)
         stopped |= torn
@@ -127,12 +127,13 @@ class _Planner:
         return replace(plan, parts=replace(plan.parts, absorbed=(*plan.parts.absorbed, found)))
 
 
-def _stopped(plans: Mapping[Site, WrapPlan], born: BornValues) -> Stopped:
+def _stopped(analysis: Analysis, plans: Mapping[Site, WrapPlan], born: BornValues) -> Stopped:
     """The arguments that stay FSDP1's values, of those that are given values that become others."""
     unseen = frozenset(
         (plan.fact.site, ANYTHING)
         for plan in plans.values()
         if plan.fact.opaque and not plan.native and born.migrated
+        if not is_from_outside(analysis, plan.fact)
     )
     return unseen | frozenset(
         (plan.fact.site, name)

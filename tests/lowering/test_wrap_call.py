@@ -82,7 +82,10 @@ def test_a_model_that_is_bound_on_the_way_is_moved_as_it_is() -> None:
             "make = functools.partial(FSDP, use_orig_params=True)\nmodel = make(Block())\n",
             "the constructor is reached through a partial or `wrap`",
         ),
-        ("def f(**kw):\n    return FSDP(Block(), **kw)\n", "arguments come in through `**`"),
+        (
+            "def f(**kw):\n    return FSDP(Block(), **kw)\n",
+            "arguments come in through `**kw`, from callers that nobody here sees",
+        ),
         (
             "with torch.device('meta'):\n    net = Block()\nmodel = FSDP(net)\n",
             "modules may be on the meta device",

@@ -69,3 +69,17 @@ def build(flag):
     after = migrated(text)
     assert "fully_shard_from_fsdp1(Block(), **options.as_kwargs())" in after
     assert "Options(MixedPrecision(torch.bfloat16), CPUOffload(flag))" in after
+
+
+@pytest.mark.parametrize(
+    ("spread", "native"),
+    [
+        ("def wrap(**kw):\n    return FSDP(Block(), **kw)\n", True),
+        ("def wrap(**kw):\n    kw['x'] = 1\n    return FSDP(Block(), **dict(kw, a=1))\n", True),
+        ("def wrap(kw):\n    return FSDP(Block(), **kw)\n", False),
+        ("def wrap(*a, **kw):\n    return FSDP(*a, **kw)\n", False),
+    ],
+)
+def test_callers_outside_of_the_program_have_values_of_their_own(spread: str, native: bool) -> None:
+    *_, plan = plans(f"{spread}\n\n{HALF}model = FSDP(Block(), mixed_precision=half)\n")
+    assert plan.leaves("mixed_precision") is not native

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import Definition, removable
+from fsdp_migrate.analysis.heap import ANY
+from fsdp_migrate.analysis.solver import OUTSIDE
 from fsdp_migrate.analysis.values import Container, Symbol
 from fsdp_migrate.analysis.wraps import Argument, WrapFact
 from fsdp_migrate.lowering.followed import followed, is_same
@@ -59,6 +61,17 @@ def written_arguments(analysis: Analysis, fact: WrapFact) -> Written:
     if any(isinstance(argument, ast.Starred) for argument in fact.node.args):
         raise NotNative("arguments come in through `*`")
     return Written(arguments, tuple(absorbed))
+
+
+def is_from_outside(analysis: Analysis, fact: WrapFact) -> bool:
+    """Whether what isn't known of a call is what callers outside of the program pass."""
+    if any(isinstance(argument, ast.Starred) for argument in fact.node.args):
+        return False
+    spread = [a for k in fact.node.keywords if k.arg is None for a in analysis.value(k.value)]
+    return bool(spread) and all(
+        isinstance(atom, Container) and analysis.heap.read("item", atom.site, ANY) <= OUTSIDE
+        for atom in spread
+    )
 
 
 def _says_nothing(analysis: Analysis, fact: WrapFact, spread: ast.Name) -> bool:
