@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.lowering.arguments.keyword_dicts import THROUGH, written_arguments
+from fsdp_migrate.lowering.arguments.keyword_dicts import written_arguments
 from support.wraps import plan, plans, shown, solved, wrapped
 
 GRAD_OP = "ShardingStrategy.SHARD_GRAD_OP"
