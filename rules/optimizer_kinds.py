@@ -21,7 +21,7 @@ from fsdp_migrate.rule.queries.optimizers import (
     optimizers,
     own_steps,
 )
-from fsdp_migrate.rule.queries.parameters import called
+from fsdp_migrate.rule.queries.parameters import called, is_summoned
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
@@ -49,6 +49,16 @@ WHOLE = frozenset({"matmul", "mean", "norm", "qr", "std", "svd", "var", "vector_
 MESSAGE = (
     "it looks at whole parameters: under FSDP1 those were this rank's flat shards, under FSDP2 "
     "they are the parameters, which is what it is made for"
+)
+# What the parameters are that something of a library is given, and what to see to.
+AS_DTENSORS = (
+    "DTensors now instead of flat shards: see in its source that it updates them element by "
+    "element, by PyTorch's own operations; kernels of its own, norms, `.item()`, `.view(-1)` or "
+    "plain tensors beside them fail, or mean something else"
+)
+AS_COPIES = (
+    "whole copies of the parameters now: see in its source that it copies them too, and doesn't "
+    "keep the parameters themselves"
 )
 
 
@@ -88,7 +98,8 @@ def _optimizer(
     elif not names & REFUSED.keys() and LAYER_WISE & set(map(short, classes)):
         yield finding_at(RULE, module, call, MESSAGE, tier=Tier.NOTE, models=units)
     elif foreign:
-        yield _unknown(module, call, foreign[0], units)
+        whole = is_summoned(facts, module, call)
+        yield _unknown(module, call, AS_COPIES if whole else AS_DTENSORS, foreign[0], units)
     for step in own_steps(facts, call):
         yield from _own(module, call, step, units)
 
@@ -106,15 +117,15 @@ def _own_kernels(module: Module, call: ast.Call, name: str, units: frozenset[str
     )
 
 
-def _unknown(module: Module, call: ast.Call, name: str, units: frozenset[str]) -> Finding:
+def _unknown(
+    module: Module, call: ast.Call, given: str, name: str, units: frozenset[str]
+) -> Finding:
     """Something of a library that is given the parameters."""
     return finding_at(
         RULE,
         module,
         call,
-        f"`{name}` is given DTensors now instead of flat shards: see in its source that it updates "
-        "them element by element, by PyTorch's own operations; kernels of its own, norms, "
-        "`.item()`, `.view(-1)` or plain tensors beside them fail, or mean something else",
+        f"`{name}` is given {given}",
         tier=Tier.NOTE,
         safety=Safety.UNSAFE,
         models=units,

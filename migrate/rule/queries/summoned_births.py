@@ -8,10 +8,11 @@ was asked for outside stays a shard inside, and what was asked for inside stays 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fsdp_migrate.analysis.library_results import parts_given
 from fsdp_migrate.analysis.values import (
     Atom,
     Bound,
@@ -21,6 +22,7 @@ from fsdp_migrate.analysis.values import (
     Func,
     Method,
     Params,
+    Result,
     symbols,
 )
 from fsdp_migrate.rule.facts import Facts
@@ -56,6 +58,8 @@ SHORT = frozenset({"builtins.any", "builtins.all", "builtins.next"})  # may stop
 PAIRING = frozenset({"builtins.enumerate", "builtins.reversed", "builtins.list", "builtins.zip"})
 SETS = frozenset({"add", "update"})
 OPTIMIZERS = "torch.optim."
+OWN = ("builtins.", "collections.", "functools.", "itertools.", "torch.")  # keep no parameters, or
+QUIET = frozenset({"cpu", "cuda", "load_state_dict", "state_dict", "to"})  # look at none of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,7 @@ def births(facts: Facts) -> Births:
                     continue
                 found = {site for a in _parameters(facts, module, node) if (site := a.born)}
                 inside = found and facts.sharded.gathered.ever(module, node)
-                if inside and is_stranger(facts, module, node) and reads(facts, module, node):
+                if _is_read_there(facts, module, node, bool(inside)):
                     strangers.append((module, node))
                 elif inside and _trains(facts, module, node):
                     kept |= {site: node for site in found if facts.sharded.gathered.at(site)[0]}
@@ -110,6 +114,35 @@ def is_stranger(facts: Facts, module: Module, node: ast.expr) -> bool:
     return any(
         atom.kind == "one" and atom.born and not facts.sharded.gathered.at(atom.born)[1]
         for atom in _own(facts, module, node)
+    )
+
+
+def _is_read_there(facts: Facts, module: Module, node: ast.expr, inside: bool) -> bool:
+    """Whether `node` stands inside, and looks at parameters that aren't asked for there."""
+    if _asks_holder(facts, node):
+        return facts.sharded.gathered.ever(module, node)
+    return inside and is_stranger(facts, module, node) and reads(facts, module, node)
+
+
+def _asks_holder(facts: Facts, node: ast.expr) -> bool:
+    """Whether `ema.update()` runs: a library's object that was given parameters, and now isn't."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    if node.func.attr in QUIET or any(map(_holds_parameters(facts), parts_given(node))):
+        return False
+    for atom in facts.value(node.func.value):
+        if isinstance(atom, Result) and not atom.symbol.startswith(OWN):
+            made = facts.analysis.call_nodes.get(atom.site)
+            if made is not None and any(map(_holds_parameters(facts), parts_given(made))):
+                return True
+    return False
+
+
+def _holds_parameters(facts: Facts) -> Callable[[ast.expr], bool]:
+    """Tells of an expression whether it is parameters themselves, or a list with some."""
+    return lambda node: any(
+        isinstance(a, Params) and a.made is None and a.kind != "name"
+        for a in facts.sharded.held(node)
     )
 
 

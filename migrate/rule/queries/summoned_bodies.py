@@ -181,6 +181,20 @@ class _Reader:
             raise Unclear("the body calls a function of the program's")
         if any(isinstance(atom, Unknown) for atom in value) and not isinstance(func, ast.Attribute):
             raise Unclear("the body calls a function that isn't known")
+        if isinstance(func, ast.Attribute) and self._may_keep_model(func.value):
+            raise Unclear("the body calls a method of what may keep the model")
+
+    def _may_keep_model(self, owner: ast.expr) -> bool:
+        """Whether an object has been given the model by code that isn't followed."""
+        models = {wrapped.site for wrapped in self.wraps}
+        for atom in self.facts.value(owner):
+            if isinstance(atom, Unknown) and models & set(atom.models):
+                return True
+            if isinstance(atom, Result) and not atom.symbol.startswith(("torch.", "builtins.")):
+                args, kwargs = self.facts.analysis.calls.get(atom.site, ([], {}))
+                if any(self.same & given for given in (*args, *kwargs.values())):
+                    return True
+        return False
 
     def _used(self, model: ast.expr) -> None:
         """What the attributes behind the model lead to."""

@@ -55,6 +55,23 @@ def test_parameters_that_leave(body: str, kept: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("average.update()", True),
+        ("average.update(model.parameters())", False),
+        ("average.state_dict()", False),
+        ("optimizer.zero_grad()", False),
+    ],
+)
+def test_objects_that_were_given_parameters(body: str, asked: bool) -> None:
+    head = (
+        f"from torch_ema import Average\n{HEAD}average = Average(model.parameters())\n"
+        "optimizer = torch.optim.SGD(model.parameters())\n"
+    )
+    assert bool(births(Program(f"{head}{SUMMON}{body}\n").facts).strangers) is asked
+
+
+@pytest.mark.parametrize(
     ("body", "why"),
     [
         ("print(sum(p.norm() for p in params))", "asked for outside"),
