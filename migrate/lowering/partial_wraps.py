@@ -19,10 +19,13 @@ from fsdp_migrate.analysis.values import Partial, Symbol, join
 from fsdp_migrate.analysis.wraps import Argument, WrapFact, is_called_itself
 from fsdp_migrate.lowering.arguments.keyword_dicts import UNSEEN
 from fsdp_migrate.lowering.followed import followed
+from fsdp_migrate.lowering.steady import is_steady
 from fsdp_migrate.lowering.value_flow import flow_of
-from fsdp_migrate.lowering.value_reads import Act
+from fsdp_migrate.lowering.value_reads import PARTIAL, Act
 from fsdp_migrate.lowering.wrap_plan import Shape, Units, WrapPlan
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.span import Site
 
 MODULE = "module"
@@ -79,7 +82,8 @@ def _made(analysis: Analysis, site: Site, calls: Sequence[WrapFact]) -> PartialW
     if more and any(_callees(analysis, fact) > 1 for fact in calls):
         return None
     definition = _definition(analysis, node, calls)
-    if definition is not None and ANY not in kwargs and (len(calls) == 1 or more - UNSEEN):
+    spread = any(keyword.arg is None for keyword in node.keywords)
+    if definition is not None and not spread and (len(calls) == 1 or more - UNSEEN):
         inlined = tuple(_inlined(analysis, fact, values) for fact in calls)
         return PartialWrap(node, tuple(calls), inlined=inlined, definition=definition)
     others = any(analysis.value(fact.node.func) - {Partial(site)} for fact in calls)
@@ -95,9 +99,9 @@ def _made(analysis: Analysis, site: Site, calls: Sequence[WrapFact]) -> PartialW
 
 
 def _node_at(analysis: Analysis, site: Site) -> ast.Call | None:
-    module = analysis.project.modules[site.module]
-    calls = (node for node in module.parents if isinstance(node, ast.Call))
-    return next((node for node in calls if module.site(node) == site), None)
+    node = analysis.call_nodes.get(site)
+    made = node is not None and analysis.value(node.func) == {PARTIAL}
+    return node if made else None
 
 
 def _is_seen(fact: WrapFact) -> bool:
@@ -137,7 +141,18 @@ def _definition(analysis: Analysis, node: ast.Call, calls: Iterable[WrapFact]) -
             return None
         callees.add(callee)
     module = next(fact.module for fact in calls)
-    return found if found and removable(analysis, module, found, callees) else None
+    if found is None or not removable(analysis, module, found, callees):
+        return None
+    values = [k.value for k in node.keywords if k.arg not in UNSEEN]
+    steady = all(is_steady(analysis, module, n) for value in values for n in nodes_in(value))
+    return found if steady or _is_next(module, found, calls) else None
+
+
+def _is_next(module: Module, statement: ast.stmt, calls: Iterable[WrapFact]) -> bool:
+    """Whether the statement below has all the calls."""
+    block = module.block(statement)
+    below = block[block.index(statement) + 1 :][:1]
+    return all(module.statement(fact.node) in below for fact in calls)
 
 
 def alias_of(analysis: Analysis, fact: WrapFact) -> Assignment | None:

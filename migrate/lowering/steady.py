@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.definitions import bindings, scope_of
+from fsdp_migrate.analysis.definitions import bindings, definition, scope_of
 from fsdp_migrate.analysis.values import ModuleRef, Symbol
+from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _DEFINED = (ast.alias, ast.FunctionDef, ast.ClassDef)
-_PURE = ("builtins.", "torch.device", "torch.distributed.fsdp.", "torch.dtype")
+_PURE = ("builtins.", "functools.partial", "torch.device", f"{ROOT}.", "torch.dtype")
 
 
 def is_steady(analysis: Analysis, module: Module, node: ast.AST) -> bool:
@@ -31,6 +32,8 @@ def is_steady(analysis: Analysis, module: Module, node: ast.AST) -> bool:
             return bool(called) and all(
                 isinstance(atom, Symbol) and atom.name.startswith(_PURE) for atom in called
             )
+        case ast.Subscript(value=ast.Name() as table):
+            return _is_constant_table(module, table)
         case ast.Subscript() | ast.Starred() | ast.NamedExpr() | ast.JoinedStr():
             return False
     return True
@@ -47,6 +50,29 @@ def _is_bound_once(module: Module, name: ast.Name) -> bool:
     if all(isinstance(each, _DEFINED) for each in bound):
         return True
     return len(bound) == 1 and not _is_in_loop(module, bound[0])
+
+
+def _is_constant_table(module: Module, table: ast.Name) -> bool:
+    """Whether a variable is a dict that is written out, and never filled."""
+    found = definition(module, table)
+    return (
+        found is not None
+        and isinstance(found.value, ast.Dict)
+        and isinstance(scope_of(module, table), ast.Module)
+        and not any(_fills(module, node, table.id) for node in module.parents)
+    )
+
+
+def _fills(module: Module, node: ast.AST, name: str) -> bool:
+    """Whether something is put into the variable of that name, or it is handed on."""
+    if not isinstance(node, ast.Name) or node.id != name:
+        return False
+    around = module.parents[node]
+    if isinstance(around, ast.Subscript):
+        return not isinstance(around.ctx, ast.Load)
+    reads = ("get", "items", "keys", "values")
+    kept = isinstance(around, ast.Attribute) and around.attr in reads
+    return isinstance(node.ctx, ast.Load) and not kept
 
 
 def is_of_comprehension(module: Module, name: ast.Name) -> bool:

@@ -88,6 +88,9 @@ class Reads:
             for argument in fact.arguments.values()
             if argument.node is not None
         }
+        partials = {site for fact in analysis.wraps.values() for site in fact.partials}
+        more = (k for site in partials for k in analysis.call_nodes[site].keywords)
+        self._given |= {keyword.value for keyword in more if keyword.arg is not None}
         self._wraps = {fact.node for fact in analysis.wraps.values()}
 
     def act(self, module: Module, node: ast.expr) -> Done:

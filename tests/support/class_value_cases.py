@@ -61,6 +61,22 @@ def make(net):
     wrap = factory(ModuleWrapPolicy({Block}))
     return wrap(net, use_orig_params=True)
 """,
+    "out_of_a_factory_without": """
+def factory(policy=None, precision=None):
+    return functools.partial(FSDP, auto_wrap_policy=policy, mixed_precision=precision)
+
+
+def make(net):
+    factory()(nn.Linear(4, 4).cuda())
+    bf16 = MixedPrecision(param_dtype=torch.bfloat16)
+    return factory(ModuleWrapPolicy({Block}), precision=bf16)(net)
+""",
+    "given_a_dict": """
+def make(net):
+    given = dict(sharding_strategy=ShardingStrategy.SHARD_GRAD_OP, use_orig_params=True)
+    shard = functools.partial(FSDP, **given, auto_wrap_policy=ModuleWrapPolicy({Block}))
+    return [shard(module) for module in (net, nn.Linear(4, 4).cuda())][0]
+""",
     "kept_by_an_object": """
 class Engine:
     def __init__(self, wrapper):

@@ -125,14 +125,11 @@ def _is_written(analysis: Analysis, node: ast.expr) -> bool:
 
 
 def _spread(analysis: Analysis, fact: WrapFact) -> set[ast.AST]:
-    """The names that wrap calls of the same file spread with `**`."""
-    return {
-        keyword.value
-        for other in analysis.wraps.values()
-        if other.module is fact.module and other.direct
-        for keyword in other.node.keywords
-        if keyword.arg is None
-    }
+    """The names that wrap calls of the same file, and partials of them, spread with `**`."""
+    facts = [other for other in analysis.wraps.values() if other.module is fact.module]
+    calls = [fact.node, *(other.node for other in facts if other.direct)]
+    calls += [analysis.call_nodes[site] for other in facts for site in other.partials]
+    return {k.value for call in calls for k in call.keywords if k.arg is None}
 
 
 def _items(analysis: Analysis, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
