@@ -256,19 +256,28 @@ def either(*tests: Part) -> Code:
     return code(" or ".join(f"{{{name}}}" for name in named), **named)
 
 
-def definition(name: Part, given: Iterable[Part], body: Code, bound: Iterable[Part] = ()) -> Code:
-    """A function with parameters that it is given, and some `bound` to what has the same name."""
-    first = {f"given{index}": part for index, part in enumerate(given)}
-    second = {f"bound{index}": part for index, part in enumerate(bound)}
-    words = [*(f"{{{hole}}}" for hole in first), *(f"{{{hole}}}={{{hole}}}" for hole in second)]
+def definition(
+    name: Part, given: Iterable[Part], body: Code, bound: Iterable[tuple[Part, Part]] = ()
+) -> Code:
+    """A function with parameters that it is given, and some that are `bound` to values."""
+    holes = {f"given{index}": part for index, part in enumerate(given)}
+    words = [f"{{{hole}}}" for hole in holes]
+    for index, (part, value) in enumerate(bound):
+        holes |= {f"bound{index}": part, f"value{index}": value}
+        words.append(f"{{bound{index}}}={{value{index}}}")
     template = f"def {{name}}({', '.join(words)}):\n    {{body}}"
-    return code(template, name=name, body=body, **first, **second)
+    return code(template, name=name, body=body, **holes)
 
 
 def both(*tests: Part) -> Code:
     """`one and other and ...`."""
     named = {f"test{index}": test for index, test in enumerate(tests)}
     return code(" and ".join(f"{{{name}}}" for name in named), **named)
+
+
+def refilled(made: Code, change: Callable[[Hole], Hole]) -> Code:
+    """The same code with what `change` makes of each hole."""
+    return Code(made.template, tuple((name, change(hole)) for name, hole in made.holes))
 
 
 def parts_of(part: Part) -> Iterator[Part]:

@@ -93,12 +93,11 @@ def plan_call(
         if not lowered.reasons:
             shape, lowered = _checked(site, shape, lowered)
         if shape == "function":
-            function = function_of(site, lowered.parts)
+            function, parts = function_of(site, lowered.parts)
+            lowered = Lowered(parts)
     except NotNative as error:
         lowered = Lowered(Parts(), (Reason(CALL, str(error)),))
-    parts = lowered.parts
-    if lowered.reasons:
-        parts = replace(parts, absorbed=(), replaced=())
+    parts = replace(lowered.parts, absorbed=(), replaced=()) if lowered.reasons else lowered.parts
     return WrapPlan(
         fact=fact,
         shape=shape,

@@ -174,7 +174,7 @@ class Function:
 
     name: Variable
     model: Variable
-    more: tuple[Variable, ...]  # what it is given beside the model: variables of its place
+    more: tuple[tuple[Variable, Part], ...]  # what else it is given, or has from where it stands
     place: ast.expr  # which calls it, or where it is meant itself
     standing: Standing = "top"
     called: bool = True  # the place becomes a call

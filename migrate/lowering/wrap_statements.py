@@ -116,7 +116,8 @@ def _of_function(plan: WrapPlan, function: Function, statement: ast.stmt) -> Ite
     lines = [*done.above, code("return {sharded}", sharded=done.root)]
     if done.below:
         lines[-1:] = [done.root, *done.below, code("return {model}", model=done.model)]
-    given, bound = ((), function.more) if not function.called else (function.more, ())
+    given = [name for name, _ in function.more] if function.called else []
+    bound = () if function.called else function.more
     defined = definition(function.name, (done.model, *given), block(*lines), bound)
     at = module.span(statement)
     if function.standing == "instead":
@@ -126,7 +127,7 @@ def _of_function(plan: WrapPlan, function: Function, statement: ast.stmt) -> Ite
     new: Part = function.name
     if function.called:
         assert plan.model is not None
-        new = call(function.name, Kept(module.span(plan.model)), *function.more)
+        new = call(function.name, Kept(module.span(plan.model)), *(v for _, v in function.more))
     elif plan.calls and isinstance(module.scope(function.place), ast.ClassDef):
         new = call(Kept(module.span(plan.fact.node.func)), new)  # which no instance binds
     yield ReplaceExpression(module.span(function.place), new)

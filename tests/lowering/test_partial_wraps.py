@@ -43,7 +43,6 @@ def test_a_function_is_made_where_the_partial_is_returned() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "def f(x):\n    return functools.partial(FSDP, auto_wrap_policy=x())\nm = f(x)(net)\n",
         "kw = functools.partial(FSDP, use_orig_params=True).keywords\nm = kw(net)\n",
         "def f(**kw):\n    s = functools.partial(FSDP)\n    return s(net, **kw)\n",
         "def f(s):\n    return s(net, sharding_strategy=flag)\nf(functools.partial(FSDP))\n",
@@ -60,7 +59,15 @@ def test_what_varies_is_bound_where_the_partial_is_made() -> None:
     through = plan(text).through
     assert through is not None
     assert through.function is not None
-    assert [name.names for name in through.function.more] == [("p",)]
+    assert [name.names for name, _ in through.function.more] == [("p",)]
+
+
+def test_what_is_computed_is_bound_where_the_partial_is_made() -> None:
+    text = f"def f(x):\n    return functools.partial(FSDP, device_mesh=x[0].mesh, {UNITS})\n"
+    through = plan(text + "m = f(input())(Block())\n").through
+    assert through is not None
+    assert through.function is not None
+    assert [name.names for name, _ in through.function.more] == [("mesh",)]
 
 
 def test_a_call_of_one_of_several_has_the_strategies_of_all() -> None:

@@ -77,6 +77,33 @@ def make(net):
     shard = functools.partial(FSDP, **given, auto_wrap_policy=ModuleWrapPolicy({Block}))
     return [shard(module) for module in (net, nn.Linear(4, 4).cuda())][0]
 """,
+    "computed_when_it_is_made": """
+class Args:
+    bf16 = True
+
+
+def precision(args):
+    return MixedPrecision(param_dtype=torch.bfloat16) if args.bf16 else None
+
+
+def make(net):
+    args = Args()
+    units = ModuleWrapPolicy({Block})
+    shard = functools.partial(FSDP, mixed_precision=precision(args), auto_wrap_policy=units)
+    args.bf16 = False
+    return [shard(module) for module in (net, nn.Linear(4, 4).cuda())][0]
+""",
+    "attribute_in_an_expression": """
+class Holder:
+    units = ModuleWrapPolicy({Block})
+
+    def get(self, net, cached=None):
+        return cached or FSDP(net, auto_wrap_policy=self.units)
+
+
+def make(net):
+    return Holder().get(net)
+""",
     "kept_by_an_object": """
 class Engine:
     def __init__(self, wrapper):
