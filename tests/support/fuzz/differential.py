@@ -56,7 +56,7 @@ def judge(made: Made) -> Judged:
         after, problem = record(new, "train.py", ["{out}"])
         verdict = train_identically(old, new, "train.py", ["{out}"], tolerance=CLOSE)
         costs = Costs.of(read(before), read(after)) if not problem else None
-    more = costs.unsaid(made.drawn, run) if costs is not None else ""
+    more = costs.unsaid(made.drawn) if costs is not None else ""
     if verdict.passed:
         return Judged(made, run, Judgement.SILENT if more else Judgement.SAME, more)
     missing = more or unsaid(made.drawn, run, verdict, costs)

@@ -157,7 +157,7 @@ class Costs:
         """Whether a step has become more than padding explains."""
         return self.new > 1.25 * self.old + PADDING
 
-    def unsaid(self, drawn: Mapping[str, str], run: Run) -> str:
+    def unsaid(self, drawn: Mapping[str, str]) -> str:
         """What is wrong with the gathers of state dicts, which nothing else compares.
 
         They were measured for each of the pieces: as many bytes as FSDP1's, in more gathers (12 of
@@ -166,10 +166,11 @@ class Costs:
         gathered only by what asks for a part of the model, of which FSDP1 left out what its root
         held (3696 bytes instead of 3328, or of none): the files show that.  What is loaded is
         scattered from the first rank, once each parameter, where FSDP1's ranks cut it themselves.
-        Behind an evaluation FSDP1 found the root gathered (7392 bytes instead of 14784 for two
-        state dicts of one unit): that it no longer is, FSDP510 says.
+        Behind an evaluation FSDP1 found its root gathered, and gathered nothing: FSDP2 makes state
+        dicts of shards, whatever is gathered.
         """
-        if drawn["checkpoint"] in OF_PARTS or ONCE_MORE & {item.code for item in run.findings}:
+        evaluates = any("evaluate" in drawn[part] for part in ("crossing", "use"))
+        if drawn["checkpoint"] in OF_PARTS or evaluates:
             return ""
         limit = 1.25 * self.gathered_before + PADDING
         return "state dicts gather more" if self.gathered_now > limit else ""
