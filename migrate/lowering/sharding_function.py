@@ -59,6 +59,23 @@ class Rows:
         return tuple(label for label, member in self.rows if member in wanted)
 
 
+FIRST = """\
+def {name}({strategy}):
+    {sizes}
+    shape, reshard_after_forward = {looked_up}
+"""
+MESH = """\
+    names = ("replicate", "shard")[-len(shape):]
+    mesh = {init}({device}, shape, mesh_dim_names=names)
+"""
+WIDE_MESH = """\
+    mesh = {init}({device}, shape, mesh_dim_names=("replicate", "shard")[-len(shape):])
+"""
+WIDE = 100  # lines that have room for that
+LAST = """\
+    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}"""
+
+
 def rows_of(members: Iterable[str]) -> Rows:
     """The rows for members that go by their own names."""
     wanted = frozenset(members)
@@ -70,10 +87,11 @@ def numbered(rows: Rows) -> Rows:
     return Rows(tuple((MEMBERS.index(member) + 1, member) for _, member in rows.rows))
 
 
-def get_sharding(rows: Rows, device_type: str, cached: bool = False) -> Code:
+def get_sharding(rows: Rows, device_type: str, cached: bool = False, width: int = 0) -> Code:
     """The function that gives the keyword arguments of `fully_shard` for a label.
 
-    It is cached where it may be called more than once for one model, which has one mesh.
+    It is cached where it may be called more than once for one model, which has one mesh.  Lines
+    are up to `width` long.
     """
     items = tuple(Item(Literal(label), _row(member)) for label, member in rows.rows)
     holes: dict[str, Part] = {
@@ -84,27 +102,10 @@ def get_sharding(rows: Rows, device_type: str, cached: bool = False) -> Code:
         "init": INIT_DEVICE_MESH,
         "device": Literal(device_type),
     }
-    if not cached:
-        return code(
-            "def {name}({strategy}):\n"
-            "    {sizes}\n"
-            "    shape, reshard_after_forward = {looked_up}\n"
-            '    names = ("replicate", "shard")[-len(shape):]\n'
-            "    mesh = {init}({device}, shape, mesh_dim_names=names)\n"
-            '    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}',
-            **holes,
-        )
-    return code(
-        "@{cache}\n"
-        "def {name}({strategy}):\n"
-        "    {sizes}\n"
-        "    shape, reshard_after_forward = {looked_up}\n"
-        '    names = ("replicate", "shard")[-len(shape):]\n'
-        "    mesh = {init}({device}, shape, mesh_dim_names=names)\n"
-        '    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}',
-        cache=CACHE,
-        **holes,
-    )
+    above, mesh = "@{cache}\n" if cached else "", WIDE_MESH if width >= WIDE else MESH
+    if cached:
+        holes["cache"] = CACHE
+    return code(f"{above}{FIRST}{mesh}{LAST}", **holes)
 
 
 def _sizes(rows: Rows) -> Code:

@@ -34,8 +34,6 @@ from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.used_names import used_names
 
-LONGEST = 100  # of an import on one line, in files whose lines are longer
-
 
 def import_edits(module: Module, tree: ast.Module, plan: ImportPlan) -> list[Edit]:
     """The edits that bring the imports of `module` in line with `tree`, which it will be."""
@@ -58,7 +56,7 @@ class _Editor:
         present = self._present()
         self.waiting = {n for n in plan.needed if n not in present and n.local in self.used}
         self.changes: dict[ImportNode, list[Import]] = {}
-        self.limit = min(module.line_length, LONGEST)
+        self.limit = module.line_length
 
     def _present(self) -> set[Import]:
         return {

@@ -85,7 +85,9 @@ def with_chosen(site: WrapSite, parts: Parts) -> Parts:
         return replace(parts, reshard=reshard)
     shared = len(chosen.calls) > 1 or site.role is not Role.ROOT or site.has_inner
     sharding = code("{get}({label})", get=GET_SHARDING, label=chosen.label)
-    function = get_sharding(chosen.rows, site.device_type, cached=shared)
+    function = get_sharding(
+        chosen.rows, site.device_type, cached=shared, width=site.module.line_length
+    )
     return replace(parts, sharding=sharding, defined=(*parts.defined, function))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.values import Result, Symbol, Wrapped
 from fsdp_migrate.rule.facts import Facts, Use
+from fsdp_migrate.rule.queries.last_rounds import holds_at_last
 from fsdp_migrate.rule.queries.no_sync_contexts import Window, find_window, is_repeatable
 from fsdp_migrate.rule.queries.no_sync_returns import Provider, find_provider
 from fsdp_migrate.rule.queries.running import (
@@ -156,11 +157,28 @@ def _staying(facts: Facts, windows: Sequence[Window | Provider]) -> Iterator[Use
     """The windows that need not set the flag again."""
     passes = list(_backward_passes(facts))
     for window in windows:
+        if isinstance(window, Window) and _is_set_at_last(facts, window):
+            yield window.use
+            continue
         wraps = window.use.wraps
         statements = {s for w in windows if w.use.wraps == wraps for s in w.statements}
         if passes and _is_one(facts, wraps) and not _is_given_away(facts, wraps):
             if all(runs_inside(facts, module, node, statements) for module, node in passes):
                 yield window.use
+
+
+def _is_set_at_last(facts: Facts, window: Window) -> bool:
+    """Whether the last round of the loop around the window sets the flag, and is never left out."""
+    module, choice = window.use.module, window.choice
+    loop = module.parents[window.statements[0]]
+    if len(window.entries) > 1 or window.stored is not None or choice.test is None:
+        return False
+    if not isinstance(loop, ast.For) or is_caught(facts, module, loop):
+        return False
+    leaves = (ast.Break, ast.Continue, ast.Return, ast.Raise)
+    if any(isinstance(n, leaves) for n in nodes_in(loop)):
+        return False
+    return holds_at_last(facts, module, loop, choice.test, negated=choice.negated)
 
 
 def _backward_passes(facts: Facts) -> Iterator[tuple[Module, ast.AST]]:
