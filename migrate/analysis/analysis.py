@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Hashable, KeysView, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from fsdp_migrate.analysis.call_graph import CallGraph
@@ -12,6 +13,7 @@ from fsdp_migrate.analysis.classes import Classes
 from fsdp_migrate.analysis.heap import ANY, Heap
 from fsdp_migrate.analysis.interned import forget
 from fsdp_migrate.analysis.interpreter import run_task
+from fsdp_migrate.analysis.named_tests import NamedTests
 from fsdp_migrate.analysis.program import ClassInfo, FunctionInfo
 from fsdp_migrate.analysis.proof_search import ROUNDS, find_proofs
 from fsdp_migrate.analysis.record import Given, Modes
@@ -70,6 +72,11 @@ class Analysis:
     def value(self, node: ast.AST | None) -> Value:
         """What the expression `node` can be."""
         return self.values.get(node, NOTHING) if node is not None else NOTHING
+
+    @cached_property
+    def named_tests(self) -> NamedTests:
+        """What finds tests that stand under a name."""
+        return NamedTests(self.value, self.hierarchy, self.functions, self.classes)
 
     def wrapped(self, value: Value) -> set[Wrapped]:
         """The FSDP1 models that `value` can be."""

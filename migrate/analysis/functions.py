@@ -113,6 +113,14 @@ def _call_of_metaclass(machine: Machine, cls: Cls) -> Func | None:
     return None
 
 
+def _declared(machine: Machine, cls: Cls) -> list[str]:
+    """All that a `**` can set on a new object; nothing if its class may take other names, too."""
+    if machine.classes.library_bases(cls.site):
+        return []
+    infos = [machine.program.classes[site] for site in machine.classes.lineage(cls.site)]
+    return [name for info in infos for name in info.field_order]
+
+
 def initialised(machine: Machine, cls: Cls, passed: Passed) -> Value:
     """An object of `cls`, on which `__init__` has run."""
     info = machine.program.classes[cls.site]
@@ -123,8 +131,10 @@ def initialised(machine: Machine, cls: Cls, passed: Passed) -> Value:
     elif info.is_dataclass:
         for name, value in zip(info.field_order, passed.args, strict=False):
             machine.heap.write(value, "field", cls.site, name)
-        for name, value in passed.kwargs.items():
-            machine.heap.write(value, "field", cls.site, name)
+        declared = _declared(machine, cls)
+        for key, value in passed.kwargs.items():
+            for name in declared if key == ANY and declared else (key,):
+                machine.heap.write(value, "field", cls.site, name)
     made: Value = frozenset({instance})
     if FSDP1 in machine.classes.library_bases(cls.site):
         made = made | {Wrapped(None)}

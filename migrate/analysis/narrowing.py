@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 
+from fsdp_migrate.analysis.library.attributes import attribute
 from fsdp_migrate.analysis.library.classes import class_name, has_method, is_instance
 from fsdp_migrate.analysis.library.containers import elements
 from fsdp_migrate.analysis.library.fsdp1 import OWN_METHODS, inner_of
 from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS
 from fsdp_migrate.analysis.library.tensors import OF_DTENSORS, is_sharded
 from fsdp_migrate.analysis.machine import Machine
+from fsdp_migrate.analysis.named_tests import NamedTests
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
@@ -23,11 +26,13 @@ from fsdp_migrate.analysis.values import (
     constant,
     is_symbol,
     join,
+    ordered,
 )
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
+_DEEP = 3  # names for tests that are made of named tests
 DTENSORS: Set[str | Site | None] = frozenset(
     f"torch.distributed.{module}.DTensor"
     for module in ("_tensor", "_tensor.api", "tensor", "tensor._api", "tensor.api")
@@ -36,42 +41,121 @@ DTENSORS: Set[str | Site | None] = frozenset(
 
 def narrow(machine: Machine, test: ast.expr, truth: bool) -> None:
     """Keep of the variables in `test` what they can be where it is `truth`."""
+    _narrow(_Place(machine), test, truth)
+
+
+_Stands = tuple[ast.expr, tuple[str, ...]]
+"""What a variable stands for: an expression of this function, and attributes from there."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a test is written: here, or in another function, with what its variables mean here."""
+
+    machine: Machine
+    variables: Mapping[str, _Stands] | None = None
+    depth: int = 0
+
+    def value(self, node: ast.expr) -> Value:
+        """What an expression of the test is that isn't narrowed."""
+        known = self.variables is not None
+        return self.machine.record.value(node) if known else self.machine.evaluate(node)
+
+    def tested(self, node: ast.expr) -> tuple[str, Value] | None:
+        """The path of what is asked about, as it is called here, and its value."""
+        path, machine = path_of(node), self.machine
+        if path is None:
+            return None
+        if self.variables is None:
+            return path, machine.evaluate(node)
+        stands = self._stands_for(path)
+        here = path_of(stands[0]) if stands is not None else None
+        if stands is None or here is None:
+            return None
+        value = machine.evaluate(stands[0])
+        for name in stands[1]:
+            here = f"{here}.{name}"
+            there = value - NONE or value
+            found = join(*(attribute(machine, atom, name) for atom in ordered(there)))
+            value = machine.env.get(here, found)
+        return here, value
+
+    def behind(self, node: ast.expr) -> tuple[_Place, ast.expr] | None:
+        """The test that a name in this one stands for, and where that is written."""
+        if self.depth > _DEEP or (self.variables is not None and isinstance(node, ast.Name)):
+            return None
+        machine = self.machine
+        tests = NamedTests(
+            machine.record.value,
+            machine.classes,
+            machine.program.functions,
+            machine.program.classes,
+        )
+        scope = machine.info.node if machine.info is not None else machine.module.tree
+        named = tests.find(machine.module, scope, node)
+        if named is None:
+            return None
+        if named.variables is None:
+            return _Place(machine, None, self.depth + 1), named.test
+        variables = {}
+        for name, given in named.variables.items():
+            path = path_of(given)
+            known = (given, ()) if self.variables is None else self._stands_for(path or "")
+            if known is not None:
+                variables[name] = known
+        return _Place(machine, variables, self.depth + 1), named.test
+
+    def _stands_for(self, path: str) -> _Stands | None:
+        """What a path in the function of the test is called here."""
+        root, *attributes = path.split(".")
+        base = (self.variables or {}).get(root)
+        return (base[0], (*base[1], *attributes)) if base is not None else None
+
+
+def _narrow(place: _Place, test: ast.expr, truth: bool) -> None:
     match test:
         case ast.UnaryOp(op=ast.Not()):
-            narrow(machine, test.operand, not truth)
+            _narrow(place, test.operand, not truth)
         case ast.BoolOp():
             if isinstance(test.op, ast.And) == truth:
                 for part in test.values:
-                    narrow(machine, part, truth)
-        case ast.Call(func=func, args=[node, asked]):
-            asks = machine.record.value(func)
-            if is_symbol(asks, "builtins.isinstance"):
-                narrow_class(machine, node, asked, truth)
-            elif is_symbol(asks, "builtins.hasattr"):
-                _narrow_attribute(machine, node, asked, truth)
+                    _narrow(place, part, truth)
+        case ast.Call(func=func, args=[node, asked]) if _asks_for(place, func, "isinstance"):
+            _narrow_class(place, node, asked, truth)
+        case ast.Call(func=func, args=[node, asked]) if _asks_for(place, func, "hasattr"):
+            _narrow_attribute(place, node, asked, truth)
         case ast.Compare(ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]):
             if isinstance(op, ast.Is) != truth:
-                _drop_none(machine, test.left)
-        case ast.Name() | ast.Attribute():
+                _drop_none(place, test.left)
+        case ast.Name() | ast.Attribute() | ast.Call():
             if truth:
-                _drop_none(machine, test)
+                _drop_none(place, test)
+            behind = place.behind(test)
+            if behind is not None:
+                _narrow(*behind, truth)
 
 
-def _drop_none(machine: Machine, node: ast.expr) -> None:
-    path = path_of(node)
-    if path is not None:
-        value = machine.evaluate(node) - NONE
-        if value:
-            machine.env[path] = value
+def _asks_for(place: _Place, func: ast.expr, builtin: str) -> bool:
+    return is_symbol(place.machine.record.value(func), f"builtins.{builtin}")
+
+
+def _drop_none(place: _Place, node: ast.expr) -> None:
+    tested = place.tested(node)
+    if tested is not None and tested[1] - NONE:
+        place.machine.env[tested[0]] = tested[1] - NONE
 
 
 def narrow_class(machine: Machine, node: ast.expr, classes: ast.expr, truth: bool) -> None:
     """Keep of a variable what is an instance of `classes`, or what isn't."""
-    path = path_of(node)
-    if path is None:
+    _narrow_class(_Place(machine), node, classes, truth)
+
+
+def _narrow_class(place: _Place, node: ast.expr, classes: ast.expr, truth: bool) -> None:
+    machine, found = place.machine, place.tested(node)
+    if found is None:
         return
-    tested = _tested(machine, classes)
-    value = machine.evaluate(node)
+    path, value = found
+    tested = _tested(place, classes)
     known = {class_name(atom) for atom in tested} - {None}
     if not known or len(known) != len(tested):
         return
@@ -111,10 +195,11 @@ def _is_around_others(machine: Machine, atom: Atom, classes: Set[str | Site | No
     )
 
 
-def _tested(machine: Machine, classes: ast.expr) -> Value:
+def _tested(place: _Place, classes: ast.expr) -> Value:
     """The classes that `isinstance` is asked about."""
+    machine = place.machine
     named = classes.elts if isinstance(classes, ast.Tuple) else [classes]
-    tested = join(*(machine.evaluate(node) for node in named))
+    tested = join(*(place.value(node) for node in named))
     for atom in tested:
         if isinstance(atom, Container):  # a tuple of classes by its name
             tested = join(tested - {atom}, elements(machine, frozenset({atom})))
@@ -138,20 +223,21 @@ def _made(site: Site, classes: set[str | Site | None]) -> set[Atom]:
     return {Result(name, site) for name in classes if isinstance(name, str)}
 
 
-def _narrow_attribute(machine: Machine, node: ast.expr, name: ast.expr, truth: bool) -> None:
+def _narrow_attribute(place: _Place, node: ast.expr, name: ast.expr, truth: bool) -> None:
     """`hasattr(model, "no_sync")`: FSDP1 models have its methods, plain modules do not.
 
     A sharded parameter will have what DTensors have.
     """
-    path, attr = path_of(node), constant(machine.evaluate(name))
-    if path is None or attr is None:
+    machine, found, attr = place.machine, place.tested(node), constant(place.value(name))
+    if found is None or attr is None:
         return
+    path, value = found
     if attr.value in OF_DTENSORS and not truth:
-        machine.env[path] = frozenset(a for a in machine.evaluate(node) if not is_sharded(a))
+        machine.env[path] = value = frozenset(a for a in value if not is_sharded(a))
     if attr.value not in OWN_METHODS:
         return
     machine.env[path] = frozenset(
         atom
-        for atom in machine.evaluate(node)
+        for atom in value
         if has_method(machine.classes, atom, str(attr.value)) in (None, truth)
     )

@@ -89,6 +89,17 @@ MODELS = {
         probe = state.model
         probe
         """,
+    "a property of a dataclass made of a dict": """
+        @dataclass
+        class Settings:
+            name: str
+            @property
+            def model(self):
+                return FSDP(Net())
+        def f(given):
+            probe = Settings(**given).model
+            probe
+        """,
     "dataclass field by keyword": """
         @dataclass
         class State:

@@ -47,6 +47,79 @@ def test_isinstance_takes_the_others_away() -> None:
     assert {type(atom) for atom in two} == {Result}
 
 
+# Ways to ask, in a method of an engine whose `self.net` is one or the other.
+NAMED = {
+    "a property": (
+        "if self.sharded:",
+        "    @property\n    def sharded(self):\n        return isinstance(self.net, FSDP)\n",
+    ),
+    "a method": (
+        "if self.sharded():",
+        "    def sharded(self):\n        \"Ask.\"\n        return isinstance(self.net, FSDP)\n",
+    ),
+    "an attribute": ("if self.flag:", ""),
+    "a variable": ("flag = isinstance(self.net, FSDP)\n        if flag:", ""),
+    "a function": ("if is_fsdp(self.net):", ""),
+    "what is not the other": ("if not self.plain:", (
+        "    @property\n    def plain(self):\n        return not self.sharded()\n"
+        "    def sharded(self):\n        return is_fsdp(self.net)\n"
+    )),
+}  # fmt: skip
+ENGINE = """
+def is_fsdp(model):
+    return isinstance(model, FSDP)
+
+class Engine:
+    def __init__(self):
+        self.net = FSDP(Net()) if torch.cuda.is_available() else DDP(Net())
+        self.flag = isinstance(self.net, FSDP)
+{methods}
+    def run(self):
+        {test}
+            self.net.one
+        else:
+            self.net.two
+
+Engine().run()
+"""
+
+
+def _kinds(text: str) -> list[set[type]]:
+    analysis = analyse(text)
+    nodes = list(analysis.nodes("self.net"))[-2:]
+    return [{type(atom) for atom in analysis.solver.value(node)} for node in nodes]
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_a_test_under_a_name_says_the_same(named: str) -> None:
+    test, methods = NAMED[named]
+    assert _kinds(ENGINE.format(test=test, methods=methods)) == [{Wrapped}, {Result}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(
+            "        self.flag =", "        self.flag = None\n        self.flag =", id="twice"
+        ),
+        pytest.param(
+            "FSDP)\n{methods}",
+            "FSDP)\n        self.net = DDP(self.net) if self.flag else self.net\n{methods}",
+            id="set below",
+        ),
+        pytest.param(
+            "{methods}",
+            "    def change(self):\n        self.net = DDP(Net())\n",
+            id="set elsewhere",
+        ),
+        pytest.param("self.flag = isinstance", "self.flag = callable(1) or isinstance", id="or"),
+    ],
+)
+def test_a_name_that_may_say_something_else_by_now(old: str, new: str) -> None:
+    text = ENGINE.replace(old, new).format(test="if self.flag:", methods="")
+    assert Result in _kinds(text)[0]
+
+
 def test_a_tuple_of_classes_by_its_name() -> None:
     text = """
         KINDS = (FSDP, DDP)

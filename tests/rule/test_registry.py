@@ -62,7 +62,7 @@ def test_the_rules_of_the_package() -> None:
 CONSTRUCTOR = "FSDP101"  # says it argument by argument
 
 
-@pytest.mark.parametrize("rule", load_rules(), ids=lambda rule: str(rule.code))
+@pytest.mark.parametrize("rule", list(load_rules()), ids=lambda rule: str(rule.code))
 def test_what_goes_through_the_shim_can_be_written_by_hand(rule: Rule) -> None:
     """Where the shim is ruled out, nobody is left without a word of what to write."""
     asked = rule.survey if rule.check is no_uses else rule.check

@@ -116,7 +116,8 @@ def of_instance(
     kinds = family(classes, atom.cls, method)
     for site in kinds:
         found.append(heap.read("field", site, attr))
-        if attr not in OF_DICTS:  # nobody sets those by a name that is computed
+        # Nobody sets those by a name that is computed; and a property can't be hidden.
+        if attr not in OF_DICTS and not _is_property(machine, atom.cls, attr):
             of_any_name = heap.read("field", site, ANY)
             if attr in WEIGHTS or classes.method(atom.cls, attr) is not None:
                 of_any_name = frozenset(a for a in of_any_name if not _is_module(machine, a))
@@ -137,6 +138,11 @@ def of_instance(
     if bases or any(isinstance(b, Unknown) for site in kinds for b in classes.bases(site)):
         return frozenset({Method(atom, attr)})
     return machine.solver.lacking(atom.cls, attr)
+
+
+def _is_property(machine: Machine, cls: Site, attr: str) -> bool:
+    method = machine.classes.method(cls, attr)
+    return method is not None and "property" in machine.program.functions[method].decorators
 
 
 def _taken_from(

@@ -53,9 +53,9 @@ def _origins(facts: Facts, module: Module, node: ast.expr) -> Places | None:
         case ast.Name():
             return _variable(facts, module, node)
         case ast.IfExp():
-            return [(module, node.body), (module, node.orelse)]
+            return _models_in(facts, [(module, node.body), (module, node.orelse)])
         case ast.BoolOp():
-            return [(module, part) for part in node.values]
+            return _models_in(facts, [(module, part) for part in node.values])
         case ast.NamedExpr():
             return [(module, node.value)]
         case ast.Call():

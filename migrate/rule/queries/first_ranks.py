@@ -16,7 +16,7 @@ from fsdp_migrate.analysis.values import NONE, NOTHING, Container, Method, Resul
 from fsdp_migrate.lowering.sharding_function import HYBRID
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.rank_tests import RANK, rank_test
+from fsdp_migrate.rule.queries.rank_tests import RANK, parts_of_test, rank_test
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -51,8 +51,8 @@ def _is_line(analysis: Analysis, mesh: object) -> bool:
 def runs_on_first_of_all(facts: Facts, module: Module, node: ast.AST) -> bool:
     """Whether `node` stands behind a test for the first of all ranks."""
     test = rank_test(facts, module, node)
-    return test is not None and all(
-        not _is_of_group(facts, module, part) for part in nodes_in(test)
+    return test is not None and not any(
+        _is_of_group(facts, home, part) for home, part in parts_of_test(facts, module, test)
     )
 
 

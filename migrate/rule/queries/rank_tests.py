@@ -9,11 +9,13 @@ from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import Const, Result
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.values import literals
-from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.module import Module, Scope
+from fsdp_migrate.syntax.nodes import nodes_in
 
 RANK = "torch.distributed.get_rank"
 # What launchers and `spawn` hand a program by these names.
 FROM_LAUNCHER = frozenset({"rank", "local_rank", "global_rank"})
+_DEEP = 3  # names of tests that are made of names of tests
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -43,19 +45,39 @@ def _tests_on_the_way(module: Module, node: ast.AST) -> Iterator[tuple[ast.expr,
         child = parent
 
 
-def _on_one_rank(facts: Facts, module: Module, test: ast.expr) -> bool | None:
+def _on_one_rank(facts: Facts, module: Module, test: ast.expr, depth: int = 0) -> bool | None:
     """True if `test` holds on one rank only, False on all others, None if it is no such test."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         if is_rank(facts, module, test.operand):
             return True
-        inner = _on_one_rank(facts, module, test.operand)
+        inner = _on_one_rank(facts, module, test.operand, depth)
         return None if inner is None else not inner
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        parts = [_on_one_rank(facts, module, part) for part in test.values]
+        parts = [_on_one_rank(facts, module, part, depth) for part in test.values]
         return True if True in parts else None
     if isinstance(test, ast.Compare):
         return _compares(facts, module, test)
-    return None
+    named = facts.analysis.named_tests.find(module, _scope(module, test), test)
+    if named is None or depth > _DEEP:
+        return None
+    return _on_one_rank(facts, named.module, named.test, depth + 1)
+
+
+def parts_of_test(
+    facts: Facts, module: Module, test: ast.expr, depth: int = 0
+) -> Iterator[tuple[Module, ast.AST]]:
+    """All that a test is made of, where it stands; of a name for a test, what that is made of."""
+    for node in nodes_in(test):
+        yield module, node
+        if isinstance(node, ast.Name | ast.Attribute | ast.Call) and depth <= _DEEP:
+            named = facts.analysis.named_tests.find(module, _scope(module, test), node)
+            if named is not None:
+                yield from parts_of_test(facts, named.module, named.test, depth + 1)
+
+
+def _scope(module: Module, node: ast.AST) -> Scope:
+    """The function around `node`, or the module."""
+    return module.function(node) or module.tree
 
 
 def _compares(facts: Facts, module: Module, test: ast.Compare) -> bool | None:

@@ -134,6 +134,10 @@ class _Proof:
     def _attribute(self, module: Module, node: ast.Attribute, depth: int) -> bool:
         if SEPARATE in node.attr.lower():
             return False
+        scope = module.function(node) or module.tree
+        named = self.facts.analysis.named_tests.find(module, scope, node)
+        if named is not None and named.is_property:
+            return self.holds(named.module, named.test, depth)
         stored = list(self._stored(node.attr))
         if not all(
             value is not None and self.holds(home, value, depth) and self._runs(home, at, depth)

@@ -1,0 +1,194 @@
+"""Tests that stand under a name, such as `self.is_sharded`: what they ask, and of what.
+
+A property, a method or a function that returns `isinstance(self.model, FSDP)`, a variable or an
+attribute that was set to it: where what it asks of hasn't changed since, the name says the same.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fsdp_migrate.analysis.classes import Classes
+from fsdp_migrate.analysis.program import ClassInfo, FunctionInfo
+from fsdp_migrate.analysis.values import NONE, Bound, Func, Instance, Value
+from fsdp_migrate.syntax.module import Module, Scope, names_bound_by, scope_nodes
+from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.paths import overlap, path_of, reads
+from fsdp_migrate.syntax.span import Site
+
+_PROPERTIES = frozenset({"property", "cached_property"})
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class NamedTest:
+    """A test as it is written in `module`, and what its variables stand for where it is used.
+
+    Without `variables` it is written in the function that uses it.
+    """
+
+    test: ast.expr
+    module: Module
+    variables: Mapping[str, ast.expr] | None = None
+    is_property: bool = False
+
+
+@dataclass(frozen=True)
+class NamedTests:
+    """Finds tests by their names, with what is known of a program."""
+
+    value: Callable[[ast.expr], Value]
+    hierarchy: Classes
+    functions: Mapping[Site, FunctionInfo]
+    classes: Mapping[Site, ClassInfo]
+
+    def find(self, module: Module, scope: Scope, node: ast.expr) -> NamedTest | None:
+        """The test that `node`, in the function `scope`, is a name for, if it is one."""
+        match node:
+            case ast.Name():
+                test = _set_once(scope, node)
+                return NamedTest(test, module) if test is not None else None
+            case ast.Attribute():
+                return self._of_object(node)
+            case ast.Call():
+                return self._called(node)
+        return None
+
+    # ------------------------------------------------------------------ attributes
+    def _of_object(self, node: ast.Attribute) -> NamedTest | None:
+        """A property, or an attribute that is set once."""
+        owners = self.value(node.value) - NONE
+        classes = {atom.cls for atom in owners if isinstance(atom, Instance)}
+        if len(classes) != 1 or len(classes) != len(owners):
+            return None
+        (cls,) = classes
+        method = self.hierarchy.method(cls, node.attr)
+        if method is None:
+            return self._set_in_class(cls, node)
+        info = self.functions[method]
+        test = _returned(info) if info.decorators & _PROPERTIES else None
+        if test is None or not info.positional:
+            return None
+        owner = {info.positional[0].arg: node.value}
+        return NamedTest(test, info.module, owner, is_property=True)
+
+    def _set_in_class(self, cls: Site, node: ast.Attribute) -> NamedTest | None:
+        """What an attribute is set to in one method, what that asks of in no other one."""
+        sites = {*self.hierarchy.lineage(cls), *self.hierarchy.kinds(cls)}
+        infos = [self.classes[site] for site in sites]
+        found = [(i, f, s) for i in infos for f, s in _setters(i, node.attr)]
+        if len(found) != 1:
+            return None
+        info, function, statement = found[0]
+        if not _is_lasting(statement.value, function, statement.lineno):
+            return None
+        first = function.args.args[0].arg
+        for path in reads(statement.value):
+            root, _, attr = path.partition(".")
+            if root == first and any(
+                other is not function
+                for each in infos
+                for other, _ in _setters(each, attr.partition(".")[0])
+            ):
+                return None
+        return NamedTest(statement.value, info.module, {first: node.value})
+
+    # ------------------------------------------------------------------ functions
+    def _called(self, call: ast.Call) -> NamedTest | None:
+        """A function of the program that returns a test of what it is given."""
+        value = self.value(call.func)
+        (atom,) = value if len(value) == 1 else (None,)
+        func = atom.func if isinstance(atom, Bound) else atom
+        if not isinstance(func, Func):
+            return None
+        info = self.functions[func.site]
+        test = _returned(info)
+        if test is None or info.decorators - {"staticmethod"}:
+            return None
+        if any(isinstance(arg, ast.Starred) for arg in call.args):
+            return None
+        given = list(call.args)
+        if isinstance(atom, Bound):
+            if not isinstance(call.func, ast.Attribute):
+                return None
+            given = [call.func.value, *given]
+        variables = dict(zip((arg.arg for arg in info.positional), given, strict=False))
+        variables |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+        return NamedTest(test, info.module, variables)
+
+
+@lru_cache(maxsize=4096)
+def _set_once(scope: Scope, node: ast.Name) -> ast.expr | None:
+    """What a variable was set to, if only once, and if what that asks of is the same since."""
+    bound = [name for n in scope_nodes(scope) for name in names_bound_by(n) if name == node.id]
+    made = [n for n in scope_nodes(scope) if isinstance(n, ast.Assign) and _is_name(n, node.id)]
+    if len(bound) != 1 or len(made) != 1 or node.lineno <= made[0].lineno:
+        return None
+    value = made[0].value
+    return value if _is_test(value) and _is_lasting(value, scope, made[0].lineno) else None
+
+
+def _is_name(statement: ast.Assign, name: str) -> bool:
+    (target,) = statement.targets if len(statement.targets) == 1 else (None,)
+    return isinstance(target, ast.Name) and target.id == name
+
+
+def _is_lasting(value: ast.expr, scope: ast.AST, line: int) -> bool:
+    """Whether nothing that `value` reads is bound anew below a line of a function."""
+    paths = reads(value)
+    later = (
+        path
+        for node in nodes_in(scope)
+        if isinstance(node, ast.Name | ast.Attribute)
+        if not isinstance(node.ctx, ast.Load) and node.lineno > line
+        if (path := path_of(node)) is not None
+    )
+    return not any(overlap(path, bound) for bound in later for path in paths)
+
+
+@lru_cache(maxsize=4096)
+def _setters(info: ClassInfo, attr: str) -> list[tuple[_FUNCTIONS, ast.Assign]]:
+    """The statements `self.attr = ...` of a class, each with the method that it stands in."""
+    return [
+        (function, statement)
+        for function in info.node.body
+        if isinstance(function, _FUNCTIONS) and function.args.args
+        for statement in nodes_in(function)
+        if isinstance(statement, ast.Assign)
+        if any(path_of(t) == f"{function.args.args[0].arg}.{attr}" for t in statement.targets)
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _returned(info: FunctionInfo) -> ast.expr | None:
+    """The test that a function returns, if it does nothing else."""
+    if isinstance(info.node, ast.Lambda):
+        return info.node.body if _is_test(info.node.body) else None
+    body = [s for s in info.node.body if not _is_text(s)]
+    last = body[0] if len(body) == 1 else None
+    if not isinstance(last, ast.Return) or last.value is None:
+        return None
+    return last.value if _is_test(last.value) else None
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_test(value: ast.expr) -> bool:
+    """Whether an expression asks something, or may be a name for what does."""
+    return any(isinstance(n, ast.Attribute | ast.Call | ast.Compare) for n in _operands(value))
+
+
+def _operands(value: ast.expr) -> Iterator[ast.expr]:
+    """What `not`, `and` and `or` join."""
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not):
+        yield from _operands(value.operand)
+    elif isinstance(value, ast.BoolOp):
+        for part in value.values:
+            yield from _operands(part)
+    else:
+        yield value
