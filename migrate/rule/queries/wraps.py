@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fsdp_migrate.analysis.values import Partial
 from fsdp_migrate.findings.code import Kept, call
 from fsdp_migrate.findings.edits import Edit, ReplaceExpression
+from fsdp_migrate.lowering.arguments.keyword_dicts import UNSEEN
 from fsdp_migrate.lowering.arguments.precision_fields import as_policy
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
 from fsdp_migrate.lowering.wrap_statements import native_edits
@@ -17,6 +18,7 @@ from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.shim_types import staying, take_from_shim
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.span import Site
 
 __all__ = [
     "WrapPlan",
@@ -61,14 +63,27 @@ def why_not_partial(use: Use, facts: Facts) -> str:
         return ""
     plans = facts.partials.get(site, ())
     why = next((plan.reason for plan in plans if not plan.native), "")
-    return why or "not all that the partial is called with is known"
+    return why or _what_it_is_called_with(facts, site)
+
+
+def _what_it_is_called_with(facts: Facts, partial: Site) -> str:
+    """What is in the way of a partial, by its calls."""
+    calls = [plan.fact for plan in facts.wraps.values() if partial in plan.fact.partials]
+    for fact in calls:
+        where = f"{fact.module.path.name}:{fact.node.lineno}"
+        for keyword in fact.node.keywords:
+            if keyword.arg is None:
+                return f"its call takes arguments through `**` ({where})"
+            if keyword.arg not in UNSEEN and keyword.arg != "module":
+                return f"its call gives `{keyword.arg}`, too ({where})"
+    return "not all that is done with it is known" if calls else "no call of it is known"
 
 
 def without_arguments(plan: WrapPlan) -> Iterator[tuple[Module, Edit]]:
     """The edits that leave the calls of a partial nothing but the model to give."""
     for fact in plan.calls:
-        if fact.node.keywords and fact.arguments["module"].node in fact.node.args:
-            module, model = fact.module, fact.node.args[0]
+        module, model = fact.module, fact.arguments["module"].node
+        if fact.node.keywords and model is not None:
             new = call(Kept(module.span(fact.node.func)), Kept(module.span(model)))
             yield module, ReplaceExpression(module.span(fact.node), new)
 
