@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.definitions import scope_of
+from fsdp_migrate.analysis.library.fsdp1 import WRAP_PARAMETERS
 from fsdp_migrate.analysis.values import Container, Instance
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.filled_dicts import keys_for_sure
@@ -88,8 +89,13 @@ class _Speller:
         for atom in value:
             if not isinstance(atom, Container) or atom.kind != "dict":
                 return None
-            found.update(dict.fromkeys(map(str, self._analysis.item_keys(atom.site))))
+            keys = [*map(str, self._analysis.item_keys(atom.site))]
+            found.update(dict.fromkeys(k for k in keys if self._is_given(atom, k)))
         return tuple(found) if found and all(key.isidentifier() for key in found) else None
+
+    def _is_given(self, made: Container, key: str) -> bool:
+        """Whether a key can be in a dict that FSDP1 takes: it refuses what it has no name for."""
+        return key in WRAP_PARAMETERS or self._analysis.has_always(made.site, key)
 
     def _read(self, fact: WrapFact, spread: ast.expr, name: str, key: str) -> str:
         quoted = f"{fact.module.quote}{key}{fact.module.quote}"

@@ -90,3 +90,12 @@ def test_keywords_are_read_where_they_can_be_no_parameters(line: str) -> None:
 )
 def test_what_is_not_known_stays(text: str) -> None:
     assert _spelt(text) == dedent(text)
+
+
+def test_what_fsdp1_refuses_has_been_taken_out() -> None:
+    text = """
+        kw = {"name": 1, "cpu_offload": None}
+        name = kw.pop("name")
+        m = FSDP(nn.Linear(2, 2), **kw)
+    """
+    assert 'FSDP(nn.Linear(2, 2), cpu_offload=kw["cpu_offload"])\n' in _spelt(text)

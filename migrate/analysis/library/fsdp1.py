@@ -60,6 +60,8 @@ WRAP_PARAMETERS = (
     "device_mesh",
 )
 
+KNOWN = frozenset({*WRAP_PARAMETERS, ANY})
+
 models = Models()
 
 
@@ -85,6 +87,8 @@ def make_wrap(
     nodes: dict[str, ast.expr] = dict(zip(WRAP_PARAMETERS, node.args, strict=False))
     nodes |= {k.arg: k.value for k in node.keywords if k.arg is not None}
     given = {**dict(zip(WRAP_PARAMETERS, passed.args, strict=False)), **passed.kwargs}
+    # A dict need not have what FSDP1 refuses: it has been taken out before.
+    given = {n: v for n, v in given.items() if n in KNOWN or n not in passed.maybe}
     opaque = ANY in given or (known is not None and known.opaque)
     arguments = dict(known.arguments) if known is not None else {}
     for name, value in given.items():

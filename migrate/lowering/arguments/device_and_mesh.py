@@ -55,7 +55,8 @@ def lower_device_id(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     number = has_number(site.analysis, site.module, node)
     if number is False:
         return parts  # FSDP1 took the current device, too
-    return replace(parts, device=Device(node, site.kept(node), number is True))
+    certain = number is True and not argument.value & NONE
+    return replace(parts, device=Device(node, site.kept(node), certain))
 
 
 def lower_process_group(site: WrapSite, argument: Argument, parts: Parts) -> Parts:

@@ -139,3 +139,10 @@ def test_the_default_group_says_nothing(group: str) -> None:
         plan = wrapped(said)
         assert not plan.parts.residues
         assert (plan.parts.mesh is not None) == (strategy == "NO_SHARD")
+
+
+def test_a_device_that_may_be_none_is_asked() -> None:
+    filled = "kw = {}\nif os.sep:\n    kw['device_id'] = 1\n"
+    found = plan(f"{filled}m = FSDP(Block(), device_id=kw.get('device_id'))\n")
+    assert found.parts.device is not None
+    assert not found.parts.device.has_number
