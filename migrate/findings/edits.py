@@ -49,12 +49,14 @@ class RewriteArguments:
     """Make the call, or the dict display, at `span` that of `code`, which is a call or a display.
 
     What is taken from the source keeps its lines and comments; `taken` says by argument of
-    the code where it stood, or None for a new one.  Those taken keep their order.
+    the code where it stood, or None for a new one.  Those taken keep their order.  Comments
+    above an argument that goes stay, but for those `without_comments`, which speak of it.
     """
 
     span: Span
     code: Code
     taken: tuple[TakenFrom | None, ...]
+    without_comments: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def rewritten(
     kept = {taken.index for taken in edit.taken if taken is not None}
     for index in reversed(range(len(row.entries))):
         if index not in kept:
-            row.drop(index)
+            row.drop(index, edit.without_comments)
     if callee is not None:
         for entry in row.entries:
             entry.node = _as_argument(entry.node)

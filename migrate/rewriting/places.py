@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 import libcst as cst
 from libcst.metadata import CodeRange
 
-from fsdp_migrate.findings.edits import Decorate, Edit, LeaveContext, ReplaceStatement
+from fsdp_migrate.findings.edits import (
+    Decorate,
+    Edit,
+    LeaveContext,
+    ReplaceStatement,
+    RewriteArguments,
+)
 from fsdp_migrate.rewriting.edits_by_place import EditError, EditsByPlace, Start, lines_of
 from fsdp_migrate.syntax.span import Span
 
@@ -130,9 +136,15 @@ class Places:
         return frozenset(comment for edit in edits if edit for comment in edit.without_comments)
 
     def dropped_inside(self, statement: cst.CSTNode) -> Counter[str]:
-        """The comments that go with statements inside of a compound one."""
+        """The comments that go with calls inside, or with statements inside of a compound one."""
         found: Counter[str] = Counter()
-        if not any(edit.without_comments for edit in self.edits.statements.values()):
+        rewritten = {
+            span: edit
+            for span, edit in self.edits.expressions.items()
+            if isinstance(edit, RewriteArguments) and edit.without_comments
+        }
+        by_statement = any(edit.without_comments for edit in self.edits.statements.values())
+        if not by_statement and not rewritten:
             return found
         todo = list(statement.children)
         while todo:
@@ -140,7 +152,10 @@ class Places:
             edit = self.statement_edit(node)
             if edit is not None:
                 found.update(edit.without_comments)
-            if not isinstance(node, cst.BaseExpression):
+            call = rewritten.get(self.spans[node]) if node in self.spans else None
+            if call is not None:
+                found.update(call.without_comments)
+            if rewritten or not isinstance(node, cst.BaseExpression):
                 todo += node.children
         return found
 

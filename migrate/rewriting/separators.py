@@ -6,11 +6,13 @@ comments behind the opening bracket, behind each comma, and before the closing b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import libcst as cst
+
+from fsdp_migrate.rewriting.comments import without
 
 Gap = cst.BaseParenthesizableWhitespace
 NO_GAP = cst.SimpleWhitespace("")
@@ -62,10 +64,15 @@ class Row(Generic[Node]):
         return made
 
     # ------------------------------------------------------------------ taking out
-    def drop(self, index: int) -> None:
-        """Take an entry out, and the comment behind it if it had the line for itself."""
+    def drop(self, index: int, comments: Collection[str] = ()) -> None:
+        """Take an entry out, and the comment behind it if it had the line for itself.
+
+        Of the lines above it, those go that are one of `comments`.
+        """
         left, right = self.gaps[index : index + 2]
         is_last = index == len(self.entries) - 1
+        if comments and isinstance(left, cst.ParenthesizedWhitespace):
+            left = left.with_changes(empty_lines=without(left.empty_lines, comments))
         if _breaks(right):
             gap = _joined(left, right, alone=index == 0)
         elif is_last and not _has_comment(left):

@@ -85,3 +85,18 @@ def test_putting_in(text: str, index: int, parts: str) -> None:
     row = row_of(text)
     row.insert(index, cst.Arg(cst.Name("new")))
     assert shown(row) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("f(\n  a,\n  # c\n  b,\n)", "\n  |a|,\n"),
+        ("f(\n  a,\n  # c\n  b\n)", "\n  |a|\n"),
+        ("f(\n  a,\n  # d\n  b,\n)", "\n  |a|,\n  # d\n"),
+        ("f(\n  a,\n  # d\n  # c\n  b,\n)", "\n  |a|,\n  # d\n"),
+    ],
+)
+def test_comments_above_may_go_along(text: str, parts: str) -> None:
+    row = row_of(text)
+    row.drop(1, comments={"# c"})
+    assert shown(row) == parts

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import builtins
 import io
+import itertools
 import symtable
 import tokenize
 from collections import Counter
@@ -165,10 +166,15 @@ _NO_ARGUMENTS = (
 
 
 def _comments_of_arguments(text: str) -> Counter[str]:
-    """The comments behind arguments that have no counterpart."""
+    """The comments behind arguments that have no counterpart, and above those of precisions."""
     lines = [line.strip() for line in _lines(text)]
     behind = [line for line in lines if line.startswith(tuple(f"{n}=" for n in _NO_ARGUMENTS))]
-    return Counter(line[line.index("#") :] for line in behind if "#" in line)
+    above = [
+        line
+        for line, below in itertools.pairwise(lines)
+        if line.startswith("#") and below.startswith("buffer_dtype=")
+    ]
+    return Counter(line[line.index("#") :] for line in (*behind, *above) if "#" in line)
 
 
 def _comments_of_imports(text: str) -> Counter[str]:

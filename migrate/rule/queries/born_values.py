@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -64,7 +65,8 @@ def _changes(facts: Facts, module: Module, migrated: Migrated) -> Iterator[tuple
 def _edit(module: Module, node: ast.expr, part: Part) -> Edit:
     """The edit that puts `part` in the place of `node`.
 
-    A call that becomes another one with some of its arguments keeps their lines and comments.
+    A call that becomes another one with some of its arguments keeps their lines and comments;
+    the others go with theirs.
     """
     span = module.span(node)
     if isinstance(node, ast.Call) and isinstance(part, Code) and part.is_call:
@@ -83,8 +85,27 @@ def _edit(module: Module, node: ast.expr, part: Part) -> Edit:
             )
             made = call(_callee(part), *(argument for argument, _ in pairs))
             taken = tuple(TakenFrom(i) if i is not None else None for _, i in pairs)
-            return RewriteArguments(span, made, taken)
+            gone = [value for i, value in enumerate(values) if i not in known]
+            speak = frozenset(c for value in gone for c in _comments_above(module, node, value))
+            return RewriteArguments(span, made, taken, without_comments=speak)
     return ReplaceExpression(span, part)
+
+
+def _comments_above(module: Module, call: ast.Call, gone: ast.expr) -> Iterator[str]:
+    """The comments on the lines right above an argument that speak of nothing below it."""
+    by_line = module.comments or {}
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    others = [value for value in values if value is not gone]
+    line, last = gone.lineno, gone.end_lineno or gone.lineno
+    taken = {n for other in others for n in (other.lineno, other.end_lineno)} | {call.lineno}
+    follows = any(other.lineno > last for other in others) and last + 1 not in by_line
+    if follows or taken & {line, last}:
+        return
+    inside = range(call.lineno, (call.end_lineno or call.lineno) + 1)
+    times = Counter(text for n, text in by_line.items() if n in inside)
+    while (line := line - 1) in by_line and line not in taken:
+        if times[by_line[line]] == 1:
+            yield by_line[line]
 
 
 def _callee(code: Code) -> Part:
