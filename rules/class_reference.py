@@ -33,6 +33,7 @@ from fsdp_migrate.rule.queries.unwrapped import without_class
 from fsdp_migrate.rule.queries.values import from_library, models
 from fsdp_migrate.rule.queries.wraps import (
     WrapPlan,
+    left_of_partial,
     native_form,
     of_partial,
     why_not_partial,
@@ -135,6 +136,7 @@ def _partial(use: Use, facts: Facts, plans: tuple[WrapPlan, ...]) -> Iterator[Fi
     """A partial of the class, written out where it stands or where it is called."""
     edits = [(use.module, edit) for plan in plans for edit in native_form(facts, plan)]
     edits += [found for plan in plans for found in without_arguments(plan)]
+    edits += [(use.module, edit) for edit in left_of_partial(use, plans)]
     models = facts.models(model for plan in plans for model in plan.models)
     residues = any(plan.parts.residues for plan in plans)
     tier = Tier.SHIM if residues else Tier.NATIVE

@@ -19,7 +19,7 @@ from fsdp_migrate.analysis.values import Partial, Symbol, join
 from fsdp_migrate.analysis.wraps import Argument, WrapFact, is_called_itself
 from fsdp_migrate.lowering.arguments.keyword_dicts import UNSEEN
 from fsdp_migrate.lowering.followed import followed
-from fsdp_migrate.lowering.steady import is_steady
+from fsdp_migrate.lowering.steady import is_local, is_steady
 from fsdp_migrate.lowering.value_flow import flow_of
 from fsdp_migrate.lowering.value_reads import PARTIAL, Act
 from fsdp_migrate.lowering.wrap_plan import Shape, Units, WrapPlan
@@ -84,10 +84,13 @@ def _made(analysis: Analysis, site: Site, calls: Sequence[WrapFact]) -> PartialW
     definition = _definition(analysis, node, calls)
     spread = any(keyword.arg is None for keyword in node.keywords)
     if definition is not None and not spread and (len(calls) == 1 or more - UNSEEN):
-        inlined = tuple(_inlined(analysis, fact, values) for fact in calls)
+        inlined = _inlined(analysis, calls, values)
         return PartialWrap(node, tuple(calls), inlined=inlined, definition=definition)
     others = any(analysis.value(fact.node.func) - {Partial(site)} for fact in calls)
-    if more - UNSEEN or (more and others) or not _is_only_called(analysis, site, calls):
+    known = _is_only_called(analysis, site, calls)
+    if more - UNSEEN and known and not spread and _means_the_same(analysis, node, calls):
+        return PartialWrap(node, tuple(calls), inlined=_inlined(analysis, calls, values))
+    if more - UNSEEN or (more and others) or not known:
         return None
     device = [fact.arguments[DEVICE] for fact in calls if DEVICE in _own(analysis, fact)]
     if device:  # the partial has none to give
@@ -166,10 +169,30 @@ def alias_of(analysis: Analysis, fact: WrapFact) -> Assignment | None:
     return found if removable(analysis, fact.module, found, {callee}) else None
 
 
-def _inlined(analysis: Analysis, fact: WrapFact, values: Arguments) -> WrapFact:
-    """A call of a partial as one of the class."""
-    own = _own(analysis, fact)
-    return replace(fact, direct=True, arguments={MODULE: fact.arguments[MODULE], **values, **own})
+def _inlined(
+    analysis: Analysis, calls: Iterable[WrapFact], values: Arguments
+) -> tuple[WrapFact, ...]:
+    """Calls of a partial as those of the class."""
+    return tuple(
+        replace(
+            fact,
+            direct=True,
+            arguments={MODULE: fact.arguments[MODULE], **values, **_own(analysis, fact)},
+        )
+        for fact in calls
+    )
+
+
+def _means_the_same(analysis: Analysis, node: ast.Call, calls: Iterable[WrapFact]) -> bool:
+    """Whether what a partial is given is the same at its calls, all of which are in its file."""
+    itself = all(len(analysis.value(fact.node.func)) == 1 for fact in calls)
+    if not itself or not all(node in fact.module.parents for fact in calls):
+        return False
+    module = next(fact.module for fact in calls)
+    values = [k.value for k in node.keywords if k.arg not in UNSEEN]
+    every = [inner for value in values for inner in nodes_in(value)]
+    local = any(isinstance(n, ast.Name) and is_local(module, n) for n in every)
+    return not local and all(is_steady(analysis, module, inner) for inner in every)
 
 
 def _is_only_called(analysis: Analysis, site: Site, calls: Iterable[WrapFact]) -> bool:

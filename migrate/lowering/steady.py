@@ -75,6 +75,14 @@ def _fills(module: Module, node: ast.AST, name: str) -> bool:
     return isinstance(node.ctx, ast.Load) and not kept
 
 
+def is_local(module: Module, name: ast.Name) -> bool:
+    """Whether a name is a variable of a function or a comprehension, and not of the file."""
+    if is_of_comprehension(module, name):
+        return True
+    scope = scope_of(module, name)
+    return scope is not None and not isinstance(scope, ast.Module)
+
+
 def is_of_comprehension(module: Module, name: ast.Name) -> bool:
     """Whether a name is a variable of a comprehension around it."""
     return any(

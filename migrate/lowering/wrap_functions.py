@@ -10,10 +10,9 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fsdp_migrate.analysis.definitions import scope_of
 from fsdp_migrate.findings.code import Part, Variable, local_variable, variable
 from fsdp_migrate.lowering.parts_of_plans import with_names, words_of
-from fsdp_migrate.lowering.steady import is_of_comprehension, is_steady
+from fsdp_migrate.lowering.steady import is_local, is_steady
 from fsdp_migrate.lowering.wrap_plan import Function, Parts, WrapPlan, kept_parts
 from fsdp_migrate.lowering.wrap_site import NotNative, WrapSite
 from fsdp_migrate.syntax.module import Module
@@ -148,14 +147,6 @@ def _argument_around(site: WrapSite, node: ast.AST) -> tuple[str, ast.expr]:
 def exactly(name: str) -> Variable:
     """A variable of the program's own, by its name."""
     return local_variable(name, beside=())
-
-
-def is_local(module: Module, name: ast.Name) -> bool:
-    """Whether a name is a variable of a function or a comprehension, and not of the file."""
-    if is_of_comprehension(module, name):
-        return True
-    scope = scope_of(module, name)
-    return scope is not None and not isinstance(scope, ast.Module)
 
 
 def _kept(module: Module, parts: Parts) -> Iterator[ast.AST]:

@@ -51,6 +51,7 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     kept |= {module.span(node) for mode in modes for node in mode.kept}
     tops = [top for plan in native for top in _replaced(plan)]
     tops += [node for mode in modes for node in _left(mode)]
+    tops += [top for top in _of_partials(facts) if top in module.parents]
     tops += [c for c in left_contexts(facts.analysis, facts.wraps) if c in module.parents]
     removed: set[ast.AST] = {node for top in tops for node in _inside(module, top, kept)}
     absorbed: list[Definition] = [d for plan in native for d in plan.parts.absorbed]
@@ -63,6 +64,13 @@ def taken_nodes(facts: Facts, module: Module) -> set[ast.AST]:
     ]:
         removed |= {node for content in more for node in _inside(module, content, kept)}
     return removed
+
+
+def _of_partials(facts: Facts) -> Iterator[ast.AST]:
+    """What partials of the class are given that is said at their calls."""
+    for site, plans in facts.partials.items():
+        if all(plan.native and not plan.calls for plan in plans):
+            yield from (keyword.value for keyword in facts.analysis.call_nodes[site].keywords)
 
 
 def _left(mode: ModePlan) -> tuple[ast.AST, ...]:

@@ -45,7 +45,9 @@ def test_a_function_is_made_where_the_partial_is_returned() -> None:
     [
         "kw = functools.partial(FSDP, use_orig_params=True).keywords\nm = kw(net)\n",
         "def f(**kw):\n    s = functools.partial(FSDP)\n    return s(net, **kw)\n",
-        "def f(s):\n    return s(net, sharding_strategy=flag)\nf(functools.partial(FSDP))\n",
+        "def f(s):\n    return s(net, sharding_strategy=flag)\n"
+        "def g(p):\n    f(functools.partial(FSDP, auto_wrap_policy=p))\n"
+        "g(ModuleWrapPolicy({Block}))\n",
     ],
 )
 def test_what_a_partial_can_not_be_said_to_get_stays(text: str) -> None:

@@ -104,6 +104,18 @@ class Holder:
 def make(net):
     return Holder().get(net)
 """,
+    "given_more_by_an_object": """
+class Engine:
+    def __init__(self):
+        self.shard = functools.partial(FSDP, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP)
+
+    def prepare(self, net):
+        return self.shard(net, auto_wrap_policy=ModuleWrapPolicy({Block}))
+
+
+def make(net):
+    return Engine().prepare(net)
+""",
     "kept_by_an_object": """
 class Engine:
     def __init__(self, wrapper):

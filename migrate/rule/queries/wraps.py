@@ -11,7 +11,7 @@ from fsdp_migrate.findings.edits import Edit, ReplaceExpression
 from fsdp_migrate.lowering.arguments.keyword_dicts import UNSEEN
 from fsdp_migrate.lowering.arguments.precision_fields import as_policy
 from fsdp_migrate.lowering.wrap_plan import WrapPlan
-from fsdp_migrate.lowering.wrap_statements import native_edits
+from fsdp_migrate.lowering.wrap_statements import FULLY_SHARD, native_edits
 from fsdp_migrate.lowering.wraps import left_contexts
 from fsdp_migrate.rule.dead_code import removals
 from fsdp_migrate.rule.facts import Facts, Use
@@ -24,6 +24,7 @@ __all__ = [
     "WrapPlan",
     "as_policy",
     "contexts_left",
+    "left_of_partial",
     "models_in",
     "native_form",
     "of_partial",
@@ -77,6 +78,18 @@ def _what_it_is_called_with(facts: Facts, partial: Site) -> str:
             if keyword.arg not in UNSEEN and keyword.arg != "module":
                 return f"its call gives `{keyword.arg}`, too ({where})"
     return "not all that is done with it is known" if calls else "no call of it is known"
+
+
+def left_of_partial(use: Use, plans: tuple[WrapPlan, ...]) -> Iterator[Edit]:
+    """The edit that leaves a partial nothing to give, where it stays and its calls say it all."""
+    module, partial = use.module, use.module.parents[use.node]
+    gone = {definition for plan in plans for definition in plan.parts.absorbed}
+    if any(plan.calls for plan in plans) or module.statement(partial) in gone:
+        return
+    assert isinstance(partial, ast.Call)
+    bound = isinstance(module.scope(partial), ast.ClassDef)  # which instances would bind
+    left = call(Kept(module.span(partial.func)), FULLY_SHARD) if bound else FULLY_SHARD
+    yield ReplaceExpression(module.span(partial), left)
 
 
 def without_arguments(plan: WrapPlan) -> Iterator[tuple[Module, Edit]]:
