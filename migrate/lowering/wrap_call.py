@@ -92,7 +92,7 @@ def plan_call(
         site, lowered = _lowered(site)
         if not lowered.reasons:
             shape, lowered = _checked(site, shape, lowered)
-        if shape == "function":
+        if shape == "function" and not lowered.reasons:
             function, parts = function_of(site, lowered.parts)
             lowered = Lowered(parts)
     except NotNative as error:
@@ -210,9 +210,10 @@ def _checked(site: WrapSite, shape: Shape, lowered: Lowered) -> tuple[Shape, Low
         parts = lower_comm_hook(site, parts)
         _check_callee(site, parts)
         if shape == "expression" and _takes_statements(parts):
-            shape = "hoisted" if not site.made_by and _is_hoistable(site) else "function"
-            if shape == "function" and site.style == "shim":
+            hoistable = not site.made_by and _is_hoistable(site)
+            if not hoistable and site.style == "shim":
                 raise NotNative("the call is part of an expression")
+            shape = "hoisted" if hoistable else "function"
     except NotNative as error:
         return shape, Lowered(parts, (Reason(CALL, str(error)),))
     return shape, Lowered(parts)
