@@ -59,21 +59,7 @@ class Rows:
         return tuple(label for label, member in self.rows if member in wanted)
 
 
-FIRST = """\
-def {name}({strategy}):
-    {sizes}
-    shape, reshard_after_forward = {looked_up}
-"""
-MESH = """\
-    names = ("replicate", "shard")[-len(shape):]
-    mesh = {init}({device}, shape, mesh_dim_names=names)
-"""
-WIDE_MESH = """\
-    mesh = {init}({device}, shape, mesh_dim_names=("replicate", "shard")[-len(shape):])
-"""
-WIDE = 100  # lines that have room for that
-LAST = """\
-    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}"""
+WIDE = 100  # lines that have room for the mesh and the names of its dimensions
 
 
 def rows_of(members: Iterable[str]) -> Rows:
@@ -102,10 +88,57 @@ def get_sharding(rows: Rows, device_type: str, cached: bool = False, width: int 
         "init": INIT_DEVICE_MESH,
         "device": Literal(device_type),
     }
-    above, mesh = "@{cache}\n" if cached else "", WIDE_MESH if width >= WIDE else MESH
-    if cached:
-        holes["cache"] = CACHE
-    return code(f"{above}{FIRST}{mesh}{LAST}", **holes)
+    return (_cached if cached else _plain)(holes, wide=width >= WIDE)
+
+
+def _plain(holes: dict[str, Part], *, wide: bool) -> Code:
+    """The function itself."""
+    if wide:
+        return code(
+            "def {name}({strategy}):\n"
+            "    {sizes}\n"
+            "    shape, reshard_after_forward = {looked_up}\n"
+            "    mesh = {init}({device}, shape, "
+            'mesh_dim_names=("replicate", "shard")[-len(shape):])\n'
+            '    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}',
+            **holes,
+        )
+    return code(
+        "def {name}({strategy}):\n"
+        "    {sizes}\n"
+        "    shape, reshard_after_forward = {looked_up}\n"
+        '    names = ("replicate", "shard")[-len(shape):]\n'
+        "    mesh = {init}({device}, shape, mesh_dim_names=names)\n"
+        '    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}',
+        **holes,
+    )
+
+
+def _cached(holes: dict[str, Part], *, wide: bool) -> Code:
+    """The function, run once for a label."""
+    if wide:
+        return code(
+            "@{cache}\n"
+            "def {name}({strategy}):\n"
+            "    {sizes}\n"
+            "    shape, reshard_after_forward = {looked_up}\n"
+            "    mesh = {init}({device}, shape, "
+            'mesh_dim_names=("replicate", "shard")[-len(shape):])\n'
+            '    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}',
+            cache=CACHE,
+            **holes,
+        )
+    return code(
+        "@{cache}\n"
+        "def {name}({strategy}):\n"
+        "    {sizes}\n"
+        "    shape, reshard_after_forward = {looked_up}\n"
+        '    names = ("replicate", "shard")[-len(shape):]\n'
+        "    mesh = {init}({device}, shape, mesh_dim_names=names)\n"
+        '    return {{"mesh": mesh, "reshard_after_forward": reshard_after_forward}}',
+        cache=CACHE,
+        **holes,
+    )
 
 
 def _sizes(rows: Rows) -> Code:
