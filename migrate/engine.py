@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from fsdp_migrate.syntax.project import Project, module_name
 from fsdp_migrate.syntax.source import Source
 
 DEEP = "an expression, or a chain of elif, is nested too deeply or too long; break it up"
+_NEW_OBJECTS = 200_000
 _USUAL = 60  # levels that no program can be blamed for
 
 
@@ -94,6 +96,17 @@ def _marked(
                 if text != source.text and not ignores_file(source.text):
                     texts[source.path] = text
     return texts
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Have garbage looked for rarely: nearly all that is made here is needed to the end."""
+    before = gc.get_threshold()
+    gc.set_threshold(_NEW_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _migrate_what_can_be(

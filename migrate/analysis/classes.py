@@ -38,10 +38,13 @@ class Classes:
         self._descendants: dict[Site, list[Site]] | None = None
         self._parts: dict[Atom, Value] = {}
 
-    def forget(self) -> None:
-        """A class has got another base: work everything out anew."""
-        self._lineages.clear()
+    def with_new_base(self, cls: Site) -> set[Site]:
+        """Forget what `cls` had to do with, which has got another base; for whom that matters."""
+        below = {site for site, lineage in self._lineages.items() if cls in lineage}
+        for site in below:
+            del self._lineages[site]
         self._descendants = None
+        return {cls, *below, *self._lineage(cls)}
 
     def bases(self, cls: Site) -> list[Atom]:
         """The base classes of `cls`, as far as they are known."""
@@ -49,7 +52,10 @@ class Classes:
 
     def lineage(self, cls: Site) -> list[Site]:
         """`cls` and its bases of the project, in an order good enough for method look-up."""
-        self._heap.read("classes")  # whoever asks runs again when a class gets another base
+        self._heap.read("classes", cls)  # who asks runs again when it has got another base
+        return self._lineage(cls)
+
+    def _lineage(self, cls: Site) -> list[Site]:
         known = self._lineages.get(cls)
         if known is None:
             known = self._lineages[cls] = []
@@ -75,17 +81,17 @@ class Classes:
 
     def descendants(self, cls: Site) -> list[Site]:
         """The classes of the project that derive from `cls`."""
+        self._heap.read("classes", cls)  # and when another class derives from it
         if self._descendants is None:
             found: dict[Site, list[Site]] = defaultdict(list)
             for site in self._infos:
-                for base in self.lineage(site)[1:]:
+                for base in self._lineage(site)[1:]:
                     found[base].append(site)
             self._descendants = found
         return self._descendants.get(cls, [])
 
     def kinds(self, cls: Site) -> list[Site]:
         """The classes that an object can be of that is said to be a `cls`."""
-        self._heap.read("classes")
         return [cls, *self.descendants(cls)]
 
     def method(self, cls: Site, name: str) -> Site | None:

@@ -109,8 +109,10 @@ class Solver:
     def derive(self, cls: Site, bases: Value) -> None:
         """Note base classes of `cls`."""
         if self.heap.write(bases, "bases", cls):
-            self.classes.forget()
-            self.heap.wake("classes")
+            reader, self.heap.reader = self.heap.reader, None  # it asks nothing itself
+            for site in sorted(self.classes.with_new_base(cls)):
+                self.heap.wake("classes", site)
+            self.heap.reader = reader
 
     # ------------------------------------------------------------------ the queue
     def enqueue(self, task: Task) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fsdp_migrate.analysis.heap import Task
 from fsdp_migrate.analysis.solver import MAX_DEPTH, Solver
-from fsdp_migrate.analysis.values import Const, Wrapped
+from fsdp_migrate.analysis.values import Cls, Const, Wrapped
 from fsdp_migrate.syntax.module import parse
 from fsdp_migrate.syntax.project import Project
 from support.programs import Analysis, dedent, source
@@ -65,6 +65,31 @@ def test_a_new_base_wakes_who_asked_for_the_classes() -> None:
     solved.derive(cls, frozenset({Const.of(1)}))
     solved.solve()
     assert ran.count(Task("/project/train")) == 2
+
+
+def test_a_new_base_wakes_nobody_who_asked_for_another_class() -> None:
+    solved, ran = solver("class A: ...\nclass B: ...\nclass C: ...")
+    one, two, three = solved.program.classes
+    solved.solve()
+    solved.heap.reader = Task("/project/train")
+    solved.classes.lineage(one)
+    solved.heap.reader = None
+    solved.derive(two, frozenset({Cls(three)}))
+    solved.solve()
+    assert ran.count(Task("/project/train")) == 1
+
+
+def test_a_new_base_wakes_who_asked_for_what_derives_from_it() -> None:
+    solved, ran = solver("class A: ...\nclass B: ...")
+    one, two = solved.program.classes
+    solved.solve()
+    solved.heap.reader = Task("/project/train")
+    solved.classes.descendants(one)
+    solved.heap.reader = None
+    solved.derive(two, frozenset({Cls(one)}))
+    solved.solve()
+    assert ran.count(Task("/project/train")) == 2
+    assert solved.classes.descendants(one) == [two]
 
 
 def test_a_module_runs_when_something_is_read_from_it() -> None:
