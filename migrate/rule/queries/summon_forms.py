@@ -31,6 +31,7 @@ from fsdp_migrate.lowering.dtensor_state_dicts import DISTRIBUTE
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.forward_methods import REGISTER, wrap_statement
 from fsdp_migrate.rule.queries.running import ends_early
+from fsdp_migrate.rule.queries.summoned_births import is_surely_sharded
 from fsdp_migrate.rule.queries.summoned_bodies import Body, body_of, loop_target
 from fsdp_migrate.rule.queries.summoned_runs import CONDITIONS, Unclear
 from fsdp_migrate.rule.queries.values import literals
@@ -41,6 +42,7 @@ from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
 
 SIGNATURE = ("module", "recurse", "writeback", "rank0_only", "offload_to_cpu", "with_grads")
+DTENSOR = Name("torch.distributed.tensor", "DTensor")
 FSDP_MODULE = Name(ROOT, "FSDPModule")
 WHOLE = variable("full_parameters")
 UNIT = variable("module", "fsdp_module")
@@ -179,7 +181,7 @@ def edits_of(summon: Summon, facts: Facts) -> Iterator[Edit]:
                 new = code("{whole}.values()", whole=WHOLE)
             yield ReplaceExpression(module.span(listed), new)
     for read in (*body.reads, *body.strange, *(name for _, name in body.each)):
-        yield ReplaceExpression(module.span(read), _whole(summon, Kept(module.span(read))))
+        yield ReplaceExpression(module.span(read), _read(summon, facts, read))
     for _, parameter, given in body.copies:
         yield ReplaceExpression(module.span(given), _cut(summon, parameter, given))
     for each in dict.fromkeys(summon.registered):
@@ -256,6 +258,20 @@ def _needs_hoisting(summon: Summon, node: ast.AST) -> bool:
             return True
         child = around
     return False
+
+
+def _read(summon: Summon, facts: Facts, node: ast.expr) -> Code:
+    """A parameter as a whole; what may be another module's is left as it is."""
+    kept = Kept(summon.module.span(node))
+    whole = _whole(summon, kept)
+    if node not in summon.body.strange or is_surely_sharded(facts, node):
+        return whole
+    return code(
+        "{whole} if isinstance({value}, {dtensor}) else {value}",
+        whole=whole,
+        value=kept,
+        dtensor=DTENSOR,
+    )
 
 
 def _whole(summon: Summon, parameter: Part) -> Code:

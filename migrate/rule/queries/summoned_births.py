@@ -23,6 +23,7 @@ from fsdp_migrate.analysis.values import (
     Method,
     Params,
     Result,
+    Wrapped,
     symbols,
 )
 from fsdp_migrate.rule.facts import Facts
@@ -32,6 +33,7 @@ from fsdp_migrate.rule.queries.uniform import is_uniform
 from fsdp_migrate.rule.stores import KEEP
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
+from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 HOLDERS = (ast.Name, ast.Attribute, ast.Subscript, ast.Call)
@@ -277,6 +279,8 @@ def is_gathered_alone(facts: Facts, module: Module, statement: ast.With, node: a
         return False
     if not all(a.born and not facts.sharded.gathered.at(a.born)[1] for a in atoms):  # type: ignore[union-attr]
         return False
+    if not is_surely_sharded(facts, node) and path_of(node) is None:
+        return False
     child: ast.AST = node
     for around in module.ancestors(node):
         if around is statement:
@@ -295,6 +299,11 @@ def is_gathered_alone(facts: Facts, module: Module, statement: ast.With, node: a
             return False
         child = around
     return False
+
+
+def is_surely_sharded(facts: Facts, node: ast.expr) -> bool:
+    """Whether `node` was asked of FSDP models: one of a module's may be another object's."""
+    return all(isinstance(a, Params) and isinstance(a.owner, Wrapped) for a in facts.value(node))
 
 
 def _is_even(facts: Facts, module: Module, items: ast.expr) -> bool:
