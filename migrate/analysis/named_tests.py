@@ -7,6 +7,7 @@ attribute that was set to it: where what it asks of hasn't changed since, the na
 from __future__ import annotations
 
 import ast
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -120,33 +121,48 @@ class NamedTests:
         return NamedTest(test, info.module, variables)
 
 
-@lru_cache(maxsize=4096)
 def _set_once(scope: Scope, node: ast.Name) -> ast.expr | None:
     """What a variable was set to, if only once, and if what that asks of is the same since."""
-    bound = [name for n in scope_nodes(scope) for name in names_bound_by(n) if name == node.id]
-    made = [n for n in scope_nodes(scope) if isinstance(n, ast.Assign) and _is_name(n, node.id)]
-    if len(bound) != 1 or len(made) != 1 or node.lineno <= made[0].lineno:
+    made = _tests_set_once(scope).get(node.id)
+    if made is None or node.lineno <= made.lineno:
         return None
-    value = made[0].value
-    return value if _is_test(value) and _is_lasting(value, scope, made[0].lineno) else None
+    return made.value if _is_lasting(made.value, scope, made.lineno) else None
 
 
-def _is_name(statement: ast.Assign, name: str) -> bool:
-    (target,) = statement.targets if len(statement.targets) == 1 else (None,)
-    return isinstance(target, ast.Name) and target.id == name
+@lru_cache(maxsize=4096)
+def _tests_set_once(scope: Scope) -> Mapping[str, ast.Assign]:
+    """The variables of a function that may stand for a test, with the statements that set them."""
+    nodes = list(scope_nodes(scope))
+    count = Counter(name for node in nodes for name in names_bound_by(node))
+    return {
+        target.id: node
+        for node in nodes
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and _is_test(node.value)
+        if isinstance(target := node.targets[0], ast.Name) and count[target.id] == 1
+    }
 
 
-def _is_lasting(value: ast.expr, scope: ast.AST, line: int) -> bool:
+def _is_lasting(value: ast.expr, scope: Scope, line: int) -> bool:
     """Whether nothing that `value` reads is bound anew below a line of a function."""
-    paths = reads(value)
-    later = (
-        path
-        for node in nodes_in(scope)
-        if isinstance(node, ast.Name | ast.Attribute)
-        if not isinstance(node.ctx, ast.Load) and node.lineno > line
-        if (path := path_of(node)) is not None
+    bound = _last_bound(scope)
+    return not any(
+        last > line and overlap(path, other)
+        for path in reads(value)
+        for other, last in bound.get(path.partition(".")[0], {}).items()
     )
-    return not any(overlap(path, bound) for bound in later for path in paths)
+
+
+@lru_cache(maxsize=4096)
+def _last_bound(scope: Scope) -> Mapping[str, Mapping[str, int]]:
+    """The last line that each path is bound on in a function, by the variable it begins with."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for node in nodes_in(scope):
+        if isinstance(node, ast.Name | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            path = path_of(node)
+            if path is not None:
+                paths = found[path.partition(".")[0]]
+                paths[path] = max(node.lineno, paths.get(path, 0))
+    return found
 
 
 @lru_cache(maxsize=4096)
