@@ -27,6 +27,7 @@ from fsdp_migrate.rule.queries.class_values import (
     made_by_value,
 )
 from fsdp_migrate.rule.queries.edits_by_file import edits_by_file
+from fsdp_migrate.rule.queries.inner_modules import is_inner
 from fsdp_migrate.rule.queries.parameters import rewritable
 from fsdp_migrate.rule.queries.quoted_annotations import quoted_annotations
 from fsdp_migrate.rule.queries.unwrapped import without_class
@@ -66,6 +67,12 @@ UNCLEAR = {
         "and fully_shard if it calls it"
     ),
 }
+
+
+OF_INNER = (
+    "; it is asked of the module inside of the wrapper, which FSDP1 left as it was, and which is "
+    "the model itself now: the test comes out otherwise"
+)
 
 
 def check(use: Use, facts: Facts) -> Iterable[Finding]:
@@ -108,13 +115,21 @@ def _by_place(use: Use, facts: Facts) -> Iterator[Finding]:
     elif place is Place.TEST:
         edit = ReplaceExpression(span, MODULE)
         foreign = _is_foreign(use, facts)
-        message = "FSDP as a class becomes FSDPModule" + (FOREIGN if foreign else "")
-        safety = Safety.UNSAFE if foreign else Safety.SAFE
+        inner = _asks_of_inner(use, facts)
+        message = "FSDP as a class becomes FSDPModule"
+        message += (FOREIGN if foreign else "") + (OF_INNER if inner else "")
+        safety = Safety.UNSAFE if foreign or inner else Safety.SAFE
         yield finding(RULE, use, message, tier=Tier.NATIVE, edits=[edit], safety=safety)
     elif place in UNCLEAR:
         yield finding(RULE, use, UNCLEAR[place], tier=Tier.MANUAL)
     else:
         yield _value(use, facts)
+
+
+def _asks_of_inner(use: Use, facts: Facts) -> bool:
+    """Whether it is asked of the module inside of a wrapper, which FSDP1 left as it was."""
+    asking = next((a for a in use.module.ancestors(use.node) if isinstance(a, ast.Call)), None)
+    return asking is not None and bool(asking.args) and is_inner(facts, use.module, asking.args[0])
 
 
 def _value(use: Use, facts: Facts) -> Finding:

@@ -10,6 +10,7 @@ from fsdp_migrate.findings.edits import Edit, ReplaceExpression, ReplaceStatemen
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.class_tests import are_classes
+from fsdp_migrate.rule.queries.inner_modules import identities
 from fsdp_migrate.rule.queries.module_tests import (
     is_harmless,
     is_test,
@@ -113,6 +114,17 @@ def survey(facts: Facts) -> Iterable[Finding]:
     """Look at what depends on a wrapper by its name in a string, which FSDP2's models lack."""
     for module, asking in tests_for_wrappers(facts):
         yield _by_name(facts, module, asking, "what depends on it is done for them as well")
+    for module, compare, wraps in identities(facts):
+        yield finding_at(
+            RULE,
+            module,
+            compare,
+            "the model is compared with the module inside of it: these were two objects, and are "
+            "one now, so that the comparison comes out otherwise",
+            tier=Tier.NOTE,
+            safety=Safety.UNSAFE,
+            models=facts.models(wraps),
+        )
     for module, asking in taken_by_name(facts):
         yield _by_name(facts, module, asking, "it is the model itself")
 

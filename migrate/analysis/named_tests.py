@@ -165,17 +165,24 @@ def _last_bound(scope: Scope) -> Mapping[str, Mapping[str, int]]:
     return found
 
 
-@lru_cache(maxsize=4096)
 def _setters(info: ClassInfo, attr: str) -> list[tuple[_FUNCTIONS, ast.Assign]]:
     """The statements `self.attr = ...` of a class, each with the method that it stands in."""
-    return [
-        (function, statement)
-        for function in info.node.body
-        if isinstance(function, _FUNCTIONS) and function.args.args
-        for statement in nodes_in(function)
-        if isinstance(statement, ast.Assign)
-        if any(path_of(t) == f"{function.args.args[0].arg}.{attr}" for t in statement.targets)
-    ]
+    return _stores(info).get(attr, [])
+
+
+@lru_cache(maxsize=4096)
+def _stores(info: ClassInfo) -> dict[str, list[tuple[_FUNCTIONS, ast.Assign]]]:
+    """The same for all attributes."""
+    found: dict[str, list[tuple[_FUNCTIONS, ast.Assign]]] = defaultdict(list)
+    for function in info.node.body:
+        if isinstance(function, _FUNCTIONS) and function.args.args:
+            first = function.args.args[0].arg
+            for statement in nodes_in(function):
+                for target in statement.targets if isinstance(statement, ast.Assign) else ():
+                    root, _, attr = (path_of(target) or "").partition(".")
+                    if root == first and isinstance(statement, ast.Assign):
+                        found[attr].append((function, statement))
+    return found
 
 
 @lru_cache(maxsize=4096)

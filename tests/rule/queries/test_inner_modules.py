@@ -1,0 +1,51 @@
+"""The modules inside of wrappers, under names of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsdp_migrate.rule.queries.inner_modules import identities, is_inner
+from support.facts import Program
+
+HEAD = """
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+def first(x):
+    return x
+
+base = nn.Linear(4, 4)
+other = nn.Conv1d(1, 1, 1)
+first(base)
+model = FSDP(base)
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [("base", True), ("model", False), ("other", False), ("unknown", False)],
+)
+def test_what_is_inside(use: str, expected: bool) -> None:
+    asked = Program(f"{HEAD}print({use})\n")
+    call = asked.call(f"print({use})")
+    assert is_inner(asked.facts, asked.module(), call.args[0]) is expected
+
+
+def test_before_the_wrap_it_is_no_wrappers_yet() -> None:
+    asked = Program(HEAD)
+    assert not is_inner(asked.facts, asked.module(), asked.call("first(base)").args[0])
+
+
+@pytest.mark.parametrize(
+    ("compare", "found"),
+    [
+        ("model is base", 1),
+        ("base != model", 1),
+        ("model is other", 0),
+        ("model.module is model", 0),
+        ("model is model", 0),
+        ("model is None", 0),
+    ],
+)
+def test_comparisons_that_come_out_otherwise(compare: str, found: int) -> None:
+    assert len(list(identities(Program(f"{HEAD}print({compare})\n").facts))) == found
