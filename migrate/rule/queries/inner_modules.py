@@ -62,12 +62,14 @@ def _compared(facts: Facts, model: ast.expr, other: ast.expr) -> frozenset[Wrapp
 
 
 def _inner(facts: Facts) -> Value:
-    return frozenset(atom for fact in facts.analysis.wraps.values() for atom in fact.inner)
+    """What wrappers are made around; a model that is bound to the name of its module isn't that."""
+    found = frozenset(atom for fact in facts.analysis.wraps.values() for atom in fact.inner)
+    return found - facts.analysis.wrapped(found)
 
 
 def _inner_of(facts: Facts, wrapped: Wrapped) -> Value:
     fact = facts.analysis.wraps.get(wrapped.site) if wrapped.site is not None else None
-    return fact.inner - {wrapped} if fact is not None else frozenset()
+    return fact.inner - facts.analysis.wrapped(fact.inner) if fact is not None else frozenset()
 
 
 def _is_parameter(module: Module, node: ast.expr) -> bool:

@@ -49,3 +49,27 @@ def test_before_the_wrap_it_is_no_wrappers_yet() -> None:
 )
 def test_comparisons_that_come_out_otherwise(compare: str, found: int) -> None:
     assert len(list(identities(Program(f"{HEAD}print({compare})\n").facts))) == found
+
+
+def test_a_model_under_the_name_of_its_module_is_not_inside() -> None:
+    text = """
+    from torch import nn
+    from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+    class Trainer:
+        def __init__(self, model):
+            self.model = model
+
+        def wrap(self):
+            self.model = FSDP(self.model)
+
+        def run(self):
+            print(self.model)
+
+    trainer = Trainer(nn.Linear(4, 4))
+    trainer.wrap()
+    trainer.run()
+    """
+    asked = Program(text)
+    node = asked.call("print(self.model)").args[0]
+    assert not is_inner(asked.facts, asked.module(), node)
