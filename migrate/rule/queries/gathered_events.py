@@ -165,9 +165,13 @@ class Events:
         return found | (held(self.facts.analysis, modules) if modules else frozenset())
 
     def itself(self, value: Value) -> frozenset[Wrapped]:
-        """The FSDP models that `value` can be."""
-        found = {atom for atom in value if isinstance(atom, Wrapped)}
-        return frozenset(found.union(*(self._whole.get(atom, frozenset()) for atom in value)))
+        """The FSDP models that `value` can be.
+
+        A module that several wraps may be given, by one factory, stands for the model at hand.
+        """
+        found = frozenset(atom for atom in value if isinstance(atom, Wrapped))
+        owners = (self._whole.get(atom, frozenset()) for atom in value)
+        return found.union(*(wraps for wraps in owners if not wraps & found))
 
     def part(self, value: Value) -> frozenset[Wrapped]:
         """The FSDP models that `value` can be a part of."""

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.queries.gathered import State, Walk, walk
 from fsdp_migrate.rule.queries.gathered_events import Events, Kind
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
@@ -257,3 +258,27 @@ def test_a_function_called_in_many_states_is_followed_for_what_is_new(
         reads(evaluations(number))
         work.append(passes[min(line for line in passes if line > INSIDE)])
     assert 0 < work[1] < 3 * work[0], work
+
+
+def test_a_model_or_its_plain_module_is_not_another_model_of_the_class() -> None:
+    text = """
+    from torch import nn
+    from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+    class Net(nn.Module):
+        pass
+
+    def main(flag):
+        student = FSDP(Net()) if flag else Net()
+        teacher = FSDP(Net()) if flag else Net()
+        print(student, teacher, Net())
+    """
+    asked = Program(text)
+    student, teacher, plain = asked.call("print(student, teacher, Net())").args
+    events = Events(asked.facts)
+    sites = {fact.node.lineno: Wrapped(site) for site, fact in asked.facts.analysis.wraps.items()}
+    assert len(sites) == 2
+    first, second = (sites[line] for line in sorted(sites))
+    assert events.itself(asked.facts.value(student)) == {first}
+    assert events.itself(asked.facts.value(teacher)) == {second}
+    assert events.itself(asked.facts.value(plain)) == {first, second}
