@@ -122,7 +122,7 @@ RULE = Rule(
         Surface(
             "FullyShardedDataParallel.summon_full_params",
             "`full_tensor()`, or the shim's",
-            (Tier.NATIVE, Tier.SHIM),
+            (Tier.NATIVE, Tier.SHIM, Tier.MANUAL),
         ),
         Surface("FullyShardedDataParallel.fsdp_modules", "the submodules that are an `FSDPModule`"),
     ),

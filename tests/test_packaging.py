@@ -113,7 +113,7 @@ def test_the_wheel_has_all_packages(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "fsdp-migrate = fsdp_migrate.cli.main:main" in archive.read(entry).decode()
+        assert "fsdp-migrate = fsdp_migrate.__main__:main" in archive.read(entry).decode()
     assert shipped(".py") <= names
     assert "fsdp_migrate/py.typed" in names
     assert all(name.startswith("fsdp_migrate/") for name in names)
