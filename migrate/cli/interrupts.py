@@ -20,9 +20,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """While it is entered, signals that end a process raise `Interrupted` instead."""
+    """While it is entered, signals that end a process raise `Interrupted` instead.
 
-    def __init__(self) -> None:
+    With `to_the_end` the process has nothing to do afterwards but to exit with the code that was
+    decided: what comes then is ignored, since it would only change that code.
+    """
+
+    def __init__(self, *, to_the_end: bool = False) -> None:
+        self._to_the_end = to_the_end
+        self._over = False
         self._depth = 0
         self._pending: int | None = None
 
@@ -40,8 +46,10 @@ class Interrupts:
         try:
             yield
         finally:
+            self._over = self._to_the_end
             for number in mine:
-                signal.signal(number, before[number])
+                # An own handler would be taken away while the interpreter shuts down.
+                signal.signal(number, signal.SIG_IGN if self._to_the_end else before[number])
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -57,6 +65,8 @@ class Interrupts:
                 raise Interrupted(pending)
 
     def _received(self, number: int, _: FrameType | None) -> None:
+        if self._over:
+            return
         if self._depth:
             self._pending = number
         else:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fsdp_migrate import __version__
+from fsdp_migrate.cli.interrupts import Interrupts
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -154,7 +155,7 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
     from fsdp_migrate.cli.migrate import run
     from fsdp_migrate.cli.request import Request
 
-    ctx.exit(run(Request(**chosen)))
+    ctx.exit(run(Request(**chosen), ctx.obj or Interrupts()))
 
 
 cli = Commands(migration)
@@ -163,7 +164,7 @@ cli = Commands(migration)
 def main() -> None:
     """The command `fsdp-migrate`."""
     try:
-        cli(prog_name="fsdp-migrate")
+        cli(prog_name="fsdp-migrate", obj=Interrupts(to_the_end=True))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush
         click.echo(f"fsdp-migrate: cannot print: {error.strerror}", err=True)

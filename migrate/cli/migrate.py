@@ -34,9 +34,8 @@ _SHOWN = 5  # files by name, where it has to be short
 _FOR_IMPORTS = "looked at for its imports only; nothing is changed in it"
 
 
-def run(request: Request) -> int:
+def run(request: Request, interrupts: Interrupts) -> int:
     """Do what is asked for and return the exit code."""
-    interrupts = Interrupts()
     written: list[Path] = []
     try:
         with interrupts.raised():

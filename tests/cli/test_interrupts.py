@@ -74,6 +74,20 @@ def test_the_handlers_are_given_back() -> None:
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_end_changes_nothing(tmp_path: Path, number: int) -> None:
+    (tmp_path / "train.py").write_text(OLD)
+    code = "import atexit, os\nfrom fsdp_migrate.__main__ import main\n"
+    code += f"atexit.register(os.kill, os.getpid(), {int(number)})\n"
+    code += "class Last:\n    def __del__(self, kill=os.kill, me=os.getpid()):\n"
+    code += f"        kill(me, {int(number)})\nlast = Last()\nmain()\n"
+    command = [sys.executable, "-c", code, "--write", "."]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    assert "interrupted" not in ran.stderr
+    assert "fully_shard(" in (tmp_path / "train.py").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("times", [2, pytest.param(200, marks=pytest.mark.slow)])
 def test_signals_while_files_are_replaced(tmp_path: Path, number: int, times: int) -> None:
