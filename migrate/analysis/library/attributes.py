@@ -13,6 +13,7 @@ from fsdp_migrate.analysis.library.modules import (
     DDP,
     LOADERS,
     PARAMETERS,
+    SUBMODULES,
     is_torch_module,
 )
 from fsdp_migrate.analysis.library.namespaces import is_namespace, stored
@@ -82,6 +83,8 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return frozenset({Method(atom, attr)})
         case Method() if is_gradient(atom):
             return tensor_attribute(atom, attr)
+        case Method() if atom.name in SUBMODULES:
+            return _of_submodule(atom, attr)
         case Method(receiver=Wrapped()) if attr in WEIGHTS:
             return frozenset({Params(atom.receiver, "one")})
         case Method(receiver=Wrapped() | Result()) if attr in PARAMETERS:  # of a part of a model
@@ -90,6 +93,13 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
             return unknown(f"attribute `{attr}` of a function")
         case _:
             return frozenset({Method(atom, attr)})
+
+
+def _of_submodule(atom: Method, attr: str) -> Value:
+    """An attribute of any of the modules in another, whose every one is unknown as well."""
+    if attr in WEIGHTS:
+        return frozenset({Params(atom, "one")})
+    return frozenset({Method(atom, attr)}) if attr in PARAMETERS else unknown("part of a submodule")
 
 
 def _is_module(machine: Machine, atom: Atom) -> bool:

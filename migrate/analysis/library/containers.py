@@ -93,6 +93,8 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name == ATTRIBUTES:
         return _attribute_of(machine, atom.receiver, key)
+    if isinstance(atom, Method) and atom.name in SUBMODULES:
+        return COMPUTED if key == 0 and atom.name.startswith("named_") else _submodule(atom)
     if isinstance(atom, Instance):
         method = machine.classes.method(atom.cls, "__getitem__")
         if method is not None:
@@ -147,10 +149,15 @@ def _elements(machine: Machine, atom: Atom) -> Value:
     if isinstance(atom, Unknown | Tensor):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:
-        return unknown("a child" if atom.name in CHILDREN else "a submodule")
+        return frozenset({atom}) if atom.name.startswith("named_") else _submodule(atom)
     if isinstance(atom, Instance):
         return _iterated(machine, atom)
     return unknown("an item")
+
+
+def _submodule(atom: Method) -> Value:
+    """Any of the modules that `atom` gives: it stands for them where their parameters are taken."""
+    return unknown("a child" if atom.name in CHILDREN else "a submodule") | {atom}
 
 
 def _iterated(machine: Machine, atom: Instance) -> Value:
