@@ -7,6 +7,7 @@ from functools import cache, cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.call_graph import called_function
+from fsdp_migrate.analysis.library.modules import is_torch_module
 from fsdp_migrate.analysis.library_results import LibraryResults, Role, parts_given
 from fsdp_migrate.analysis.values import (
     Atom,
@@ -34,6 +35,15 @@ QUIET = (
 )  # fmt: skip
 LOUD_BUILTINS = frozenset(
     {"compile", "delattr", "eval", "exec", "input", "next", "open", "setattr", "__import__"}
+)
+# Functions of torch that make a new tensor.
+MAKES_TENSOR = frozenset(
+    f"torch.{name}"
+    for name in ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randn", "zeros")
+)
+# Methods that move or cast a module, and give it back with as many parameters as before.
+KEEPS_PARAMETERS = frozenset(
+    {"bfloat16", "cpu", "cuda", "double", "eval", "float", "half", "to", "train"}
 )
 STORES_ANY = frozenset({"builtins.setattr", "builtins.vars"})
 OUTPUT = frozenset({"builtins.print", "logging.info", "logging.debug", "logging.warning"})
@@ -83,6 +93,17 @@ class Effects:
             if isinstance(item, ast.Call) and not self._quiet_call(item, ()):
                 return False
         return True
+
+    def builds(self, call: ast.Call) -> bool:
+        """Whether `call` at most makes new modules, be it of others that it is given.
+
+        They may be initialised at random, so that two such calls can't change places.
+        """
+        return self._building._quiet_call(call, ())
+
+    @cached_property
+    def _building(self) -> Effects:
+        return _Building(self.analysis)
 
     def prints(self, node: ast.AST) -> bool:
         """Whether running `node` may print something, as far as its own calls go."""
@@ -142,7 +163,7 @@ class Effects:
         """Whether calling `atom`, as the method `attr` if it is one, changes nothing outside."""
         match atom:
             case Symbol():
-                return _quiet_symbol(atom.name)
+                return self._quiet_symbol(atom.name)
             case Func() | Bound() | Cls():
                 return self._quiet_callee(atom, stack)
             case Method(receiver=Super()):
@@ -177,10 +198,21 @@ class Effects:
                     return False  # it stores something on an object that it doesn't make
         return True
 
+    def _quiet_symbol(self, name: str) -> bool:
+        if name in OUTPUT:
+            return True
+        if name.startswith("builtins."):
+            return name.removeprefix("builtins.") not in LOUD_BUILTINS
+        return name.startswith(QUIET)
 
-def _quiet_symbol(name: str) -> bool:
-    if name in OUTPUT:
-        return True
-    if name.startswith("builtins."):
-        return name.removeprefix("builtins.") not in LOUD_BUILTINS
-    return name.startswith(QUIET)
+
+class _Building(Effects):
+    """The same, where new tensors and modules count as quiet."""
+
+    def _quiet_atom(self, atom: Atom, attr: str, stack: tuple[Site, ...]) -> bool:
+        if isinstance(atom, Method | Unknown) and attr in KEEPS_PARAMETERS:
+            return True
+        return super()._quiet_atom(atom, attr, stack)
+
+    def _quiet_symbol(self, name: str) -> bool:
+        return name in MAKES_TENSOR or is_torch_module(name) or super()._quiet_symbol(name)

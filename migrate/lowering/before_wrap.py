@@ -16,16 +16,17 @@ from fsdp_migrate.analysis.values import Atom, Method, Symbol, Unknown, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.foreign_groups import groups_of_others
 from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
+from fsdp_migrate.lowering.made_of import copies, modules_of, sources
 from fsdp_migrate.lowering.module_names import wholes
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
 from fsdp_migrate.lowering.running_order import is_passed_in
-from fsdp_migrate.lowering.sharded_tensors import modules_in
 from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
 from fsdp_migrate.syntax.blocks import blocks_run_once, common_block
 from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
-from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads
+from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads, touches
+from fsdp_migrate.syntax.span import Site
 
 LEAVES = (ast.Return, ast.Raise)
 LEAVES_LOOP = (ast.Continue, ast.Break)
@@ -45,6 +46,7 @@ class TakenBeforeWrap:
     holder: Holder | None  # what makes the optimizer; None for a list of parameters
     kept: Kept | None = None  # what keeps the parameters, if no optimizer does
     is_handed: bool = False  # it is an optimizer of which only the use is known
+    is_inside: bool = False  # the model at `path` may be in what is wrapped, under another name
     crossing: frozenset[str] = frozenset()  # those of its paths that are read after the wrap
 
     @property
@@ -66,16 +68,17 @@ class BeforeWrap:
     def __init__(self, analysis: Analysis, holders: ParameterHolders) -> None:
         self.analysis = analysis
         self.holders = holders
+        self._made_of: dict[tuple[Site, Step], frozenset[str]] = {}
 
     def taken(self, fact: WrapFact) -> Iterator[TakenBeforeWrap]:
         """What takes hold of the parameters before the wrap of `fact`."""
         paths = self._wrapped_paths(fact)
         calls = self.analysis.call_graph
         wrapping = list(steps_outwards(calls, fact.module, fact.node, paths))
-        parts = {*fact.inner, *modules_in(self.analysis, fact.inner)}
+        parts, is_open = modules_of(self.analysis, fact)
         for holder in self.holders.all:
             known = {_whole(o) for o in holder.owners if not isinstance(o, Unknown)}
-            if known and not known & parts:
+            if known and not known & parts and not is_open:
                 continue
             whose = wholes(holder.module.scope(holder.call), holder.paths)
             for taker in steps_outwards(calls, holder.module, holder.call, whose):
@@ -151,6 +154,20 @@ class BeforeWrap:
             if self._is_same_model(taker.module, before, below, path, Wrapped(fact.site)):
                 yield TakenBeforeWrap(fact, taker, wrapping, before, below, path, holder)
                 return
+        made_of = self._sources(fact, wrapping)
+        for path in sorted(_overlapping(taker.paths, made_of)):
+            if self._may_be_inside(taker.module, before, below, path, Wrapped(fact.site)):
+                yield TakenBeforeWrap(
+                    fact, taker, wrapping, before, below, path, holder, is_inside=True
+                )
+                return
+
+    def _sources(self, fact: WrapFact, wrapping: Step) -> frozenset[str]:
+        """What the model may be made of, by the names where `wrapping` stands."""
+        key = (fact.site, wrapping)
+        if key not in self._made_of:
+            self._made_of[key] = sources(self.analysis, fact, wrapping)
+        return self._made_of[key]
 
     def _in_one_statement(
         self, fact: WrapFact, taker: Step, wrapping: Step, holder: Holder | None
@@ -178,18 +195,38 @@ class BeforeWrap:
         self, module: Module, before: ast.stmt, below: ast.stmt, path: str, wrapped: Wrapped
     ) -> bool:
         """Whether `path` is the bare model at `before`, and still that model at `below`."""
-        if "." not in path and any(
-            path_of(node) == path and wrapped in self.analysis.value(node)
-            for node in nodes_in(before)
-        ):
+        if self._is_wrapped(before, path, wrapped):
             return False
-        block = module.block(before)
-        between = block[block.index(before) + 1 : block.index(below)]
         return all(
             keeps_model(self.analysis, statement, path)
-            for statement in between
+            for statement in _between(module, before, below)
             if _leads(bound_anew(statement), path)
         )
+
+    def _may_be_inside(
+        self, module: Module, before: ast.stmt, below: ast.stmt, path: str, wrapped: Wrapped
+    ) -> bool:
+        """Whether what is wrapped may be made of that which `path` is at `before`."""
+        if self._is_wrapped(before, path, wrapped):
+            return False
+        for statement in _between(module, before, below):
+            if _leads(bound_anew(statement), path):
+                value = getattr(statement, "value", None)
+                is_copy = value is not None and copies(self.analysis, value)
+                return not is_copy and touches(reads(statement), [path])  # made of it, not anew
+        return True
+
+    def _is_wrapped(self, statement: ast.stmt, path: str, wrapped: Wrapped) -> bool:
+        """Whether `path` is not the bare model any more where `statement` reads it."""
+        return "." not in path and any(
+            path_of(node) == path and wrapped in self.analysis.value(node)
+            for node in nodes_in(statement)
+        )
+
+
+def _between(module: Module, before: ast.stmt, below: ast.stmt) -> list[ast.stmt]:
+    block = module.block(before)
+    return block[block.index(before) + 1 : block.index(below)]
 
 
 def _whole(owner: Atom) -> Atom:

@@ -20,7 +20,7 @@ from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from fsdp_migrate.lowering.remapping import find_remap
 from fsdp_migrate.lowering.running_order import only_wraps
 from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
-from fsdp_migrate.syntax.paths import binds, path_of, reads, touches
+from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads, touches
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,36 @@ def _of_wraps(effects: Effects, holders: ParameterHolders) -> Iterator[Remedy]:
     """What becomes of what is seen to take hold of them, wrap by wrap."""
     analysis = holders.analysis
     finder = BeforeWrap(analysis, holders)
+    found = [list(finder.taken(fact)) for fact in analysis.wraps.values()]
+    named = [taken for each in found for taken in each if not taken.is_inside]
+    inside = [taken for each in found for taken in each if taken.is_inside]
     done: set[int] = set()
-    for fact in analysis.wraps.values():
+    for each in found:
         groups: dict[int, list[TakenBeforeWrap]] = {}
-        for taken in finder.taken(fact):
-            if taken.module.rewrite:
+        for taken in each:
+            if taken.module.rewrite and not _is_seen_elsewhere(taken, named, inside):
                 groups.setdefault(id(taken.below), []).append(taken)
         for key, group in groups.items():
             if key not in done:
                 done.add(key)
                 yield from _of_group(effects, holders, group)
+
+
+def _is_seen_elsewhere(
+    taken: TakenBeforeWrap, named: list[TakenBeforeWrap], inside: list[TakenBeforeWrap]
+) -> bool:
+    """Whether what may be inside of one wrap is wrapped by its name, or inside of a later one."""
+    if not taken.is_inside:
+        return False
+    if any(t.statement is taken.statement and overlap(t.path, taken.path) for t in named):
+        return True
+    block = taken.module.block(taken.below)
+    return any(
+        t.statement is taken.statement
+        and t.below in block
+        and block.index(t.below) > block.index(taken.below)
+        for t in inside
+    )
 
 
 def _of_group(
@@ -105,6 +125,8 @@ def _switched(
 
 def _new_parameters(holders: ParameterHolders, taken: TakenBeforeWrap) -> Switch | None:
     """What hands the new parameters to that which keeps the old ones."""
+    if taken.is_inside:
+        return None  # what is wrapped may have more parameters, or others
     if taken.holder is not None:
         return find_switch(holders.analysis, taken)
     return find_remap(holders.kept, taken)
@@ -140,6 +162,8 @@ def _moved(
     module, below, inner = first.module, first.below, first.wrap.inner
     if below in statements:
         raise CannotMove("it is built in the statement that wraps the model")
+    if any(taken.is_inside and taken.wrapping.inner is not None for taken in seeds):
+        raise CannotMove("what wraps the model may change it first")
     filled = holders.kept.flow.frame(module, module.scope(below)).made
     move = Move(
         holders.analysis, effects, module, statements, below, first.path, inner, filled

@@ -25,6 +25,7 @@ from fsdp_migrate.lowering.held import (
     pair_of,
     row,
 )
+from fsdp_migrate.lowering.module_names import module_paths
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
@@ -112,10 +113,10 @@ class Reader:
         held = self.of(node.value)
         if isinstance(held, Somehow):
             return held
-        if held is not None or path is None:
+        if held is not None:
             return None
         if self._is_parameter(node):
-            return Parameter(frozenset({path.rpartition(".")[0]}))
+            return Parameter(frozenset(module_paths(node.value)))
         return None
 
     def _is_parameter(self, node: ast.Attribute) -> bool:
@@ -184,12 +185,13 @@ class Reader:
         return None
 
     def _method(self, node: ast.Call, func: ast.Attribute) -> Held | None:
-        path = path_of(func.value)
-        whose = frozenset({path}) if path is not None else frozenset()
+        whose = frozenset(module_paths(func.value))
         if func.attr == "parameters":
             return Items(Parameter(whose))
         if func.attr == "named_parameters":
             return Items(Row((None, Parameter(whose))))
+        if func.attr == "get_parameter":
+            return Parameter(whose)
         held = self.of(func.value)
         if held is None or isinstance(held, Parameter):
             return None

@@ -14,8 +14,11 @@ from fsdp_migrate.syntax.paths import path_of
 OF_MODULES = frozenset({*SUBMODULES, *RETURN_SELF, "get", "get_submodule", "items", "values"})
 # Functions that give what they are given, or its items.
 PASSING = frozenset(
-    {"enumerate", "filter", "getattr", "iter", "list", "next", "reversed", "sorted", "tuple", "zip"}
-)
+    {
+        "dict", "enumerate", "filter", "getattr", "iter", "list", "next", "reversed", "sorted",
+        "tuple", "vars", "zip",
+    }
+)  # fmt: skip
 ROUNDS = 4  # names that are followed one after the other
 
 
@@ -28,7 +31,7 @@ def module_paths(node: ast.expr) -> Iterator[str]:
     match node:
         case ast.Subscript(value=value) | ast.Attribute(value=value) | ast.Starred(value=value):
             yield from module_paths(value)
-        case ast.Call(func=ast.Attribute(value=value, attr=method)) if method in OF_MODULES:
+        case ast.Call(func=ast.Attribute(value=value, attr=method)) if _gives_parts(method):
             yield from module_paths(value)
         case ast.Call(func=ast.Name(id=name), args=args) if name in PASSING:
             given = {"filter": args[1:2], "zip": args}.get(name, args[:1])
@@ -40,6 +43,11 @@ def module_paths(node: ast.expr) -> Iterator[str]:
         case ast.List(elts=elts) | ast.Tuple(elts=elts):
             for element in elts:
                 yield from module_paths(element)
+
+
+def _gives_parts(method: str) -> bool:
+    """Whether a method may give a part of its object, as `get_input_embeddings` does."""
+    return method in OF_MODULES or method.startswith("get_")
 
 
 def wholes(scope: Scope, paths: Iterable[str]) -> frozenset[str]:

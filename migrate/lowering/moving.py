@@ -192,7 +192,7 @@ class Move:
     def _harmless_call(self, call: ast.Call) -> bool:
         """Whether a call that is given the model leaves its parameters alone."""
         return all(
-            (isinstance(atom, Symbol) and short(atom.name) in RENAMES) or self.effects.quiet(call)
+            (isinstance(atom, Symbol) and short(atom.name) in RENAMES) or self.effects.builds(call)
             for atom in self.analysis.value(call.func)
         )
 

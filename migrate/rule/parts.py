@@ -23,7 +23,9 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.analysis.wraps import WrapFact
+from fsdp_migrate.lowering.made_of import sources
 from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
+from fsdp_migrate.lowering.steps import Step
 from fsdp_migrate.rule.origins import Origins, Place
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.paths import path_of
@@ -43,6 +45,7 @@ class Parts:
         self._sharded = ShardedTensors(analysis)
         self._back = Origins(analysis)
         self._makers: dict[ast.AST, frozenset[ast.expr]] = {}
+        self._inside: dict[ast.AST, frozenset[str]] = {}
 
     def owners(self, module: Module, node: ast.expr) -> Models:
         """The models that `node` is a part of; none if it is one itself, or no module at all."""
@@ -157,11 +160,18 @@ class Parts:
             return False
         if node is given.node or (isinstance(node, ast.Call) and node in self._made(fact)):
             return True
-        return (
-            path_of(node) is not None
-            and path_of(node) == path_of(given.node)
-            and module.function(node) is fact.module.function(fact.node)
-        )
+        path = path_of(node)
+        if path is None or module.function(node) is not fact.module.function(fact.node):
+            return False
+        return path == path_of(given.node) or path in self._sources(fact)
+
+    def _sources(self, fact: WrapFact) -> frozenset[str]:
+        """What the model may be made of, by the names where it is wrapped."""
+        known = self._inside.get(fact.node)
+        if known is None:
+            step = Step(fact.module, fact.module.statement(fact.node), frozenset())
+            known = self._inside[fact.node] = sources(self._analysis, fact, step)
+        return known
 
     def _made(self, fact: WrapFact) -> frozenset[ast.expr]:
         """The calls that make the module that a wrap was given."""

@@ -142,4 +142,33 @@ def main():
     fit(net, average, vars(torch.optim)["SGD"](net.parameters(), lr=0.05))
 """
 
-CROSSING = {"kept": KEPT, "filled": FILLED, "marked": MARKED, "handed": HANDED}
+# Groups of one model, which is wrapped as a part of another, made by a function.
+INSIDE = (
+    """
+
+class Outer(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.inner(x) * self.scale
+
+
+def put(inner):
+    return Outer(inner).cuda()
+
+
+def main():
+    net = start()
+    slow = list(net.blocks[0].parameters())
+    fast = [p for block in net.blocks[1:] for p in block.parameters()]
+    outer = put(net)
+    model = FSDP(outer, use_orig_params=True, device_id=torch.cuda.current_device())
+    optimizer = torch.optim.AdamW([{"params": slow, "lr": 0.1}, {"params": fast, "lr": 0.01}])
+"""
+    + TRAIN
+)
+
+CROSSING = {"kept": KEPT, "filled": FILLED, "marked": MARKED, "handed": HANDED, "inside": INSIDE}

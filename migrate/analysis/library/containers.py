@@ -36,6 +36,7 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1, short
 
 UNITS = f"{FSDP1}.fsdp_modules"
 KINDS = (dict, list, set, tuple)
+NAMED = frozenset({"named_children", "named_modules"})
 
 
 def store_item(machine: Machine, atom: Atom, key: object, value: Value) -> None:
@@ -71,6 +72,8 @@ def merge_dict(machine: Machine, made: Container, value: Value, new: bool = Fals
                     has_always(machine, made, key)
         elif isinstance(atom, Params) and atom.kind == "named":
             store_item(machine, made, ANY, frozenset({item_of_parameters(atom, 1)}))
+        elif isinstance(atom, Method) and atom.name in NAMED:
+            store_item(machine, made, ANY, _submodule(atom))
         else:
             store_item(machine, made, ANY, unknown("merged from a dict that isn't known"))
 
@@ -94,7 +97,7 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
     if isinstance(atom, Method) and atom.name == ATTRIBUTES:
         return _attribute_of(machine, atom.receiver, key)
     if isinstance(atom, Method) and atom.name in SUBMODULES:
-        return COMPUTED if key == 0 and atom.name.startswith("named_") else _submodule(atom)
+        return _item_of_submodules(atom, key)
     if isinstance(atom, Instance):
         method = machine.classes.method(atom.cls, "__getitem__")
         if method is not None:
@@ -149,10 +152,17 @@ def _elements(machine: Machine, atom: Atom) -> Value:
     if isinstance(atom, Unknown | Tensor):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:
-        return frozenset({atom}) if atom.name.startswith("named_") else _submodule(atom)
+        return _item_of_submodules(atom, ANY)
     if isinstance(atom, Instance):
         return _iterated(machine, atom)
     return unknown("an item")
+
+
+def _item_of_submodules(atom: Method, key: object) -> Value:
+    """What `modules()[key]` or `named_modules()[key]` gives: these give pairs, as methods of it."""
+    if isinstance(atom.receiver, Method) and atom.receiver.name == atom.name:  # a pair
+        return COMPUTED if key == 0 else _submodule(atom.receiver)
+    return frozenset({Method(atom, atom.name)}) if atom.name in NAMED else _submodule(atom)
 
 
 def _submodule(atom: Method) -> Value:

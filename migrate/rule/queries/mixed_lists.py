@@ -134,11 +134,13 @@ def _unsharded_with_parts(facts: Facts, value: Value) -> list[Atom]:
 def _adds_plain(facts: Facts, module: Module, receiver: ast.expr) -> bool:
     """Whether plain parameters come from `receiver`, which something else may shard in parts."""
     value = facts.value(receiver)
-    if facts.parts.owners(module, receiver):  # named before the wrap, and below it now
+    one_of_many = isinstance(receiver, ast.Name) and is_of_loop(module, receiver)
+    sharded = facts.parts.owners if one_of_many else facts.parts.around
+    if sharded(module, receiver):  # named before the wrap, and below it now
         return False
     if any(isinstance(part, Wrapped) for part in _unsharded_with_parts(facts, value)):
         return has_both(facts, receiver)
-    if isinstance(receiver, ast.Name) and is_of_loop(module, receiver):
+    if one_of_many:
         return any(
             not isinstance(atom, Wrapped) and _all_plain(facts, receiver, frozenset({atom}))
             for atom in value
