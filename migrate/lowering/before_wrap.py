@@ -138,6 +138,8 @@ class BeforeWrap:
         """The pair of steps, if the first is before the second and about the same model."""
         if taker.module is not wrapping.module or taker.scope is not wrapping.scope:
             return
+        if _of_another_call(taker, wrapping):
+            return
         siblings = common_block(taker.module, taker.statement, wrapping.statement)
         if siblings is None:
             if taker.statement is wrapping.statement:
@@ -222,6 +224,26 @@ class BeforeWrap:
             path_of(node) == path and wrapped in self.analysis.value(node)
             for node in nodes_in(statement)
         )
+
+
+def _of_another_call(taker: Step, wrapping: Step) -> bool:
+    """Whether two calls of one function lead there, each of which makes a model of its own."""
+    inner = taker.inner
+    if inner is None or wrapping.inner is None or taker.call is wrapping.call:
+        return False
+    function = inner.scope
+    if function is not wrapping.inner.scope or not isinstance(function, ast.FunctionDef):
+        return False
+    given = {node.arg for node in nodes_in(function.args) if isinstance(node, ast.arg)}
+    bound = frozenset[str]().union(*map(binds, function.body))
+    outer = {
+        name
+        for node in nodes_in(function)
+        if isinstance(node, ast.Global | ast.Nonlocal)
+        for name in node.names
+    }
+    heads = {path.partition(".")[0] for path in inner.paths}
+    return bool(heads) and heads <= bound - given - outer
 
 
 def _between(module: Module, before: ast.stmt, below: ast.stmt) -> list[ast.stmt]:

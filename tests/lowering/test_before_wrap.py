@@ -117,3 +117,25 @@ def test_what_is_read_may_lie_below_the_path() -> None:
     assert loads(ast.parse("f(net.body.parameters())"), "net.body")
     assert not loads(ast.parse("f(network.parameters())"), "net")
     assert not loads(ast.parse("net = 1"), "net")
+
+
+TWICE = """\
+def build(net):
+    made = {made}
+    model = FSDP(made)
+    return model, torch.optim.SGD(made.parameters())
+
+
+first, one = build(Net())
+second, two = build(Net())
+one.step()
+"""
+
+
+def test_each_call_of_a_function_makes_a_model_of_its_own() -> None:
+    assert lines(TWICE.format(made="Net()")) == []
+
+
+def test_both_calls_of_a_function_may_be_given_one_model() -> None:
+    shared = TWICE.replace("build(Net())", "build(net)").replace("first,", "net = Net()\nfirst,")
+    assert lines(shared.replace("made", "net").replace("    net = {net}\n", "")) == [(7, 8, "net")]
