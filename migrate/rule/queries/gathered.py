@@ -8,19 +8,27 @@ backward pass ends that for what was run with gradients, `reshard()` and saving 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from fsdp_migrate.analysis.interned import Interned
 from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.values import NOTHING, Instance, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.entered_contexts import called_back, enters, exits, generators
 from fsdp_migrate.rule.queries.events_in import (
     FunctionsWithEvents,
     functions_with_events,
 )
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
+from fsdp_migrate.rule.queries.gathered_states import (
+    CLEAN,
+    Body,
+    Gathered,
+    Leaving,
+    State,
+    Together,
+)
 from fsdp_migrate.rule.queries.gradient_reads import gradient_reads
 from fsdp_migrate.rule.queries.gradients import grad_mode, turns_gradients_off
 from fsdp_migrate.rule.queries.lazy_parameters import looked_at_later
@@ -30,42 +38,6 @@ from fsdp_migrate.syntax.span import Site
 STATES = 12  # in which a function is followed, one by one
 PASSES = 300  # at one place; more are not told apart by the calls around them
 ROUNDS = 3  # that a loop is gone through: what it leaves behind can come in again
-
-
-@dataclass(frozen=True)
-class Gathered(Interned):
-    """A forward pass that may have left a model gathered."""
-
-    model: Wrapped
-    forward: ast.expr  # or the call around it that was made without gradients
-    inner: ast.expr
-    graded: bool  # a backward pass will put it away
-    is_earlier: bool = False  # it was run before the entry that is followed now
-    untrained: bool = False  # it is over unless a loop that trains runs zero times
-
-    __hash__ = Interned.__hash__
-
-
-State = frozenset[Gathered]
-"""The forward passes that are not over at some place."""
-CLEAN: State = frozenset()
-
-
-@dataclass
-class Leaving:
-    """The states in which a function or a loop is left before its end."""
-
-    returns: State = CLEAN
-    breaks: State = CLEAN
-    nexts: State = CLEAN
-
-
-@dataclass
-class Together:
-    """What is known of a function that was called in too many states to tell them apart."""
-
-    states: State = CLEAN  # that it was followed in
-    after: State = CLEAN
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +56,7 @@ class Walk:
     _together: dict[tuple[Site, bool], Together] = field(default_factory=dict)
     _put_aside: dict[Site, frozenset[Wrapped]] = field(default_factory=dict)
     _active: set[Site] = field(default_factory=set)
+    _bodies: list[Body | None] = field(default_factory=list)  # by the function that is followed
 
     @cached_property
     def _gradient_reads(self) -> frozenset[ast.AST]:
@@ -123,21 +96,33 @@ class Walk:
             known.after |= self._follow(site, new.union(graded.values()), grad)
         return known.after
 
-    def _follow(self, site: Site, state: State, grad: bool) -> State:
-        """The state after the body of the function at `site`."""
+    def _follow(self, site: Site, state: State, grad: bool, body: Body | None = None) -> State:
+        """The state after the body of the function at `site`, in which `body` runs at a `yield`."""
         info = self.facts.analysis.functions[site]
         grad = grad and not turns_gradients_off(self.facts, info.node)
         apart = self._apart(site, info)
         aside = frozenset(item for item in state if item.model in apart) if apart else CLEAN
         state -= aside
         self._active.add(site)
+        self._bodies.append(body)
         leaving = Leaving()
         if isinstance(info.node, ast.Lambda):
             after = self.expression(info.node.body, state, grad)
         else:
             after = self.block(info.node.body, state, grad, leaving) | leaving.returns
+        self._bodies.pop()
         self._active.remove(site)
         return after | aside
+
+    def _yielded(self, state: State, grad: bool) -> State:
+        """The state after what runs while a generator waits: the body of the context it makes."""
+        body = self._bodies[-1] if self._bodies else None
+        if body is None:
+            return state
+        self._bodies.append(None)  # that of the function around the body is another's
+        after = body(state, grad)
+        self._bodies.pop()
+        return after
 
     def _apart(self, site: Site, info: FunctionInfo) -> frozenset[Wrapped]:
         """The models whose parameters a function does not read where they were left gathered.
@@ -171,10 +156,8 @@ class Walk:
             case ast.For() | ast.AsyncFor() | ast.While():
                 return self._loop(node, state, grad, leaving)
             case ast.With() | ast.AsyncWith():
-                for item in node.items:
-                    state = self.expression(item.context_expr, state, grad)
-                    grad = grad_mode(self.facts, item.context_expr, grad)
-                return self.block(node.body, state, grad, leaving)
+                contexts = [item.context_expr for item in node.items]
+                return self._with(contexts, node.body, state, grad, leaving)
             case ast.Try():
                 return self._try(node, state, grad, leaving)
             case ast.Match():
@@ -229,15 +212,54 @@ class Walk:
         return Kind.BACKWARD in kinds and Kind.RESHARD not in kinds
 
     def _try(self, node: ast.Try, state: State, grad: bool, leaving: Leaving) -> State:
-        body = self.block(node.body, state, grad, leaving)
-        after = self.block(node.orelse, body, grad, leaving)
+        inside = Leaving()
+        body = self.block(node.body, state, grad, inside)
+        after = self.block(node.orelse, body, grad, inside)
         for handler in node.handlers:
-            after |= self.block(handler.body, state | body, grad, leaving)
+            after |= self.block(handler.body, state | body, grad, inside)
+        left = inside.through(lambda each: self.block(node.finalbody, each, grad, leaving))
+        leaving.add(left)
         return self.block(node.finalbody, after, grad, leaving)
+
+    def _with(
+        self,
+        contexts: Sequence[ast.expr],
+        body: Sequence[ast.stmt],
+        state: State,
+        grad: bool,
+        leaving: Leaving,
+    ) -> State:
+        """The state after a body in contexts, each of which is left when what is inside is over."""
+        if not contexts:
+            return self.block(body, state, grad, leaving)
+        context, rest = contexts[0], contexts[1:]
+        made = generators(self.functions, context)
+        if not made:
+            state = self.expression(context, state, grad)
+            for site in enters(self.facts, context):
+                state = self.function(site, state, grad)
+        inside = Leaving()
+        own = grad_mode(self.facts, context, grad)
+
+        def run(state: State, grad: bool) -> State:
+            after = self._with(rest, body, state, grad and own, inside)
+            return after.union(inside.returns, inside.breaks, inside.nexts)
+
+        if made:
+            after = CLEAN.union(*(self._follow(site, state, grad, run) for site in made))
+        else:
+            after = run(state, grad)
+        for site in (*called_back(self.functions, context, body), *exits(self.facts, context)):
+            after = self.function(site, after, grad)
+        leaving.add(inside.through(lambda _: after))
+        return after
 
     # ------------------------------------------------------------------ expressions
     def expression(self, node: ast.expr, state: State, grad: bool) -> State:
         """The state after evaluating `node`, the innermost parts first."""
+        if isinstance(node, ast.Yield):
+            state = self.expression(node.value, state, grad) if node.value else state
+            return self._yielded(state, grad)
         if isinstance(node, ast.Lambda) or not self.functions.is_anything_in(node):
             return state
         if isinstance(node, ast.IfExp):

@@ -282,3 +282,88 @@ def test_a_model_or_its_plain_module_is_not_another_model_of_the_class() -> None
     assert events.itself(asked.facts.value(student)) == {first}
     assert events.itself(asked.facts.value(teacher)) == {second}
     assert events.itself(asked.facts.value(plain)) == {first, second}
+
+
+CONTEXT = """
+import contextlib
+
+@contextlib.contextmanager
+def averaged():
+    kept = list(model.parameters())
+    {body}
+
+"""
+YIELDS = "yield\n    print(model.head.weight)"
+FINALLY = "try:\n        yield\n    finally:\n        print(model.head.weight)"
+OBJECT = """
+class Averaged:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        print(model.head.weight)
+
+"""
+AFTER = {"model(x)": ["model.head.weight"]}
+
+
+@pytest.mark.parametrize("body", [YIELDS, FINALLY], ids=["after", "finally"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        "with averaged():\n    model(x)",
+        "with averaged(), torch.no_grad():\n    model(x)",
+        "def evaluate():\n    with averaged():\n        return model(x)\nevaluate()",
+        "for x in loader:\n    with averaged():\n        if model(x):\n            break",
+        "with torch.no_grad():\n    with averaged():\n        y = model(x)",
+        "with contextlib.ExitStack() as stack:\n    stack.enter_context(averaged())\n    model(x)",
+    ],
+)
+def test_what_a_context_reads_when_it_is_left(body: str, use: str) -> None:
+    read = reads(dedent(CONTEXT).format(body=body) + use)
+    assert read["model(x)"] and "model.head.weight" in read["model(x)"]
+
+
+def test_an_object_reads_when_it_is_left() -> None:
+    assert reads(OBJECT + "with Averaged():\n    model(x)") == AFTER
+    assert reads(OBJECT + "with Averaged():\n    pass\nmodel(x)") == {}
+
+
+def test_what_a_stack_calls_back() -> None:
+    look = "import contextlib\ndef look():\n    print(model.head.weight)\n"
+    stack = "with contextlib.ExitStack() as stack:\n    stack.callback(look)\n    model(x)"
+    assert reads(look + stack) == AFTER
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "with averaged():\n    pass\nmodel(x)",
+        "with averaged():\n    model(x)\n    model.reshard()",
+        "with averaged():\n    model(x).backward()",
+        "with averaged() as a:\n    model.state_dict()",
+    ],
+)
+def test_nothing_is_gathered_when_a_context_is_left(use: str) -> None:
+    assert "model(x)" not in reads(dedent(CONTEXT).format(body=FINALLY) + use)
+
+
+def test_a_body_runs_once_where_its_generator_waits() -> None:
+    """What stands before `yield` comes before the body, though both are in one loop."""
+    text = dedent(CONTEXT).format(body="yield")
+    assert reads(f"{text}with averaged():\n    model(x)") == {}
+
+
+@pytest.mark.parametrize("leaves", ["return model(x)", "model(x)\n        return None"])
+def test_finally_runs_after_a_return(leaves: str) -> None:
+    text = (
+        f"def run():\n    try:\n        {leaves}\n    finally:\n        print(model.head.weight)\n"
+    )
+    assert reads(f"{text}run()") == AFTER
+
+
+def test_finally_runs_after_break_and_continue() -> None:
+    for leaves in ("break", "continue"):
+        text = "for x in loader:\n    try:\n        model(x)\n        "
+        text += f"{leaves}\n    finally:\n        print(model.head.weight)\n"
+        assert reads(text) == AFTER
