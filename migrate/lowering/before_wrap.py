@@ -16,8 +16,9 @@ from fsdp_migrate.analysis.values import Atom, Method, Symbol, Unknown, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.foreign_groups import groups_of_others
 from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
-from fsdp_migrate.lowering.made_of import copies, modules_of, sources
+from fsdp_migrate.lowering.made_of import copies, sources
 from fsdp_migrate.lowering.module_names import wholes
+from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
 from fsdp_migrate.lowering.running_order import is_passed_in
 from fsdp_migrate.lowering.steps import Step, other_names, steps_outwards
@@ -78,13 +79,13 @@ class BeforeWrap:
         parts, is_open = modules_of(self.analysis, fact)
         for holder in self.holders.all:
             known = {_whole(o) for o in holder.owners if not isinstance(o, Unknown)}
-            if known and not known & parts and not is_open:
+            if known and known.isdisjoint(parts) and not is_open:
                 continue
             whose = wholes(holder.module.scope(holder.call), holder.paths)
             for taker in steps_outwards(calls, holder.module, holder.call, whose):
                 for step in wrapping:
                     yield from self._matched(fact, taker, step, holder)
-        for kept in self._kept(wrapping):
+        for kept in self._kept(fact, wrapping):
             here = Step(kept.module, kept.statement, kept.owners)
             others = (name for path in kept.owners for name in other_names(path, here))
             whose = wholes(kept.module.scope(kept.statement), kept.owners.union(others))
@@ -93,12 +94,13 @@ class BeforeWrap:
                     for found in self._matched(fact, taker, step, None):
                         yield self._with_kept(found, kept, wrapping)
 
-    def _kept(self, wrapping: list[Step]) -> Iterator[Kept]:
+    def _kept(self, fact: WrapFact, wrapping: list[Step]) -> Iterator[Kept]:
         """What may keep parameters: variables beside a step to the wrap, attributes anywhere."""
         found = list(self.holders.kept.in_attributes())
         for step in wrapping:
             found += self.holders.kept.in_scope(step.module, step.scope)
-            found += groups_of_others(self.analysis, self.holders, step)
+            made_of = replace(step, paths=step.paths | self._sources(fact, step))
+            found += groups_of_others(self.analysis, self.holders, made_of)
         done: set[tuple[ast.stmt, frozenset[str]]] = set()
         for kept in found:
             if (kept.statement, kept.paths) not in done:

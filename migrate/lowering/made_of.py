@@ -10,25 +10,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.values import (
-    Atom,
-    Cls,
-    Const,
-    Func,
-    ModuleRef,
-    Result,
-    Symbol,
-    Unknown,
-    Value,
-    join,
-    symbols,
-)
+from fsdp_migrate.analysis.values import Cls, Const, Func, ModuleRef, Symbol, Value, symbols
 from fsdp_migrate.analysis.wraps import WrapFact
-from fsdp_migrate.lowering.sharded_tensors import modules_in
-from fsdp_migrate.lowering.steps import Step, path_outside
-from fsdp_migrate.syntax.module import Scope
+from fsdp_migrate.lowering.steps import Step, path_outside, steps_outwards
+from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.nodes import children, own_nodes
 from fsdp_migrate.syntax.paths import overlap, path_of
 
@@ -41,6 +29,34 @@ PUTS = frozenset(
         "register_module", "set_submodule", "setdefault", "update",
     }
 )  # fmt: skip
+
+
+class MadeOf:
+    """Answers for one program, of which wraps what is at a path may become a part."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+
+    def inside(self, module: Module, node: ast.AST, path: str) -> Iterator[WrapFact]:
+        """The wraps of what may be made of that which `path` is at `node`."""
+        calls = self._analysis.call_graph
+        for step in steps_outwards(calls, module, node, frozenset({path})):
+            for fact, paths in self._by_scope.get(step.scope, ()):
+                if any(overlap(path, made) for path in step.paths for made in paths):
+                    yield fact
+
+    @cached_property
+    def _by_scope(self) -> dict[Scope, list[tuple[WrapFact, frozenset[str]]]]:
+        """What models are made of, by the functions that lead to their wraps."""
+        found: dict[Scope, list[tuple[WrapFact, frozenset[str]]]] = {}
+        for fact in self._analysis.wraps.values():
+            argument = fact.arguments.get("module")
+            path = path_of(argument.node) if argument and argument.node is not None else None
+            named = frozenset({path} if path is not None else ())
+            calls = self._analysis.call_graph
+            for step in steps_outwards(calls, fact.module, fact.node, named):
+                found.setdefault(step.scope, []).append((fact, sources(self._analysis, fact, step)))
+        return found
 
 
 def sources(analysis: Analysis, fact: WrapFact, step: Step) -> frozenset[str]:
@@ -129,25 +145,3 @@ def copies(analysis: Analysis, node: ast.AST) -> bool:
 
 def _may_be_module(value: Value) -> bool:
     return not value or not all(isinstance(atom, NO_MODULES) for atom in value)
-
-
-def modules_of(analysis: Analysis, fact: WrapFact) -> tuple[frozenset[Atom], bool]:
-    """The modules that the model of `fact` is made of, and whether there may be others.
-
-    What a library makes of modules that it is given is made of these.
-    """
-    found: dict[Atom, None] = {}
-    todo: list[Atom] = [*fact.inner]
-    is_open = False
-    while todo:
-        atom = todo.pop()
-        if atom in found:
-            continue
-        found[atom] = None
-        is_open = is_open or isinstance(atom, Unknown)
-        if isinstance(atom, Result):
-            args, kwargs = analysis.calls.get(atom.site, ([], {}))
-            todo += join(*args, *kwargs.values())
-        inside = modules_in(analysis, frozenset({atom}))
-        todo += [*inside, *(part for each in inside for part in analysis.parts(each))]
-    return frozenset(found), is_open

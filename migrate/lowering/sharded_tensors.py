@@ -13,15 +13,14 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.library.modules import is_torch_module
 from fsdp_migrate.analysis.library.tensors import owner_of
 from fsdp_migrate.analysis.values import (
     NONE,
     Atom,
+    Const,
     Container,
     Method,
     Params,
-    Result,
     Tensor,
     Unknown,
     Value,
@@ -29,7 +28,10 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.gathered import FUNCTIONS, Gathered
+from fsdp_migrate.lowering.made_of import MadeOf
+from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 DEPTH = 4  # callers that are followed
@@ -44,6 +46,8 @@ class ShardedTensors:
         self.gathered = Gathered(analysis)
         self._models: dict[tuple[ast.AST, bool], frozenset[Wrapped]] = {}
         self._items: dict[Value, Value] = {}
+        self._made_of = MadeOf(analysis)
+        self._by_name: dict[Site, tuple[WrapFact, ...]] = {}
 
     def models(self, module: Module, node: ast.AST, lists: bool = False) -> frozenset[Wrapped]:
         """The FSDP models that `node` can be a sharded tensor of (or, `lists`, holds some of)."""
@@ -69,7 +73,9 @@ class ShardedTensors:
             owner = owner.receiver
         if isinstance(owner, Wrapped):
             return frozenset({owner})
-        around = self._around(owner) if owner is not None else ()
+        around = set(self._around(owner)) if owner is not None else set[WrapFact]()
+        if isinstance(owner, Unknown) and isinstance(atom, Params) and atom.born is not None:
+            around |= set(self._named_inside(atom.born))
         return frozenset(Wrapped(fact.site) for fact in around if self.is_below(module, node, fact))
 
     def is_certain(self, module: Module, node: ast.AST) -> bool:
@@ -106,15 +112,30 @@ class ShardedTensors:
             for fact in around
         )
 
+    def _named_inside(self, born: Site) -> Iterable[WrapFact]:
+        """The wraps of what was made of the module that is asked for parameters at `born`."""
+        known = self._by_name.get(born)
+        if known is None:
+            call = self.analysis.call_nodes.get(born)
+            func = call.func if call is not None else None
+            path = path_of(func.value) if isinstance(func, ast.Attribute) else None
+            home = self.analysis.project.modules[born.module]
+            known = self._by_name[born] = (
+                tuple(self._made_of.inside(home, func, path)) if func and path else ()
+            )
+        return known
+
     @cached_property
     def _inner(self) -> dict[Atom, list[WrapFact]]:
         """The wraps around a module, by the module."""
         found: dict[Atom, list[WrapFact]] = {}
         for fact in self.analysis.wraps.values():
             ignored = self._ignored(fact)
-            made = [a for a in fact.inner - ignored if isinstance(a, Result | Unknown)]
-            for atom in dict.fromkeys([*modules_in(self.analysis, fact.inner, ignored), *made]):
-                found.setdefault(atom, []).append(fact)
+            modules, _ = modules_of(self.analysis, fact, ignored)
+            unknown = {a for a in modules if isinstance(a, Unknown)} - fact.inner
+            for atom in modules:
+                if atom not in unknown and not isinstance(atom, Container | Const):
+                    found.setdefault(atom, []).append(fact)
         return found
 
     def _ignored(self, fact: WrapFact) -> Value:
@@ -175,22 +196,6 @@ class ShardedTensors:
         return any(self.gathered.at(site)[1] for site in begins)
 
 
-def modules_in(
-    analysis: Analysis, modules: Value, ignored: Value = frozenset()
-) -> dict[Atom, None]:
-    """`modules` and the modules in them, but for those that are `ignored`."""
-    found: dict[Atom, None] = {}
-    todo = [*modules]
-    while todo:
-        atom = todo.pop()
-        if atom in found or atom in ignored or isinstance(atom, Unknown | Wrapped):
-            continue
-        if isinstance(atom, Container) or analysis.is_module(atom) or _is_layer(atom):
-            found[atom] = None
-            todo += analysis.parts(atom)
-    return found
-
-
 def _begins(atom: Atom) -> list[Site]:
     """Where what gives a tensor begins, copies among it; nothing for a parameter itself."""
     if not isinstance(atom, Tensor | Params):
@@ -213,10 +218,6 @@ def is_direct(atom: Atom) -> bool:
 def is_list(atom: Atom) -> bool:
     """Whether `atom` is parameters in a list, or may be."""
     return isinstance(atom, Params) and atom.kind in ("", "named")
-
-
-def _is_layer(atom: Atom) -> bool:
-    return isinstance(atom, Result) and is_torch_module(atom.symbol)
 
 
 def _line(node: ast.AST) -> int:

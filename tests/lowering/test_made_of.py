@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsdp_migrate.lowering.before_wrap import BeforeWrap
-from fsdp_migrate.lowering.made_of import modules_of
+from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.lowering.parameter_holders import ParameterHolders
 from support.programs import Analysis
 

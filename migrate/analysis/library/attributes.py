@@ -64,8 +64,7 @@ def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
         case ModuleRef():
             return global_name(machine, atom.module, attr)
         case Unknown():
-            is_wrapped = attr in PARAMETERS and machine.heap.read("wrapped", atom)
-            own = [Method(atom, attr)] if is_wrapped else []
+            own = [Method(atom, attr)] if attr in PARAMETERS else []
             return frozenset({atom, *own, *_of_possible_models(atom, attr)})
         case Instance():
             return of_instance(machine, atom, attr)

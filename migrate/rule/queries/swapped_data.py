@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.analysis.values import Unknown, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.held_data import COMPUTING, SAME, keeps_data
 from fsdp_migrate.rule.queries.parameters import called, is_summoned, owners, use_orig_params
@@ -237,7 +237,8 @@ def _is_sharded(facts: Facts, node: ast.expr) -> bool:
     What isn't known may be parameters of a plain model: copies of these can be put back as well.
     """
     found = facts.holders.params_in(facts.value(node))
-    return bool(found) and all(isinstance(owner, Wrapped) for owner in found)
+    known = [owner for owner in found if not isinstance(owner, Unknown)]
+    return bool(known) and all(isinstance(owner, Wrapped) for owner in known)
 
 
 def _is_name(node: ast.expr, name: str) -> bool:

@@ -37,6 +37,9 @@ ABOUT: Mapping[str, frozenset[str]] = {
         "crossing: list": "501",
         "crossing: of children": "501",
         "crossing: of modules": "501",
+        "crossing: of a block": "501",
+        "crossing: of a module by name": "501",
+        "crossing: of blocks in turn": "501",
         "crossing: of parts": "501",
         "crossing: optimizer": "501",
         "crossing: optimizer and scheduler": "501",
@@ -79,6 +82,9 @@ ABOUT: Mapping[str, frozenset[str]] = {
         "use: noise": "531",
         "use: norm of shards": "502 504 530",
         "use: numbers": "530",
+        "use: put back at last": "510",
+        "use: put back by a context": "510",
+        "use: put back by a stack": "510",
         "use: rank": "410",
         "use: units": "403",
         "use: groups while whole": "403",
@@ -169,7 +175,9 @@ class Costs:
         Behind an evaluation FSDP1 found its root gathered, and gathered nothing: FSDP2 makes state
         dicts of shards, whatever is gathered.
         """
-        evaluates = any("evaluate" in drawn[part] for part in ("crossing", "use"))
+        evaluates = any(
+            word in drawn[part] for part in ("crossing", "use") for word in ("evaluate", "put back")
+        )
         if drawn["checkpoint"] in OF_PARTS or evaluates:
             return ""
         limit = 1.25 * self.gathered_before + PADDING

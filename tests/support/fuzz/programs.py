@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from support.fuzz import deliveries, parts, summons, wrapping
+from support.fuzz import deliveries, inside, parts, summons, wrapping
 from support.fuzz.piece import Piece
 
 TRAIN = "train(model, optimizer)"  # also behind a checkpoint, which must leave no trace
@@ -24,11 +24,11 @@ LIBRARIES = (
 )  # fmt: skip
 TABLES: Mapping[str, Mapping[str, Piece]] = {
     "maker": parts.MAKERS,
-    "place": parts.PLACES | wrapping.GIVEN,
-    "crossing": parts.CROSSINGS | wrapping.TOGETHER | summons.KEPT,
+    "place": parts.PLACES | wrapping.GIVEN | inside.PLACES,
+    "crossing": parts.CROSSINGS | wrapping.TOGETHER | summons.KEPT | inside.TAKEN,
     "delivery": deliveries.DELIVERIES,
     "loop": parts.LOOPS | summons.CHOSEN,
-    "use": parts.USES | summons.TAKEN,
+    "use": parts.USES | summons.TAKEN | inside.CONTEXTS,
     "checkpoint": parts.CHECKPOINTS | summons.SAVED,
     "inner": parts.INNER,
 }

@@ -1,0 +1,61 @@
+"""The modules in a model, before it is wrapped."""
+
+from __future__ import annotations
+
+from fsdp_migrate.analysis.analysis import Analysis
+from fsdp_migrate.analysis.library.modules import is_torch_module
+from fsdp_migrate.analysis.values import (
+    NOTHING,
+    Atom,
+    Container,
+    Result,
+    Unknown,
+    Value,
+    Wrapped,
+    join,
+)
+from fsdp_migrate.analysis.wraps import WrapFact
+
+
+def modules_of(
+    analysis: Analysis, fact: WrapFact, ignored: Value = NOTHING
+) -> tuple[dict[Atom, None], bool]:
+    """What the model of `fact` is made of, but for what is `ignored`, and whether there is more.
+
+    What a library makes of modules that it is given is made of these.
+    """
+    found: dict[Atom, None] = {}
+    todo: list[Atom] = [*fact.inner]
+    is_open = False
+    while todo:
+        atom = todo.pop()
+        if atom in found or atom in ignored:
+            continue
+        found[atom] = None
+        is_open = is_open or isinstance(atom, Unknown)
+        if isinstance(atom, Result):
+            args, kwargs = analysis.calls.get(atom.site, ([], {}))
+            todo += join(*args, *kwargs.values())
+        inside = modules_in(analysis, frozenset({atom}), ignored)
+        todo += [*inside, *(part for each in inside for part in analysis.parts(each))]
+    return found, is_open
+
+
+def modules_in(
+    analysis: Analysis, modules: Value, ignored: Value = frozenset()
+) -> dict[Atom, None]:
+    """`modules` and the modules in them, but for those that are `ignored`."""
+    found: dict[Atom, None] = {}
+    todo = [*modules]
+    while todo:
+        atom = todo.pop()
+        if atom in found or atom in ignored or isinstance(atom, Unknown | Wrapped):
+            continue
+        if isinstance(atom, Container) or analysis.is_module(atom) or _is_layer(atom):
+            found[atom] = None
+            todo += analysis.parts(atom)
+    return found
+
+
+def _is_layer(atom: Atom) -> bool:
+    return isinstance(atom, Result) and is_torch_module(atom.symbol)
