@@ -21,6 +21,7 @@ from fsdp_migrate.rule.queries.method_calls import given
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
 from fsdp_migrate.rule.queries.no_sync_contexts import keeps_unsharded
 from fsdp_migrate.rule.queries.no_sync_forms import Forms, Kind
+from fsdp_migrate.rule.queries.partial_optimizers import keeps_cleared_gradients
 from fsdp_migrate.rule.queries.strategy_names import released_if
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding_in, no_uses
 
@@ -43,6 +44,10 @@ GATHERED = (
 DROPPED = (
     "; what is added up is cleared inside a window, which FSDP1 did and FSDP2 does not before the "
     "window ends"
+)
+CLEARED = (
+    "; with NO_SHARD FSDP1 went on adding to gradients that an optimizer of some of the parameters "
+    "had cleared, FSDP2 starts anew"
 )
 
 
@@ -91,7 +96,9 @@ def _aside(use: Use, facts: Facts) -> str:
         return UNSAFE
     loop = loop_around(use.module, use.node)
     dropped = loop is not None and any(True for _ in dropped_inside_window(facts, use, loop))
-    return DROPPED if dropped else ""
+    if dropped:
+        return DROPPED
+    return CLEARED if keeps_cleared_gradients(facts, use) else ""
 
 
 RULE = Rule(
@@ -109,7 +116,8 @@ RULE = Rule(
         "With bf16 parameters and float32 reduction FSDP2 accumulates in float32 where FSDP1 "
         "did in bf16 (losses 2e-4 apart after three steps), which is the better sum.  Unsafe as "
         "well where nobody knows what the model is wrapped with, and where gradients are cleared "
-        "inside a window: FSDP2's sums are out of reach until they are reduced."
+        "inside a window: FSDP2's sums are out of reach until they are reduced.  So it is with "
+        "NO_SHARD where an optimizer clears some gradients of a unit and not all."
     ),
     needs=(
         "the receiver is an FSDP1 model and nothing else",
@@ -118,6 +126,7 @@ RULE = Rule(
         "the dtype of the parameters is known where only that of the reduction is given",
         "what the model is wrapped with is known",
         "no gradients are cleared inside a window",
+        "what clears gradients clears all of a model's, where nothing is sharded",
     ),
     check=no_uses,
     survey=survey,

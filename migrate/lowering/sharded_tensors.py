@@ -47,7 +47,7 @@ class ShardedTensors:
         self._models: dict[tuple[ast.AST, bool], frozenset[Wrapped]] = {}
         self._items: dict[Value, Value] = {}
         self._made_of = MadeOf(analysis)
-        self._by_name: dict[Site, tuple[WrapFact, ...]] = {}
+        self._by_name: dict[ast.Attribute, tuple[WrapFact, ...]] = {}
 
     def models(self, module: Module, node: ast.AST, lists: bool = False) -> frozenset[Wrapped]:
         """The FSDP models that `node` can be a sharded tensor of (or, `lists`, holds some of)."""
@@ -74,8 +74,8 @@ class ShardedTensors:
         if isinstance(owner, Wrapped):
             return frozenset({owner})
         around = set(self._around(owner)) if owner is not None else set[WrapFact]()
-        if isinstance(owner, Unknown) and isinstance(atom, Params) and atom.born is not None:
-            around |= set(self._named_inside(atom.born))
+        if isinstance(atom, Params):
+            around |= set(self._by_birth(atom))
         return frozenset(Wrapped(fact.site) for fact in around if self.is_below(module, node, fact))
 
     def is_certain(self, module: Module, node: ast.AST) -> bool:
@@ -112,18 +112,33 @@ class ShardedTensors:
             for fact in around
         )
 
-    def _named_inside(self, born: Site) -> Iterable[WrapFact]:
-        """The wraps of what was made of the module that is asked for parameters at `born`."""
-        known = self._by_name.get(born)
-        if known is None:
-            call = self.analysis.call_nodes.get(born)
-            func = call.func if call is not None else None
-            path = path_of(func.value) if isinstance(func, ast.Attribute) else None
-            home = self.analysis.project.modules[born.module]
-            known = self._by_name[born] = (
-                tuple(self._made_of.inside(home, func, path)) if func and path else ()
-            )
-        return known
+    def named(self, atom: Params) -> frozenset[Wrapped]:
+        """The models that the module which is asked for `atom` may be inside of, by its name."""
+        return frozenset(Wrapped(fact.site) for fact in self._by_birth(atom))
+
+    def _by_birth(self, atom: Params) -> tuple[WrapFact, ...]:
+        if not isinstance(atom.owner, Unknown) or atom.born is None:
+            return ()
+        call = self.analysis.call_nodes.get(atom.born)
+        if call is None or not isinstance(call.func, ast.Attribute):
+            return ()
+        return self._around_by_name(self.analysis.project.modules[atom.born.module], call.func)
+
+    def inside(self, module: Module, asked: ast.Attribute) -> frozenset[Wrapped]:
+        """The models that `net` in `net.parameters` may be inside of, if nobody knows what it is.
+
+        That goes by its name: the model was made of what was called so.
+        """
+        if not any(isinstance(atom, Unknown) for atom in self.analysis.value(asked.value)):
+            return frozenset()
+        return frozenset(Wrapped(fact.site) for fact in self._around_by_name(module, asked))
+
+    def _around_by_name(self, module: Module, asked: ast.Attribute) -> tuple[WrapFact, ...]:
+        if asked not in self._by_name:
+            path = path_of(asked.value)
+            found = self._made_of.inside(module, asked, path) if path is not None else ()
+            self._by_name[asked] = tuple(found)
+        return self._by_name[asked]
 
     @cached_property
     def _inner(self) -> dict[Atom, list[WrapFact]]:

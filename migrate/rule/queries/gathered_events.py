@@ -34,13 +34,12 @@ from fsdp_migrate.analysis.values import (
     Wrapped,
 )
 from fsdp_migrate.rule.facts import Facts
-from fsdp_migrate.rule.queries.alike import ALIKE
+from fsdp_migrate.rule.queries.asked_alike import asked_alike
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
 from fsdp_migrate.rule.queries.summon_forms import native_summons
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
-from fsdp_migrate.syntax.nodes import nodes_in
 
 DSD = "torch.distributed.checkpoint.state_dict"
 # Functions that put the weights away before they look at them; FSDP1's own go through the shim,
@@ -82,7 +81,6 @@ OF_PARAMETERS = frozenset(
 WEIGHTS = frozenset({"_parameters", "bias", "weight"})
 # FSDP1's functions after which parameters are looked at.
 READING = (".optim_state_dict_to_load", "._get_fsdp_handles")
-GOES_THROUGH = (ast.DictComp, ast.GeneratorExp, ast.ListComp, ast.SetComp)
 TENSORS = frozenset({"data", "detach"})
 
 
@@ -244,7 +242,7 @@ class Events:
         """A method of a model, or of a part of one."""
         owner = self.facts.value(func.value)
         whole = self.whole(owner)
-        models = whole or self.part(owner)
+        models = whole or self.part(owner) or self._named(node, func)
         if not models:
             return
         if func.attr == "forward" or (whole and runs_beside_forward(self.facts, func)):
@@ -261,6 +259,13 @@ class Events:
         ):
             yield Event(Kind.READ, models, node)
             yield Event(Kind.PERHAPS_FORWARD, models, node)
+
+    def _named(self, call: ast.Call, func: ast.Attribute) -> frozenset[Wrapped]:
+        """The models that what is asked for its parameters may be inside of, by its name."""
+        if func.attr not in OF_PARAMETERS:
+            return frozenset()
+        module = self.facts.analysis.call_graph.module_of(call)
+        return self.facts.sharded.inside(module, func)
 
     def _written(self, func: ast.Attribute) -> frozenset[Wrapped]:
         """The models whose parameters `optimizer.step` or `p.copy_` writes."""
@@ -279,6 +284,7 @@ class Events:
             if isinstance(atom, Params):
                 found |= self.any_of(frozenset({atom.owner}))
                 found |= self._unknown.get(atom.owner, frozenset())
+                found |= self.facts.sharded.named(atom)
         return frozenset(found)
 
     @cached_property
@@ -327,14 +333,7 @@ class Events:
     # ------------------------------------------------------------------ attributes
     @cached_property
     def _asked_alike(self) -> frozenset[ast.AST]:
-        """What gives parameters of which only the device is asked for, or the dtype."""
-        every = self.facts.analysis.project.modules.values()
-        nodes = [node for module in every for node in module.parents]
-        asked = (n for n in nodes if isinstance(n, ast.Attribute) and n.attr in ALIKE)
-        counted = (
-            n.generators[0].iter for n in nodes if isinstance(n, GOES_THROUGH) and _counts(n)
-        )
-        return frozenset((*(_first_of(node.value) for node in asked), *counted))
+        return asked_alike(self.facts)
 
     def _attribute(self, node: ast.Attribute) -> Iterator[Event]:
         value = self.facts.value(node)
@@ -365,36 +364,3 @@ def _runs_backward(func: ast.expr) -> bool:
     """Whether a call of `func`, in whatever library, runs a backward pass."""
     name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
     return name == "backward" or name.endswith("_backward")
-
-
-def _first_of(node: ast.expr) -> ast.expr:
-    """`x` of `next(x)`, `next(iter(x))`, `list(x)[0]`; else the node itself."""
-    while True:
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            if not isinstance(node.value, ast.Call):
-                return node
-            node = node.value
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-            if node.func.id not in ("iter", "list", "next", "tuple"):
-                return node
-            node = node.args[0]
-        else:
-            return node
-
-
-def _counts(node: ast.DictComp | ast.GeneratorExp | ast.ListComp | ast.SetComp) -> bool:
-    """Whether it is `p.numel() for p in parameters`, or the like."""
-    target = node.generators[0].target
-    parameter = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
-    if len(node.generators) > 1 or not isinstance(parameter, ast.Name):
-        return False
-    asked = {
-        inner.value
-        for inner in nodes_in(node)
-        if isinstance(inner, ast.Attribute) and inner.attr in ALIKE
-    }
-    return all(
-        inner in asked
-        for inner in nodes_in(node)
-        if isinstance(inner, ast.Name) and inner.id == parameter.id and inner is not parameter
-    )
