@@ -20,6 +20,7 @@ from fsdp_migrate.analysis.values import (
     Container,
     Instance,
     Result,
+    Symbol,
     Unknown,
     Value,
     Wrapped,
@@ -32,6 +33,12 @@ from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
+EQUAL = ast.Eq | ast.Is | ast.In
+UNEQUAL = ast.NotEq | ast.IsNot | ast.NotIn
+ENUMERATIONS = frozenset(
+    f"torch.distributed.fsdp.{name}"
+    for name in ("BackwardPrefetch", "ShardingStrategy", "StateDictType")
+)
 _DEEP = 3  # names for tests that are made of named tests
 DTENSORS: Set[str | Site | None] = frozenset(
     f"torch.distributed.{module}.DTensor"
@@ -127,12 +134,38 @@ def _narrow(place: _Place, test: ast.expr, truth: bool) -> None:
         case ast.Compare(ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]):
             if isinstance(op, ast.Is) != truth:
                 _drop_none(place, test.left)
+        case ast.Compare(ops=[op], comparators=[asked]):
+            if isinstance(op, EQUAL | UNEQUAL):
+                _narrow_members(place, test.left, asked, isinstance(op, EQUAL) == truth)
         case ast.Name() | ast.Attribute() | ast.Call():
             if truth:
                 _drop_none(place, test)
             behind = place.behind(test)
             if behind is not None:
                 _narrow(*behind, truth)
+
+
+def _narrow_members(place: _Place, node: ast.expr, asked: ast.expr, equal: bool) -> None:
+    """Keep of a variable the members of FSDP1's enumerations that it can be after a comparison."""
+    displays = ast.Tuple | ast.List | ast.Set
+    named = [place.value(each) for each in (asked.elts if isinstance(asked, displays) else [asked])]
+    if not all(value and all(map(_is_member, value)) for value in named):
+        return
+    tested = place.tested(node)
+    if tested is None:
+        return
+    path, value = tested
+    if equal:
+        gone = frozenset(filter(_is_member, value)) - join(*named)
+    else:
+        gone = join(*(each for each in named if len(each) == 1))
+    if gone & value and value - gone:
+        place.machine.env[path] = value - gone
+
+
+def _is_member(atom: Atom) -> bool:
+    """Whether an atom is a member of one of FSDP1's enumerations, none of which equals another."""
+    return isinstance(atom, Symbol) and atom.name.rpartition(".")[0] in ENUMERATIONS
 
 
 def _asks_for(place: _Place, func: ast.expr, builtin: str) -> bool:

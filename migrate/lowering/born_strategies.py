@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fsdp_migrate.analysis.definitions import removable
 from fsdp_migrate.analysis.values import NONE, Const, Unknown, Value
@@ -51,6 +51,7 @@ class StrategyForm:
     calls: frozenset[Site]  # the constructors that are given one
     values: bool = False  # they are values of `reshard_after_forward`
     looked_up: Mapping[ast.expr, ast.expr] = field(default_factory=dict)  # labels, by argument
+    is_closed: bool = False  # nothing but the program says which there are
 
 
 def form_at(born: BornValues, fact: WrapFact) -> StrategyForm | str | None:
@@ -60,10 +61,23 @@ def form_at(born: BornValues, fact: WrapFact) -> StrategyForm | str | None:
     if isinstance(group, Migrated):
         form = group.form
         assert isinstance(form, StrategyForm)
-        return form if fact.site in form.calls else None
+        assert argument is not None
+        return _where_called(form, argument) if fact.site in form.calls else None
     if isinstance(group, Stays) and fact.site in group.calls:
         return group.words
     return None
+
+
+def _where_called(form: StrategyForm, argument: Argument) -> StrategyForm:
+    """`form` with the strategies that a call can be given where it stands, as below a test."""
+    here = written_members(argument.value)
+    if not form.is_closed or not here or not here < form.rows.members:
+        return form
+    if len(here) > 1 and not here <= ON_WORLD:
+        return form  # one function gives the mesh for all
+    rows = tuple(row for row in form.rows.rows if row[1] in here)
+    default = form.rows.default if form.rows.default in here else None
+    return replace(form, rows=Rows(rows, default))
 
 
 def members_at(born: BornValues, fact: WrapFact) -> frozenset[str]:
@@ -147,7 +161,9 @@ def _migrated(found: EnumValues) -> Migrated:
         replaced=once([*born, *read, *classes]),
         places=frozenset(place.node for place in found.places),
         dropped=() if values or numbers else found.idle(),
-        form=StrategyForm(rows, found.sites, values),
+        form=StrategyForm(
+            rows, found.sites, values, is_closed=not (is_open or is_stated or values)
+        ),
     )
 
 

@@ -214,3 +214,46 @@ def test_a_tensor_that_is_no_dtensor_is_not_sharded(shape: str) -> None:
     value = probed(text.format(PLAIN[shape].replace("\n", "\n        ")))
     assert not any(is_sharded(atom) for atom in value)
     assert any(is_sharded(atom) for atom in probed(text.format("part = p")))
+
+
+STRATEGIES = """
+def choose(name):
+    return {"full": ShardingStrategy.FULL_SHARD, "grad": ShardingStrategy.SHARD_GRAD_OP,
+            "none": ShardingStrategy.NO_SHARD}[name]
+
+strategy = choose(input())
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "kept"),
+    [
+        ("strategy == ShardingStrategy.NO_SHARD", {"NO_SHARD"}),
+        ("strategy is ShardingStrategy.NO_SHARD", {"NO_SHARD"}),
+        ("strategy != ShardingStrategy.NO_SHARD", {"FULL_SHARD", "SHARD_GRAD_OP"}),
+        ("not strategy == ShardingStrategy.NO_SHARD", {"FULL_SHARD", "SHARD_GRAD_OP"}),
+        (
+            "strategy in (ShardingStrategy.NO_SHARD, ShardingStrategy.FULL_SHARD)",
+            {"FULL_SHARD", "NO_SHARD"},
+        ),
+        (
+            "strategy not in [ShardingStrategy.NO_SHARD, ShardingStrategy.FULL_SHARD]",
+            {"SHARD_GRAD_OP"},
+        ),
+        ("strategy != choose(input())", {"FULL_SHARD", "NO_SHARD", "SHARD_GRAD_OP"}),
+        ("strategy == elsewhere.DEFAULT", {"FULL_SHARD", "NO_SHARD", "SHARD_GRAD_OP"}),
+        ("strategy == ShardingStrategy.NO_SHARD or x", {"FULL_SHARD", "NO_SHARD", "SHARD_GRAD_OP"}),
+    ],
+)
+def test_members_of_enumerations(test: str, kept: set[str]) -> None:
+    text = f"import elsewhere\n{STRATEGIES}if {test}:\n    probe = strategy\n    probe"
+    assert {atom.name.rpartition(".")[2] for atom in probed(text)} == kept  # type: ignore[union-attr]
+
+
+def test_members_below_a_branch_that_returns() -> None:
+    text = (
+        f"{STRATEGIES}\ndef run(one):\n    if one == ShardingStrategy.NO_SHARD:\n        return\n"
+    )
+    text += "    probe = one\n    probe\n\nrun(strategy)\n"
+    names = {atom.name.rpartition(".")[2] for atom in probed(text)}  # type: ignore[union-attr]
+    assert names == {"FULL_SHARD", "SHARD_GRAD_OP"}
