@@ -150,6 +150,7 @@ def _migrated(found: EnumValues) -> Migrated:
     if values:
         classes = [(_annotation(place), TYPE) for place, _ in stated]
     rows = numbered(rows) if numbers and not values else rows
+    is_written = all(birth.label is None for birth in found.births)  # and none is looked up
     born = _values(found) if values else found.named(numbers)
     words = "the numbers of its members" if numbers else "the names of its members"
     words = "values of reshard_after_forward" if values else words
@@ -162,7 +163,10 @@ def _migrated(found: EnumValues) -> Migrated:
         places=frozenset(place.node for place in found.places),
         dropped=() if values or numbers else found.idle(),
         form=StrategyForm(
-            rows, found.sites, values, is_closed=not (is_open or is_stated or values)
+            rows,
+            found.sites,
+            values,
+            is_closed=is_written and not (is_open or is_stated or values),
         ),
     )
 
