@@ -62,6 +62,17 @@ class Gathered:
         module = self.analysis.project.modules[site.module]
         return self._is_around(module, self._innermost(module, site))
 
+    def are_apart(self, module: Module, node: ast.AST, site: Site) -> bool:
+        """Whether `node` and what stands at `site` stand in two contexts, as their text shows."""
+        home = self.analysis.project.modules[site.module]
+        here = self._context(module, node)
+        there = self._context(home, self._innermost(home, site))
+        return here is not None and there is not None and here is not there
+
+    def _context(self, module: Module, node: ast.AST) -> ast.withitem | None:
+        """The innermost one that `node` stands in, in its own function."""
+        return next((i for i in _items_around(module, node) if self._opens(i)), None)
+
     def _innermost(self, module: Module, site: Site) -> ast.AST:
         """The node at a place, which belongs to what was asked for there."""
         return self._nodes.get(site, module.tree)

@@ -114,9 +114,18 @@ def _views(facts: Facts, node: ast.expr) -> Iterator[Site]:
 def is_stranger(facts: Facts, module: Module, node: ast.expr) -> bool:
     """Whether `node`, which stands inside, can be one parameter that was asked for outside."""
     return any(
-        atom.kind == "one" and atom.born and not facts.sharded.gathered.at(atom.born)[1]
+        atom.kind == "one" and atom.born and _is_from_outside(facts, module, node, atom.born)
         for atom in _own(facts, module, node)
     )
+
+
+def _is_from_outside(facts: Facts, module: Module, node: ast.expr, born: Site) -> bool:
+    """Whether parameters that `node` can be were asked for where they weren't whole yet.
+
+    What a context of its own made whole is so no more when that is left.
+    """
+    gathered = facts.sharded.gathered
+    return not gathered.at(born)[1] or gathered.are_apart(module, node, born)
 
 
 def _is_read_there(facts: Facts, module: Module, node: ast.expr, inside: bool) -> bool:
@@ -277,7 +286,8 @@ def is_gathered_alone(facts: Facts, module: Module, statement: ast.With, node: a
     atoms = facts.value(node)
     if not all(isinstance(a, Params) and a.kind == "one" and a.made is None for a in atoms):
         return False
-    if not all(a.born and not facts.sharded.gathered.at(a.born)[1] for a in atoms):  # type: ignore[union-attr]
+    births = [atom.born for atom in atoms if isinstance(atom, Params)]
+    if not all(born and _is_from_outside(facts, module, node, born) for born in births):
         return False
     if not is_surely_sharded(facts, node) and path_of(node) is None:
         return False
