@@ -6,11 +6,14 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 
+from fsdp_migrate.analysis.values import Atom
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 from fsdp_migrate.syntax.span import Site
+
+OF_CONTEXTS = frozenset({"__aenter__", "__aexit__", "__enter__", "__exit__"})  # run by `with`
 
 
 class FunctionsWithEvents:
@@ -60,8 +63,22 @@ class FunctionsWithEvents:
         return {site: frozenset(callers) for site, callers in found.items()}
 
     def _called_by(self, call: ast.Call) -> Iterator[Site]:
-        for atom in self.facts.value(call.func):
-            yield from functions_run(self.facts, atom)
+        found = {site: None for a in self.facts.value(call.func) for site in self._run(a)}
+        yield from found | dict.fromkeys(self._by_the_way.get(call, ()))
+
+    def _run(self, called: Atom) -> Iterator[Site]:
+        return functions_run(self.facts, called)
+
+    @cached_property
+    def _by_the_way(self) -> Mapping[ast.AST, list[Site]]:
+        """What a call runs that it is given: `pool.submit(train)`, `Thread(target=train)`."""
+        analysis = self.facts.analysis
+        found: dict[ast.AST, list[Site]] = {}
+        for site, info in analysis.functions.items():
+            if info.name not in OF_CONTEXTS:
+                for _, node in analysis.call_graph.runs_of(site):
+                    found.setdefault(node, []).append(site)
+        return found
 
     def is_called(self, site: Site) -> bool:
         """Whether something of the program calls the function at `site`."""

@@ -367,3 +367,28 @@ def test_finally_runs_after_break_and_continue() -> None:
         text = "for x in loader:\n    try:\n        model(x)\n        "
         text += f"{leaves}\n    finally:\n        print(model.head.weight)\n"
         assert reads(text) == AFTER
+
+
+BY_THE_WAY = """
+import atexit
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+def train(net):
+    net(x)
+    print(net.head.weight)
+
+"""
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        "with ThreadPoolExecutor(1) as pool:\n    pool.submit(train, model).result()",
+        "with ThreadPoolExecutor(1) as pool:\n    list(pool.map(train, [model]))",
+        "threading.Thread(target=train, args=(model,)).start()",
+        "list(map(train, [model]))",
+    ],
+)
+def test_what_a_call_runs_that_it_is_given(runs: str) -> None:
+    assert "net.head.weight" in reads(dedent(BY_THE_WAY) + runs)["net(x)"]
