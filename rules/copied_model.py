@@ -13,7 +13,7 @@ from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.bare_modules import may_be_bare
-from fsdp_migrate.rule.queries.models import models_at
+from fsdp_migrate.rule.queries.models import models_at, wrapped_above
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
 from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
 
@@ -30,8 +30,9 @@ def survey(facts: Facts) -> Iterable[Finding]:
         names = called(facts, call)
         if not names & (COPYING | PICKLING) or not call.args:
             continue
-        models = models_at(facts, call.args[0])
-        if not models or not may_be_bare(facts, module, call.args[0]):
+        given = call.args[0]
+        models = models_at(facts, given) or wrapped_above(facts, module, given)
+        if not models or not may_be_bare(facts, module, given):
             continue
         if names & COPYING and len(call.args) == 1 and is_summoned(facts, module, call):
             yield finding_at(

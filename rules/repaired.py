@@ -31,8 +31,7 @@ from fsdp_migrate.rule.queries.parameters import (
     calls,
     dtypes,
     is_certain,
-    owners,
-    owners_of_part,
+    models_of_list,
 )
 from fsdp_migrate.rule.queries.values import may_come_from
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
@@ -57,7 +56,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
             model = _of_which(found.args[0])
             if model is not None and is_for_others(facts, module, found, model):
                 continue
-            if owners(facts, found.args[0]) or owners_of_part(facts, found.args[0]):
+            if models_of_list(facts, module, found.args[0]):
                 yield _clipped(facts, module, found)
         elif isinstance(found.func, ast.Attribute) and found.func.attr == "step" and found.args:
             yield from _scaled(facts, module, found, found.func.value)
@@ -65,7 +64,7 @@ def survey(facts: Facts) -> Iterable[Finding]:
 
 # ---------------------------------------------------------------------- clipping
 def _clipped(facts: Facts, module: Module, clip: ast.Call) -> Finding:
-    models = owners(facts, clip.args[0]) | owners_of_part(facts, clip.args[0])
+    models = models_of_list(facts, module, clip.args[0])
     model = _of_which(clip.args[0])
     ignored = any(p is None or p.has_ignored for p in map(facts.plan, models))
     is_read = not isinstance(module.parents[clip], ast.Expr)

@@ -30,6 +30,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
     constants,
+    join,
     symbols,
 )
 from fsdp_migrate.analysis.wraps import WrapFact
@@ -188,7 +189,7 @@ class ParameterAttributes:
 
     # ------------------------------------------------------------------ whose they are
     def _inside(self, inner: Value) -> frozenset[Atom]:
-        """A model, and all that it consists of."""
+        """A model, and all that it consists of, or that a library was given to make it of."""
         found: set[Atom] = set()
         todo = list(inner)
         while todo:
@@ -196,6 +197,9 @@ class ParameterAttributes:
             if atom not in found:
                 found.add(atom)
                 todo += self.analysis.parts(atom)
+                if isinstance(atom, Result):
+                    args, kwargs = self.analysis.calls.get(atom.site, ([], {}))
+                    todo += join(*args, *kwargs.values())
         return frozenset(found)
 
     def _may_be_of(self, found: SetAttribute, inside: frozenset[Atom]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cached_property
 
 from fsdp_migrate.analysis.analysis import Analysis
 from fsdp_migrate.analysis.library.modules import OTHER_WRAPPERS, PARAMETERS, is_torch_module
@@ -24,6 +25,7 @@ from fsdp_migrate.analysis.values import (
 )
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.made_of import sources
+from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.lowering.steps import Step
 from fsdp_migrate.rule.origins import Origins, Place
@@ -202,8 +204,15 @@ class Parts:
         if isinstance(atom, Result):
             if atom.symbol.startswith("builtins."):
                 return True  # an item of something
-            return is_torch_module(atom.symbol) and atom.symbol not in OTHER_WRAPPERS
+            wrapped = is_torch_module(atom.symbol) or atom in self._libraries
+            return wrapped and atom.symbol not in OTHER_WRAPPERS
         return isinstance(atom, Unknown | Method)
+
+    @cached_property
+    def _libraries(self) -> frozenset[Atom]:
+        """What libraries make and the program wraps, be it as a part of something."""
+        found = (modules_of(self._analysis, fact)[0] for fact in self._analysis.wraps.values())
+        return frozenset(atom for each in found for atom in each if isinstance(atom, Result))
 
     def _models(self, place: Place, seen: frozenset[ast.expr]) -> Models:
         """The models that an expression is, or is a part of."""

@@ -28,6 +28,17 @@ def models_at(facts: Facts, node: ast.AST) -> frozenset[Wrapped]:
     return models(facts.value(node))
 
 
+def wrapped_above(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrapped]:
+    """The FSDP models that `node`, which is a module by itself, has become above."""
+    value = facts.value(node)
+    facts_of = facts.analysis.wraps
+    return frozenset(
+        wrapped
+        for wrapped in facts.parts.owners(module, node)
+        if wrapped.site is not None and value & facts_of[wrapped.site].inner
+    )
+
+
 def only_models(facts: Facts, node: ast.AST) -> frozenset[Wrapped]:
     """The FSDP models that `node` can be; none if it can be anything else."""
     value = facts.value(node)

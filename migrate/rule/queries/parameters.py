@@ -70,6 +70,12 @@ def owners_of_part(facts: Facts, node: ast.AST | None) -> frozenset[Wrapped]:
     return frozenset(found)
 
 
+def models_of_list(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrapped]:
+    """The FSDP models that a list of parameters is of, be it asked of the module inside of one."""
+    found = owners(facts, node) | owners_of_part(facts, node)
+    return found or facts.sharded.models(module, node, lists=True)
+
+
 def is_certain(facts: Facts, node: ast.AST) -> bool:
     """Whether `node` is parameters of FSDP models and nothing else, on every path to it."""
     value = facts.value(node)
