@@ -49,12 +49,19 @@ class Origins:
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._by_attribute: dict[str, list[tuple[Module, ast.expr, ast.expr]]] | None = None
+        self._known: dict[tuple[ast.expr, bool], tuple[Place, ...]] = {}
 
-    def sources(self, module: Module, node: ast.expr, items: bool = True) -> Iterator[Place]:
+    def sources(self, module: Module, node: ast.expr, items: bool = True) -> tuple[Place, ...]:
         """The expressions that `node` is taken of.
 
         With `items`, those that are put into it later are among them: it may be a list of them.
         """
+        known = self._known.get((node, items))
+        if known is None:
+            known = self._known[node, items] = tuple(self._sources(module, node, items))
+        return known
+
+    def _sources(self, module: Module, node: ast.expr, items: bool) -> Iterator[Place]:
         if items:
             yield from self._put_into(self._analysis.value(node))
         match node:
@@ -159,10 +166,19 @@ class Origins:
             if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
         ]
         graph = self._analysis.call_graph
-        for call in self._analysis.call_nodes.values() if attr in fields else ():
-            if Cls(cls) in self._analysis.value(call.func):
-                home = graph.module_of(call)
-                yield from ((home, source) for source in given_to(call, fields, attr))
+        for call in self._made.get(cls, ()) if attr in fields else ():
+            home = graph.module_of(call)
+            yield from ((home, source) for source in given_to(call, fields, attr))
+
+    @cached_property
+    def _made(self) -> Mapping[Site, list[ast.Call]]:
+        """The calls that make an instance, by its class."""
+        found: dict[Site, list[ast.Call]] = {}
+        for call in self._analysis.call_nodes.values():
+            for atom in self._analysis.value(call.func):
+                if isinstance(atom, Cls):
+                    found.setdefault(atom.site, []).append(call)
+        return found
 
     def _stores(self) -> Mapping[str, list[tuple[Module, ast.expr, ast.expr]]]:
         """All that is stored as an attribute: where, on which object, and what."""

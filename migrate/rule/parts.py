@@ -48,9 +48,16 @@ class Parts:
         self._back = Origins(analysis)
         self._makers: dict[ast.AST, frozenset[ast.expr]] = {}
         self._inside: dict[ast.AST, frozenset[str]] = {}
+        self._owners: dict[ast.expr, Models] = {}
 
     def owners(self, module: Module, node: ast.expr) -> Models:
         """The models that `node` is a part of; none if it is one itself, or no module at all."""
+        known = self._owners.get(node)
+        if known is None:
+            known = self._owners[node] = self._owners_of(module, node)
+        return known
+
+    def _owners_of(self, module: Module, node: ast.expr) -> Models:
         value = self._analysis.value(node)
         if any(isinstance(atom, Wrapped) for atom in value):
             return NO_MODEL
@@ -110,7 +117,7 @@ class Parts:
         while todo and len(found) < MOST:
             (module, node), kept = todo.pop()
             kept = kept or (isinstance(node, ast.Attribute) and node.attr in KEPT)
-            sources = list(self._back.sources(module, node))
+            sources = [*self._back.sources(module, node)]
             if isinstance(node, ast.Call):
                 sources += [(module, taken) for taken in _given(node, kept)]
             for source in sources:

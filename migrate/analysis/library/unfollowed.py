@@ -55,6 +55,8 @@ def models_in(machine: Machine, values: Iterable[Value]) -> set[Site]:
     for _ in range(DEPTH):
         found |= _sites(level)
         new = level - seen
+        if not new:
+            return found
         seen |= new
         level = join(*(_behind(machine, atom) for atom in ordered(new)))
     return found | _sites(level)

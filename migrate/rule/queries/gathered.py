@@ -331,13 +331,14 @@ class Walk:
             return state
         if event.kind is Kind.PERHAPS_FORWARD and grad:
             return state
-        graded = {item.model for item in state if item.graded}
-        before = {
-            replace(item, graded=True) if grad and item.model in event.models else item
-            for item in state
-        }
-        own = {Gathered(m, event.node, event.node, grad or m in graded) for m in event.models}
-        return frozenset(before | own)
+        if not grad:
+            graded = {item.model for item in state if item.graded}
+            own = (Gathered(m, event.node, event.node, m in graded) for m in event.models)
+            return state.union(own)
+        again = [item for item in state if not item.graded and item.model in event.models]
+        if again:
+            state = state.difference(again).union(replace(item, graded=True) for item in again)
+        return state.union(Gathered(m, event.node, event.node, True) for m in event.models)
 
     def _called(self, node: ast.expr, state: State, grad: bool) -> State:
         """The state after what a call of functions of the program does."""
