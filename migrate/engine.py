@@ -177,7 +177,7 @@ def facts_of(project: Project, options: Options, registry: Registry) -> Facts:
     wraps = plan_wraps(analysis, options.style)
     modes, born = with_choices(analysis, find_modes(analysis)), wraps.born
     facts = Facts(analysis, options, wraps.plans, modes, born=born, partials=wraps.partials)
-    facts = replace(facts, uses=every_use(facts, registry))
+    facts = replace(facts, uses=every_use(facts, registry), known=facts.once)
     facts = _with_modes(facts, registry)
     gone = places_that_go(facts, registry)
     facts = replace(facts, uses=outermost_uses(facts, registry), gone=gone)

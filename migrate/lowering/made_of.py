@@ -70,12 +70,16 @@ def sources(analysis: Analysis, fact: WrapFact, step: Step) -> frozenset[str]:
         inside = sources(analysis, fact, step.inner)
         outside = (path_outside(path, step.inner, step.call, step.module) for path in inside)
         found |= {path for path in outside if path is not None}
-    pairs = list(_made(analysis, step.scope))
+    made_of: dict[str, set[str]] = {}
+    for made, path in _made(analysis, step.scope):
+        made_of.setdefault(made, set()).add(path)
+    fresh = found
     for _ in range(ROUNDS):
-        new = {p for made, p in pairs if any(overlap(made, path) for path in found)} - found
-        if not new:
+        reached = [made for made in made_of if any(overlap(made, path) for path in fresh)]
+        fresh = set().union(*(made_of.pop(made) for made in reached)) - found
+        if not fresh:
             break
-        found |= new
+        found = found | fresh
     return frozenset(found)
 
 

@@ -71,27 +71,10 @@ class Use:
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
-    """Everything that is known when the rules run.
-
-    `removed` are, by module, the nodes that go with what is migrated natively, and `gone` the
-    places in statements that a rule, given by its code, takes out.  `born` is what values become
-    where they are born, `partials` what becomes of partials of the class.
-    """
+class FromAnalysis:
+    """What follows from the analysis alone, and is kept for all facts about one program."""
 
     analysis: Analysis
-    options: Options
-    wraps: Mapping[Site, WrapPlan]
-    modes: Modes
-    uses: tuple[Use, ...] = ()
-    born: BornValues = NOTHING_BORN
-    partials: Mapping[Site, tuple[WrapPlan, ...]] = field(default_factory=dict)
-    removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
-    gone: Mapping[Position, str] = field(default_factory=dict)
-
-    def value(self, node: ast.AST | None) -> Value:
-        """What an expression can be."""
-        return self.analysis.value(node)
 
     @cached_property
     def effects(self) -> Effects:
@@ -112,6 +95,56 @@ class Facts:
     def parts(self) -> Parts:
         """Which modules are parts of a model."""
         return Parts(self.analysis)
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Everything that is known when the rules run.
+
+    `removed` are, by module, the nodes that go with what is migrated natively, and `gone` the
+    places in statements that a rule, given by its code, takes out.  `born` is what values become
+    where they are born, `partials` what becomes of partials of the class.
+    """
+
+    analysis: Analysis
+    options: Options
+    wraps: Mapping[Site, WrapPlan]
+    modes: Modes
+    uses: tuple[Use, ...] = ()
+    born: BornValues = NOTHING_BORN
+    partials: Mapping[Site, tuple[WrapPlan, ...]] = field(default_factory=dict)
+    removed: Mapping[str, frozenset[ast.AST]] = field(default_factory=dict)
+    gone: Mapping[Position, str] = field(default_factory=dict)
+    known: FromAnalysis | None = None  # by facts about the same program
+
+    @cached_property
+    def once(self) -> FromAnalysis:
+        """What follows from the analysis alone."""
+        return self.known or FromAnalysis(self.analysis)
+
+    def value(self, node: ast.AST | None) -> Value:
+        """What an expression can be."""
+        return self.analysis.value(node)
+
+    @property
+    def effects(self) -> Effects:
+        """What calls do."""
+        return self.once.effects
+
+    @property
+    def holders(self) -> ParameterHolders:
+        """What is given a model's parameters, and keeps them."""
+        return self.once.holders
+
+    @property
+    def sharded(self) -> ShardedTensors:
+        """Which tensors are sharded."""
+        return self.once.sharded
+
+    @property
+    def parts(self) -> Parts:
+        """Which modules are parts of a model."""
+        return self.once.parts
 
     @cached_property
     def tensor_ends(self) -> TensorEnds:

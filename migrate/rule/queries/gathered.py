@@ -16,10 +16,7 @@ from fsdp_migrate.analysis.program import FunctionInfo
 from fsdp_migrate.analysis.values import NOTHING, Instance, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.entered_contexts import called_back, enters, exits, generators
-from fsdp_migrate.rule.queries.events_in import (
-    FunctionsWithEvents,
-    functions_with_events,
-)
+from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents, functions_with_events
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.rule.queries.gathered_states import (
     CLEAN,
@@ -337,7 +334,7 @@ class Walk:
             return state.union(own)
         again = [item for item in state if not item.graded and item.model in event.models]
         if again:
-            state = state.difference(again).union(replace(item, graded=True) for item in again)
+            state = state.difference(again).union(item.with_gradients() for item in again)
         return state.union(Gathered(m, event.node, event.node, True) for m in event.models)
 
     def _called(self, node: ast.expr, state: State, grad: bool) -> State:

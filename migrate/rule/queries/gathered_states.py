@@ -23,6 +23,10 @@ class Gathered(Interned):
 
     __hash__ = Interned.__hash__
 
+    def with_gradients(self) -> Gathered:
+        """The same, put away by a backward pass; `replace` would take several times as long."""
+        return Gathered(self.model, self.forward, self.inner, True, self.is_earlier, self.untrained)
+
 
 State = frozenset[Gathered]
 """The forward passes that are not over at some place."""
