@@ -237,13 +237,14 @@ class _Finder:
         for inner in nodes_in(node):
             if isinstance(inner, ast.expr) and _is_plain(inner):
                 value = self.facts.value(inner)
-                found = models & self.walk.events.whole(value)
+                whole = models & self.walk.events.whole(value)
+                found = whole or models & self.walk.events.perhaps(value)
                 if not found or (isinstance(inner, ast.Attribute) and inner.attr == "module"):
                     continue
                 named = Named(inner, found, bool(only_models(self.facts, inner)))
-                if not any(map(self._is_no_module, value)):
+                if whole and not any(map(self._is_no_module, value)):
                     return named
-                itself = found <= self.walk.events.itself(value)
+                itself = not whole or found <= self.walk.events.itself(value)
                 if perhaps is None and isinstance(inner, ast.Name | ast.Subscript):
                     perhaps = replace(named, may_be_no_module=True, is_itself=itself)
         return perhaps

@@ -78,6 +78,8 @@ OF_PARAMETERS = frozenset(
         *PARAMETERS, *(RETURN_SELF - QUIET_METHODS),
     }
 )  # fmt: skip
+# Those that modules alone have.
+ASKED = frozenset({"get_parameter", "load_state_dict", "zero_grad", *PARAMETERS})
 WEIGHTS = frozenset({"_parameters", "bias", "weight"})
 # FSDP1's functions after which parameters are looked at.
 READING = (".optim_state_dict_to_load", "._get_fsdp_handles")
@@ -171,6 +173,13 @@ class Events:
         owners = (self._whole.get(atom, frozenset()) for atom in value)
         return found.union(*(wraps for wraps in owners if not wraps & found))
 
+    def perhaps(self, value: Value) -> frozenset[Wrapped]:
+        """The FSDP models that have come to where nobody knows what `value` is."""
+        unknown = [atom for atom in value if isinstance(atom, Unknown)]
+        if len(unknown) < len(value):
+            return frozenset()
+        return frozenset(Wrapped(site) for atom in unknown for site in atom.models)
+
     def part(self, value: Value) -> frozenset[Wrapped]:
         """The FSDP models that `value` can be a part of."""
         found: set[Wrapped] = set()
@@ -214,7 +223,7 @@ class Events:
         if _runs_backward(node.func) and not self.is_followed(called):
             yield Event(Kind.BACKWARD, frozenset(), node)
             return
-        run = self.whole(frozenset(a for a in called if not isinstance(a, Symbol)))
+        run = self._run_as_models(node.func, called)
         if run:
             yield Event(Kind.FORWARD, run, node)
             return
@@ -228,6 +237,12 @@ class Events:
                 yield Event(Kind.WRITE, written, node)
         if not self.is_followed(called):
             yield from self._given(node, called)
+
+    def _run_as_models(self, func: ast.expr, called: Value) -> frozenset[Wrapped]:
+        """The models that are run; a method of what isn't known is none."""
+        run = self.whole(frozenset(a for a in called if not isinstance(a, Symbol)))
+        of_unknown = isinstance(func, ast.Attribute) and self.perhaps(self.facts.value(func.value))
+        return run or (self.perhaps(called) if not of_unknown else frozenset())
 
     @cached_property
     def _constructors(self) -> dict[ast.Call, Wrapped]:
@@ -243,6 +258,8 @@ class Events:
         owner = self.facts.value(func.value)
         whole = self.whole(owner)
         models = whole or self.part(owner) or self._named(node, func)
+        if not models and func.attr in ASKED:
+            models = self.perhaps(owner)
         if not models:
             return
         if func.attr == "forward" or (whole and runs_beside_forward(self.facts, func)):

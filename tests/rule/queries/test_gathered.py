@@ -392,3 +392,20 @@ def train(net):
 )
 def test_what_a_call_runs_that_it_is_given(runs: str) -> None:
     assert "net.head.weight" in reads(dedent(BY_THE_WAY) + runs)["net(x)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("m(x)\nlist(m.parameters())", {"m(x)": ["m.parameters()"]}),
+        ("m(x)\nm.zero_grad()", {"m(x)": ["m.zero_grad()"]}),
+        ("m(x)\nfor p in m.parameters():\n    p.float()", {"m(x)": ["m.parameters()"]}),
+        ("m.parameters()", {}),
+        ("m(x).backward()\nm.parameters()", {}),
+        ("m.eval()\nm.train()", {}),
+    ],
+)
+def test_a_model_that_nobody_knows_to_be_one(text: str, expected: dict[str, list[str]]) -> None:
+    assert (
+        reads(f"import collections\nm = collections.deque([model]).popleft()\n{text}") == expected
+    )
