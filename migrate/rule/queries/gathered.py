@@ -88,7 +88,7 @@ class Walk:
         if site in self._active:
             return state | known.states
         if new:
-            graded = {item.model: item for item in known.states if item.graded}
+            graded = {item.model: item for item in sorted(known.states) if item.graded}
             known.states |= new
             known.after |= self._follow(site, new.union(graded.values()), grad)
         return known.after

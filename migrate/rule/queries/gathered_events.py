@@ -33,6 +33,7 @@ from fsdp_migrate.analysis.values import (
     Value,
     Wrapped,
 )
+from fsdp_migrate.lowering.model_parts import LOADERS
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.asked_alike import asked_alike
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
@@ -208,7 +209,9 @@ class Events:
     def _may_be_module(self, atom: Atom) -> bool:
         """Whether what a module holds may be one, or a list of some."""
         if isinstance(atom, Result):
-            return is_torch_module(atom.symbol) or not atom.symbol.startswith(("torch.", "builtin"))
+            name = atom.symbol
+            own = is_torch_module(name) or name.startswith(LOADERS)
+            return own or not name.startswith(("torch.", "builtin"))
         return isinstance(atom, Container) or self.facts.analysis.is_module(atom)
 
     def any_of(self, value: Value) -> frozenset[Wrapped]:

@@ -23,6 +23,15 @@ class Gathered(Interned):
 
     __hash__ = Interned.__hash__
 
+    def __lt__(self, other: Gathered) -> bool:
+        """By place, so that one of several is picked in the same way in every run."""
+        return self._place < other._place
+
+    @property
+    def _place(self) -> tuple[int, int, int, int]:
+        first, inner = self.forward, self.inner
+        return first.lineno, first.col_offset, inner.lineno, inner.col_offset
+
     def with_gradients(self) -> Gathered:
         """The same, put away by a backward pass; `replace` would take several times as long."""
         return Gathered(self.model, self.forward, self.inner, True, self.is_earlier, self.untrained)

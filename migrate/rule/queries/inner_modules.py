@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from fsdp_migrate.analysis.definitions import bindings, scope_of
 from fsdp_migrate.analysis.values import NONE, Value, Wrapped
 from fsdp_migrate.rule.facts import Facts
+from fsdp_migrate.rule.queries.bare_modules import may_be_bare
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import path_of
@@ -46,19 +47,25 @@ def identities(facts: Facts) -> Iterator[tuple[Module, ast.Compare, frozenset[Wr
         for node in nodes_in(module.tree) if module.given else ():
             if isinstance(node, ast.Compare) and isinstance(node.ops[0], _IDENTITY):
                 left, right = node.left, node.comparators[0]
-                found = _compared(facts, left, right) or _compared(facts, right, left)
+                sides = ((left, right), (right, left))
+                found = next((w for s in sides if (w := _compared(facts, module, *s))), None)
                 if found:
                     yield module, node, found
 
 
-def _compared(facts: Facts, model: ast.expr, other: ast.expr) -> frozenset[Wrapped]:
+def _compared(facts: Facts, module: Module, model: ast.expr, other: ast.expr) -> frozenset[Wrapped]:
     """The models that `model` is, and `other` the module inside of."""
     if isinstance(other, ast.Attribute) and other.attr == _MODULE:
         return frozenset()  # which has a rule of its own
     wraps, value = facts.analysis.wrapped(facts.value(model)), facts.value(other)
     if not isinstance(other, ast.Call):  # in a loop over modules it may be the model as well
         wraps = {wrapped for wrapped in wraps if wrapped not in value}
-    return frozenset(w for w in wraps if _inner_of(facts, w) & value)
+    found = frozenset(w for w in wraps if _inner_of(facts, w) & value)
+    if found or not isinstance(other, ast.Call) or not wraps & value:
+        return found
+    # a function that takes the wrapper off
+    is_bare = may_be_bare(facts, module, other) and not may_be_bare(facts, module, model)
+    return frozenset(wraps & value) if is_bare else frozenset()
 
 
 def _inner(facts: Facts) -> Value:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from fsdp_migrate.analysis.definitions import definition
+from fsdp_migrate.analysis.values import Result
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import calls
@@ -39,20 +40,48 @@ def dropped_inside_window(facts: Facts, use: Use, loop: Loop) -> Iterator[ast.Ca
 
 def reduced_each_time(facts: Facts) -> bool:
     """Whether gradients of several microbatches are summed up after each was reduced: a backward
-    pass in a loop that takes a step only now and then, without `no_sync`."""
+    pass in a loop that takes a step only now and then, or behind it, without `no_sync`."""
     for module, call in calls(facts):
         loop = loop_around(module, call) if _asks(call, "backward") else None
         if loop is None or any(
             isinstance(n, ast.Attribute) and n.attr == "no_sync" for n in nodes_in(loop)
         ):
             continue
-        for node in nodes_in(loop):
-            if isinstance(node, ast.If) and _has_remainder(node.test):
-                inside = {n for part in node.body for n in nodes_in(part)}
-                steps = any(isinstance(n, ast.Call) and _asks(n, "step") for n in inside)
-                if steps and call not in inside:
-                    return True
+        function = module.scope(call)
+        steps = [n for n in nodes_in(function) if isinstance(n, ast.Call) and _is_step(facts, n)]
+        inside = [step for step in steps if loop in module.ancestors(step)]
+        if steps and not any(_is_taken_with(facts, module, step, call, loop) for step in inside):
+            return True
     return False
+
+
+def _is_step(facts: Facts, call: ast.Call) -> bool:
+    """Whether `call` may be a step of an optimizer, or of a scaler."""
+    if not _asks(call, "step") or not isinstance(call.func, ast.Attribute):
+        return False
+    made = [atom for atom in facts.value(call.func.value) if isinstance(atom, Result)]
+    return not any("lr_scheduler" in a.symbol or "profiler" in a.symbol for a in made)
+
+
+def _is_taken_with(
+    facts: Facts, module: Module, step: ast.Call, backward: ast.Call, loop: Loop
+) -> bool:
+    """Whether a step is taken whenever that backward pass in the loop is run."""
+    if loop_around(module, step) is not loop:
+        return False
+    around = set(module.ancestors(backward))
+    for node in module.ancestors(step):
+        if node is loop:
+            return True
+        if isinstance(node, ast.If) and node not in around:
+            branches = (node.body, node.orelse)
+            if not all(any(_steps_in(facts, part) for part in branch) for branch in branches):
+                return False
+    return False
+
+
+def _steps_in(facts: Facts, statement: ast.stmt) -> bool:
+    return any(isinstance(n, ast.Call) and _is_step(facts, n) for n in nodes_in(statement))
 
 
 def _asks(call: ast.Call, method: str) -> bool:

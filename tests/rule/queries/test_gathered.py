@@ -409,3 +409,8 @@ def test_a_model_that_nobody_knows_to_be_one(text: str, expected: dict[str, list
     assert (
         reads(f"import collections\nm = collections.deque([model]).popleft()\n{text}") == expected
     )
+
+
+def test_parameters_of_what_is_inside_by_its_old_name() -> None:
+    text = "net = torch.load('net.pt')\nouter = torch.nn.Sequential(net)\nwhole = FSDP(outer)\n"
+    assert reads(f"{text}whole(x)\nlist(net.parameters())") == {"whole(x)": ["net.parameters()"]}

@@ -73,3 +73,21 @@ def test_a_model_under_the_name_of_its_module_is_not_inside() -> None:
     asked = Program(text)
     node = asked.call("print(self.model)").args[0]
     assert not is_inner(asked.facts, asked.module(), node)
+
+
+@pytest.mark.parametrize(
+    ("compare", "found"),
+    [
+        ("unwrap(model) is not model", 1),
+        ("model == unwrap(model)", 1),
+        ("same(model) is model", 0),
+        ("unwrap(model) is unwrap(model)", 0),
+    ],
+)
+def test_a_function_that_takes_the_wrapper_off(compare: str, found: int) -> None:
+    functions = (
+        "def unwrap(m):\n    return m.module if hasattr(m, 'module') else m\n\n"
+        "def same(m):\n    return m\n\n"
+    )
+    asked = Program(f"{HEAD}\n{functions}print({compare})\n")
+    assert len(list(identities(asked.facts))) == found
