@@ -78,6 +78,16 @@ class ShardedTensors:
             around |= set(self._by_birth(atom))
         return frozenset(Wrapped(fact.site) for fact in around if self.is_below(module, node, fact))
 
+    def in_the_end(self, node: ast.AST) -> bool:
+        """Whether all that `node` is known to be are parameters of what is wrapped at last."""
+        known = [a for a in self.analysis.value(node) if not isinstance(a, Unknown)]
+        owners = [owner_of(atom) for atom in known]
+        whole = [o.receiver if isinstance(o, Method) else o for o in owners]
+        return bool(whole) and all(
+            isinstance(owner, Wrapped) or (owner is not None and bool(self._around(owner)))
+            for owner in whole
+        )
+
     def is_certain(self, module: Module, node: ast.AST) -> bool:
         """Whether `node` is a sharded tensor (or None) and nothing else."""
         atoms = [a for a in self.analysis.value(node) if a not in NONE]

@@ -192,12 +192,13 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
         of_part = unknown("parameters of a part") if isinstance(receiver, Method) else NOTHING
         kind = "named" if name == "named_parameters" else ""
         return frozenset({Params(receiver, kind), *of_part})
+    if name == "get_parameter" and _is_a_module(machine, receiver):
+        return frozenset({Params(receiver, "one")})
     if isinstance(receiver, Params | Tensor) or is_gradient(receiver):
         return tensor_method(machine, receiver, name, passed)
     if name in SUBMODULES:
         return frozenset({Method(receiver, name)})
-    is_module = isinstance(receiver, Wrapped | Result) or machine.classes.is_module(receiver)
-    if name in RETURN_SELF and is_module:
+    if name in RETURN_SELF and _is_a_module(machine, receiver):
         return frozenset({receiver})
     if name in {"enter_async_context", "enter_context"} and passed.args:
         enter(machine, passed.args[0])
@@ -213,6 +214,10 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
             return run
     held: Value = frozenset({receiver}) if isinstance(receiver, Result) else NOTHING
     return unfollowed(machine, f"the result of `{name}`", [held, *given(passed)])
+
+
+def _is_a_module(machine: Machine, receiver: Atom) -> bool:
+    return isinstance(receiver, Wrapped | Result) or machine.classes.is_module(receiver)
 
 
 # ---------------------------------------------------------------------- by name

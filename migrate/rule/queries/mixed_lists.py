@@ -155,7 +155,7 @@ def _is_alone(facts: Facts, module: Module, element: ast.expr) -> bool:
     value = facts.value(element)
     if facts.sharded.models(module, element, lists=True) or _is_part(facts, element):
         return False
-    if _is_taken_early(facts, module, element):
+    if _is_taken_early(facts, module, element) or facts.sharded.in_the_end(element):
         return False
     return not value or any(
         isinstance(a, Unknown | Params) or (isinstance(a, Result) and a.symbol in MAKES_ONE)
