@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import math
-import pickle
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from fsdp_migrate.runtime.compare import gaps
 from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Gap, Kind
 from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
+from fsdp_migrate.runtime.compare.unpickling import Opaque, read_checkpoint
 
 CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".distcp"}
 LONG = 64 << 20  # bytes
@@ -50,8 +49,8 @@ def _compare_file(book: Notebook, name: str, old: Path, new: Path) -> None:
         book.same(Aspect.FILES)
     elif old.is_dir() or old.suffix in CHECKPOINTS:
         try:
-            values = _read(old), _read(new)
-        except Exception as error:  # whatever a pickle of the user's raises
+            values = read_checkpoint(old), read_checkpoint(new)
+        except Exception as error:  # whatever a damaged file raises
             message = f"{name} cannot be read: {type(error).__name__}: {str(error)[:200]}"
             book.differs(Difference(Aspect.FILES, message, name=name))
             return
@@ -72,22 +71,6 @@ def _text(path: Path) -> str | None:
         return path.read_text()
     except UnicodeDecodeError:
         return None
-
-
-def _read(path: Path) -> Any:
-    import torch
-
-    if path.is_dir():
-        from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-
-        with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / "checkpoint.pt"
-            dcp_to_torch_save(path, target)
-            return _read(target)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # holds more than tensors; it is the user's own file
-        return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def _compare_values(book: Notebook, where: str, old: Any, new: Any) -> None:
@@ -116,6 +99,10 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{path}[]", len(value)
         for number, part in enumerate(value):
             yield from _leaves(part, f"{path}[{number}]")
+    elif isinstance(value, Opaque):
+        yield f"{path}<{value.name}>", 1
+        for name, part in value.parts():
+            yield from _leaves(part, f"{path}<{name}>")
     else:
         yield path, value
 
@@ -126,6 +113,8 @@ def _compare_leaf(book: Notebook, where: str, old: Any, new: Any) -> None:
     if _is_number(old) and _is_number(new):
         _compare_numbers(book, where, _number(old), _number(new))
         return
+    if isinstance(old, type) and isinstance(new, type):
+        old, new = old.__name__, new.__name__
     if not (isinstance(old, torch.Tensor) and isinstance(new, torch.Tensor)):
         if type(old) is type(new) and old == new:
             book.same(Aspect.FILES)
