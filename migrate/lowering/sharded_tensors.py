@@ -29,9 +29,9 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.gathered import FUNCTIONS, Gathered
 from fsdp_migrate.lowering.made_of import MadeOf
+from fsdp_migrate.lowering.module_names import module_paths
 from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.syntax.module import Module
-from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 DEPTH = 4  # callers that are followed
@@ -145,9 +145,9 @@ class ShardedTensors:
 
     def _around_by_name(self, module: Module, asked: ast.Attribute) -> tuple[WrapFact, ...]:
         if asked not in self._by_name:
-            path = path_of(asked.value)
-            found = self._made_of.inside(module, asked, path) if path is not None else ()
-            self._by_name[asked] = tuple(found)
+            paths = module_paths(asked.value)  # of the module, or of what it is taken out of
+            found = [f for path in paths for f in self._made_of.inside(module, asked, path)]
+            self._by_name[asked] = tuple(dict.fromkeys(found))
         return self._by_name[asked]
 
     @cached_property
