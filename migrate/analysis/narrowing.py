@@ -29,15 +29,14 @@ from fsdp_migrate.analysis.values import (
     join,
     ordered,
 )
-from fsdp_migrate.syntax.fsdp1_names import FSDP1
+from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT
 from fsdp_migrate.syntax.paths import path_of
 from fsdp_migrate.syntax.span import Site
 
 EQUAL = ast.Eq | ast.Is | ast.In
 UNEQUAL = ast.NotEq | ast.IsNot | ast.NotIn
 ENUMERATIONS = frozenset(
-    f"torch.distributed.fsdp.{name}"
-    for name in ("BackwardPrefetch", "ShardingStrategy", "StateDictType")
+    f"{ROOT}.{name}" for name in ("BackwardPrefetch", "ShardingStrategy", "StateDictType")
 )
 _DEEP = 3  # names for tests that are made of named tests
 DTENSORS: Set[str | Site | None] = frozenset(

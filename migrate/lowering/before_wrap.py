@@ -16,7 +16,7 @@ from fsdp_migrate.analysis.values import Atom, Method, Symbol, Unknown, Wrapped
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.foreign_groups import groups_of_others
 from fsdp_migrate.lowering.kept_parameters import Kept, is_read_after
-from fsdp_migrate.lowering.made_of import copies, sources
+from fsdp_migrate.lowering.made_of import MadeOf, copies
 from fsdp_migrate.lowering.module_names import wholes
 from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.lowering.parameter_holders import Holder, ParameterHolders, parameter_calls
@@ -27,7 +27,6 @@ from fsdp_migrate.syntax.comparison import same
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads, touches
-from fsdp_migrate.syntax.span import Site
 
 LEAVES = (ast.Return, ast.Raise)
 LEAVES_LOOP = (ast.Continue, ast.Break)
@@ -69,7 +68,7 @@ class BeforeWrap:
     def __init__(self, analysis: Analysis, holders: ParameterHolders) -> None:
         self.analysis = analysis
         self.holders = holders
-        self._made_of: dict[tuple[Site, Step], frozenset[str]] = {}
+        self._made_of = MadeOf(analysis)
 
     def taken(self, fact: WrapFact) -> Iterator[TakenBeforeWrap]:
         """What takes hold of the parameters before the wrap of `fact`."""
@@ -99,7 +98,7 @@ class BeforeWrap:
         found = list(self.holders.kept.in_attributes())
         for step in wrapping:
             found += self.holders.kept.in_scope(step.module, step.scope)
-            made_of = replace(step, paths=step.paths | self._sources(fact, step))
+            made_of = replace(step, paths=step.paths | self._made_of.sources(fact, step))
             found += groups_of_others(self.analysis, self.holders, made_of)
         done: set[tuple[ast.stmt, frozenset[str]]] = set()
         for kept in found:
@@ -158,20 +157,13 @@ class BeforeWrap:
             if self._is_same_model(taker.module, before, below, path, Wrapped(fact.site)):
                 yield TakenBeforeWrap(fact, taker, wrapping, before, below, path, holder)
                 return
-        made_of = self._sources(fact, wrapping)
+        made_of = self._made_of.sources(fact, wrapping)
         for path in sorted(_overlapping(taker.paths, made_of)):
             if self._may_be_inside(taker.module, before, below, path, Wrapped(fact.site)):
                 yield TakenBeforeWrap(
                     fact, taker, wrapping, before, below, path, holder, is_inside=True
                 )
                 return
-
-    def _sources(self, fact: WrapFact, wrapping: Step) -> frozenset[str]:
-        """What the model may be made of, by the names where `wrapping` stands."""
-        key = (fact.site, wrapping)
-        if key not in self._made_of:
-            self._made_of[key] = sources(self.analysis, fact, wrapping)
-        return self._made_of[key]
 
     def _in_one_statement(
         self, fact: WrapFact, taker: Step, wrapping: Step, holder: Holder | None

@@ -19,6 +19,7 @@ from fsdp_migrate.lowering.steps import Step, path_outside, steps_outwards
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.nodes import children, own_nodes
 from fsdp_migrate.syntax.paths import overlap, path_of
+from fsdp_migrate.syntax.span import Site
 
 ROUNDS = 6  # things that are made of one another
 NO_MODULES = (Cls, Const, Func, ModuleRef, Symbol)
@@ -32,10 +33,12 @@ PUTS = frozenset(
 
 
 class MadeOf:
-    """Answers for one program, of which wraps what is at a path may become a part."""
+    """Answers for one program, of what its models may be made."""
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
+        self._sources: dict[tuple[Site, Step], frozenset[str]] = {}
+        self._pairs: dict[Scope, dict[str, set[str]]] = {}
 
     def inside(self, module: Module, node: ast.AST, path: str) -> Iterator[WrapFact]:
         """The wraps of what may be made of that which `path` is at `node`."""
@@ -55,32 +58,44 @@ class MadeOf:
             named = frozenset({path} if path is not None else ())
             calls = self._analysis.call_graph
             for step in steps_outwards(calls, fact.module, fact.node, named):
-                found.setdefault(step.scope, []).append((fact, sources(self._analysis, fact, step)))
+                found.setdefault(step.scope, []).append((fact, self.sources(fact, step)))
         return found
 
+    def sources(self, fact: WrapFact, step: Step) -> frozenset[str]:
+        """The paths of what the model of `fact` may be made of, where `step` to its wrap stands."""
+        known = self._sources.get((fact.site, step))
+        if known is None:
+            known = self._sources[fact.site, step] = self._sources_of(fact, step)
+        return known
 
-def sources(analysis: Analysis, fact: WrapFact, step: Step) -> frozenset[str]:
-    """The paths of what the model of `fact` may be made of, where `step` to its wrap stands."""
-    found = set(step.paths)
-    if step.inner is None:
-        argument = fact.arguments.get("module")
-        if argument is not None and argument.node is not None:
-            found |= set(_mentioned(analysis, argument.node))
-    elif step.call is not None:
-        inside = sources(analysis, fact, step.inner)
-        outside = (path_outside(path, step.inner, step.call, step.module) for path in inside)
-        found |= {path for path in outside if path is not None}
-    made_of: dict[str, set[str]] = {}
-    for made, path in _made(analysis, step.scope):
-        made_of.setdefault(made, set()).add(path)
-    fresh = found
-    for _ in range(ROUNDS):
-        reached = [made for made in made_of if any(overlap(made, path) for path in fresh)]
-        fresh = set().union(*(made_of.pop(made) for made in reached)) - found
-        if not fresh:
-            break
-        found = found | fresh
-    return frozenset(found)
+    def _sources_of(self, fact: WrapFact, step: Step) -> frozenset[str]:
+        found = set(step.paths)
+        if step.inner is None:
+            argument = fact.arguments.get("module")
+            if argument is not None and argument.node is not None:
+                found |= set(_mentioned(self._analysis, argument.node))
+        elif step.call is not None:
+            inside = self.sources(fact, step.inner)
+            outside = (path_outside(path, step.inner, step.call, step.module) for path in inside)
+            found |= {path for path in outside if path is not None}
+        left = dict(self._made_in(step.scope))
+        fresh = found
+        for _ in range(ROUNDS):
+            reached = [made for made in left if any(overlap(made, path) for path in fresh)]
+            fresh = set().union(*(left.pop(made) for made in reached)) - found
+            if not fresh:
+                break
+            found |= fresh
+        return frozenset(found)
+
+    def _made_in(self, scope: Scope) -> dict[str, set[str]]:
+        """What is made or filled in a function, each with the paths that it is made of."""
+        known = self._pairs.get(scope)
+        if known is None:
+            known = self._pairs[scope] = {}
+            for made, path in _made(self._analysis, scope):
+                known.setdefault(made, set()).add(path)
+        return known
 
 
 def _made(analysis: Analysis, scope: Scope) -> Iterator[tuple[str, str]]:

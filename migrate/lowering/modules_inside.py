@@ -36,26 +36,14 @@ def modules_of(
         if isinstance(atom, Result):
             args, kwargs = analysis.calls.get(atom.site, ([], {}))
             todo += join(*args, *kwargs.values())
-        inside = modules_in(analysis, frozenset({atom}), ignored)
-        todo += [*inside, *(part for each in inside for part in analysis.parts(each))]
+        if _has_parts(analysis, atom):
+            todo += analysis.parts(atom)
     return found, is_open
 
 
-def modules_in(
-    analysis: Analysis, modules: Value, ignored: Value = frozenset()
-) -> dict[Atom, None]:
-    """`modules` and the modules in them, but for those that are `ignored`."""
-    found: dict[Atom, None] = {}
-    todo = [*modules]
-    while todo:
-        atom = todo.pop()
-        if atom in found or atom in ignored or isinstance(atom, Unknown | Wrapped):
-            continue
-        if isinstance(atom, Container) or analysis.is_module(atom) or _is_layer(atom):
-            found[atom] = None
-            todo += analysis.parts(atom)
-    return found
-
-
-def _is_layer(atom: Atom) -> bool:
-    return isinstance(atom, Result) and is_torch_module(atom.symbol)
+def _has_parts(analysis: Analysis, atom: Atom) -> bool:
+    """Whether it is a module, or a list of some."""
+    if isinstance(atom, Unknown | Wrapped):
+        return False
+    is_layer = isinstance(atom, Result) and is_torch_module(atom.symbol)
+    return isinstance(atom, Container) or analysis.is_module(atom) or is_layer

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsdp_migrate.analysis.analysis import Analysis
-from fsdp_migrate.analysis.effects import Effects
+from fsdp_migrate.analysis.effects import KEEPS_PARAMETERS, Effects
 from fsdp_migrate.analysis.library.modules import PARAMETERS, SUBMODULES
 from fsdp_migrate.analysis.values import Bound, Const, Symbol, Value, Wrapped
 from fsdp_migrate.lowering.before_wrap import keeps_model
@@ -20,9 +20,9 @@ from fsdp_migrate.syntax.paths import binds, overlap, path_of, reads, touches
 # Methods of a module that leave its parameters in place, in number and in order.
 HARMLESS = frozenset(
     {
-        "bfloat16", "compile", "cpu", "cuda", "double", "eval", "float", "half",
-        "load_state_dict", "requires_grad_", "state_dict", "to", "train", *PARAMETERS, *SUBMODULES,
+        "compile", "load_state_dict", "requires_grad_", "state_dict",
         "gradient_checkpointing_enable", "buffers", "named_buffers",
+        *KEEPS_PARAMETERS, *PARAMETERS, *SUBMODULES,
     }
 )  # fmt: skip
 MUTATORS = frozenset(

@@ -46,7 +46,7 @@ class ShardedTensors:
         self.gathered = Gathered(analysis)
         self._models: dict[tuple[ast.AST, bool], frozenset[Wrapped]] = {}
         self._items: dict[Value, Value] = {}
-        self._made_of = MadeOf(analysis)
+        self.made_of = MadeOf(analysis)
         self._by_name: dict[ast.Attribute, tuple[WrapFact, ...]] = {}
 
     def models(self, module: Module, node: ast.AST, lists: bool = False) -> frozenset[Wrapped]:
@@ -146,7 +146,7 @@ class ShardedTensors:
     def _around_by_name(self, module: Module, asked: ast.Attribute) -> tuple[WrapFact, ...]:
         if asked not in self._by_name:
             paths = module_paths(asked.value)  # of the module, or of what it is taken out of
-            found = [f for path in paths for f in self._made_of.inside(module, asked, path)]
+            found = [f for path in paths for f in self.made_of.inside(module, asked, path)]
             self._by_name[asked] = tuple(dict.fromkeys(found))
         return self._by_name[asked]
 

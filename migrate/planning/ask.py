@@ -57,7 +57,7 @@ def places_that_go(facts: Facts, registry: Registry) -> dict[Position, str]:
 def every_use(facts: Facts, registry: Registry) -> tuple[Use, ...]:
     """Every place that is FSDP1's business, or that of a library that rules speak of."""
     methods, symbols = frozenset(registry.by_method), frozenset(registry.by_symbol)
-    return tuple(find_uses(facts.analysis, methods, symbols))
+    return tuple(find_uses(facts.analysis, facts.parts, methods, symbols))
 
 
 def calls_in_modes(facts: Facts, registry: Registry) -> Iterator[tuple[OpenModes, bool]]:

@@ -94,7 +94,7 @@ class FromAnalysis:
     @cached_property
     def parts(self) -> Parts:
         """Which modules are parts of a model."""
-        return Parts(self.analysis)
+        return Parts(self.analysis, self.sharded)
 
 
 @dataclass(frozen=True, eq=False)

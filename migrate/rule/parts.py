@@ -24,7 +24,6 @@ from fsdp_migrate.analysis.values import (
     symbols,
 )
 from fsdp_migrate.analysis.wraps import WrapFact
-from fsdp_migrate.lowering.made_of import sources
 from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.lowering.steps import Step
@@ -42,12 +41,11 @@ MOST = 60  # expressions that one is followed back to
 class Parts:
     """Answers for one program."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, sharded: ShardedTensors) -> None:
         self._analysis = analysis
-        self._sharded = ShardedTensors(analysis)
+        self._sharded = sharded
         self._back = Origins(analysis)
         self._makers: dict[ast.AST, frozenset[ast.expr]] = {}
-        self._inside: dict[ast.AST, frozenset[str]] = {}
         self._owners: dict[ast.expr, Models] = {}
 
     def owners(self, module: Module, node: ast.expr) -> Models:
@@ -176,11 +174,8 @@ class Parts:
 
     def _sources(self, fact: WrapFact) -> frozenset[str]:
         """What the model may be made of, by the names where it is wrapped."""
-        known = self._inside.get(fact.node)
-        if known is None:
-            step = Step(fact.module, fact.module.statement(fact.node), frozenset())
-            known = self._inside[fact.node] = sources(self._analysis, fact, step)
-        return known
+        step = Step(fact.module, fact.module.statement(fact.node), frozenset())
+        return self._sharded.made_of.sources(fact, step)
 
     def _made(self, fact: WrapFact) -> frozenset[ast.expr]:
         """The calls that make the module that a wrap was given."""

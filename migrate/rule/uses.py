@@ -46,13 +46,15 @@ INSTANCE_METHODS = frozenset(
 
 
 def find_uses(
-    analysis: Analysis, methods: frozenset[str], symbols: frozenset[str] = frozenset()
+    analysis: Analysis,
+    parts: Parts,
+    methods: frozenset[str],
+    symbols: frozenset[str] = frozenset(),
 ) -> Iterator[Use]:
     """The uses in the files that may be rewritten, in the order of the source.
 
     `symbols` are names of other libraries (and what is below them) that count as well.
     """
-    parts = Parts(analysis)
     for module in analysis.project.modules.values():
         if module.rewrite:
             yield from sorted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.rule.parts import Parts
 from support.facts import Program
 from support.programs import dedent
 from support.values import HEAD
@@ -364,7 +363,7 @@ def owners(text: str) -> bool:
     program = Program(HEAD + dedent(text))
     node = program.node("probe")
     (module,) = program.project.modules.values()
-    return bool(Parts(program.facts.analysis).owners(module, node))
+    return bool(program.facts.parts.owners(module, node))
 
 
 @pytest.mark.parametrize("shape", PARTS)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 
+from fsdp_migrate.lowering.sharded_tensors import ShardedTensors
 from fsdp_migrate.rule.facts import Use
+from fsdp_migrate.rule.parts import Parts
 from fsdp_migrate.rule.uses import find_uses
 from support.programs import Analysis
 
@@ -16,9 +18,13 @@ model = FSDP(nn.Linear(8, 8))
 """
 
 
+def find(analysis: Analysis, *methods: str) -> list[Use]:
+    parts = Parts(analysis.solver, ShardedTensors(analysis.solver))
+    return list(find_uses(analysis.solver, parts, frozenset(methods)))
+
+
 def uses(text: str, *methods: str) -> list[Use]:
-    analysis = Analysis(HEAD + text)
-    return [u for u in find_uses(analysis.solver, frozenset(methods)) if u.name in methods]
+    return [u for u in find(Analysis(HEAD + text), *methods) if u.name in methods]
 
 
 def test_a_method_of_a_model() -> None:
@@ -50,9 +56,9 @@ def test_looking_for_uses_leaves_the_trees_as_they_are() -> None:
     analysis = Analysis(f"{HEAD}with FSDP.no_sync(model):\n    FSDP.clip_grad_norm_(model, 1.0)\n")
     tree = analysis.module().tree
     before = ast.dump(tree)
-    first = [(u.name, len(u.args)) for u in find_uses(analysis.solver, frozenset({"no_sync"}))]
+    first = [(u.name, len(u.args)) for u in find(analysis, "no_sync")]
     assert ast.dump(tree) == before
-    again = [(u.name, len(u.args)) for u in find_uses(analysis.solver, frozenset({"no_sync"}))]
+    again = [(u.name, len(u.args)) for u in find(analysis, "no_sync")]
     assert first == again
 
 

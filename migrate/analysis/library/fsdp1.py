@@ -14,7 +14,6 @@ from fsdp_migrate.analysis.values import (
     Atom,
     Result,
     Symbol,
-    Unknown,
     Value,
     Wrapped,
     join,
@@ -101,9 +100,6 @@ def make_wrap(
     partials |= {through} if through is not None else set()
     wraps[site] = WrapFact(site, machine.module, node, direct, arguments, opaque, partials=partials)
     machine.heap.write(wraps[site].inner, "inner", site)
-    for atom in wraps[site].inner:
-        if isinstance(atom, Unknown):  # so that its parameters are known to be a model's
-            machine.heap.write(frozenset({Wrapped(site)}), "wrapped", atom)
     return frozenset({Wrapped(site)})
 
 

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 
-from fsdp_migrate.analysis.values import Atom
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
@@ -63,11 +62,9 @@ class FunctionsWithEvents:
         return {site: frozenset(callers) for site, callers in found.items()}
 
     def _called_by(self, call: ast.Call) -> Iterator[Site]:
-        found = {site: None for a in self.facts.value(call.func) for site in self._run(a)}
-        yield from found | dict.fromkeys(self._by_the_way.get(call, ()))
-
-    def _run(self, called: Atom) -> Iterator[Site]:
-        return functions_run(self.facts, called)
+        for atom in self.facts.value(call.func):
+            yield from functions_run(self.facts, atom)
+        yield from self._by_the_way.get(call, ())
 
     @cached_property
     def _by_the_way(self) -> Mapping[ast.AST, list[Site]]:
@@ -92,7 +89,7 @@ class FunctionsWithEvents:
     def called_by(self, call: ast.Call) -> tuple[Site, ...]:
         """The functions that `call` runs."""
         if call not in self._called:
-            self._called[call] = tuple(self._called_by(call))
+            self._called[call] = tuple(dict.fromkeys(self._called_by(call)))
         return self._called[call]
 
     def is_anything_in(self, node: ast.expr) -> bool:
