@@ -11,7 +11,7 @@ from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
 from fsdp_migrate.rule.queries.method_calls import as_function
 from fsdp_migrate.rule.queries.summon_forms import edits_of, find_summon
-from fsdp_migrate.rule.queries.summon_limits import stale_views, summoned, without_form
+from fsdp_migrate.rule.queries.summon_limits import held_back, stale_views, without_form
 from fsdp_migrate.rule.queries.summoned_runs import Unclear
 from fsdp_migrate.rule.rule import Example, Rule, Surface, finding
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, ROOT, short
@@ -47,7 +47,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
             return
         held = without_form(use, facts)
         if held:
-            models = facts.models(summoned(use, facts))
+            models = facts.models(held_back(use, facts))
             yield finding(RULE, use, held, tier=Tier.MANUAL, models=models)
             return
     yield _by_shim(use, facts, name, why)

@@ -14,6 +14,9 @@ from fsdp_migrate.findings.code import Literal
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.mixed_lists import (
+    CLIPS,
+    FOREACH,
+    SCALERS,
     has_both,
     is_mixed,
     made_with,
@@ -26,20 +29,6 @@ from fsdp_migrate.rule.queries.values import literals, may_come_from
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
-FOREACH = frozenset(
-    f"torch.optim.{name}"
-    for name in (
-        "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop",
-        "SGD",
-    )
-)  # fmt: skip
-CLIPS = frozenset(
-    f"torch.nn.utils.{name}"
-    for name in (
-        "clip_grad.clip_grad_norm_", "clip_grad_norm_", "clip_grads_with_norm_", "get_total_norm",
-    )
-)  # fmt: skip
-SCALERS = frozenset({"torch.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.GradScaler"})
 BESIDE = "plain parameters stand beside sharded ones here"
 
 

@@ -25,6 +25,7 @@ from fsdp_migrate.rule.queries.alternatives import has_sharded_scaler, is_for_ot
 from fsdp_migrate.rule.queries.clip_forms import written_for_both
 from fsdp_migrate.rule.queries.clip_written import plain_norm
 from fsdp_migrate.rule.queries.method_calls import elements
+from fsdp_migrate.rule.queries.mixed_lists import SCALERS
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
 from fsdp_migrate.rule.queries.parameters import (
     called,
@@ -38,7 +39,6 @@ from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 
 CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad.clip_grad_norm_"})
-SCALERS = frozenset({"torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.GradScaler"})
 SHIM = Name(RUNTIME, "clip_grad_norm_")
 DTENSOR = Name("torch.distributed.tensor", "DTensor")
 NORM = variable("norm", "total_norm")

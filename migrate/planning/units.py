@@ -20,6 +20,9 @@ from fsdp_migrate.planning.programs import Programs
 from fsdp_migrate.planning.tests import Tests
 from fsdp_migrate.planning.unused import Definition, Unused
 from fsdp_migrate.rule.facts import Facts, unit_name
+from fsdp_migrate.rule.queries.meeting_tensors import meeting_tensors
+from fsdp_migrate.rule.queries.nested_models import nested_models
+from fsdp_migrate.rule.queries.stepped_together import stepped_together
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.span import Span
 
@@ -51,6 +54,7 @@ class Units:
         for item, role in zip(findings, self.roles, strict=True):
             if item.tier is not Tier.NOTE:
                 self._groups.join(*role.shares)
+        self._join_models(facts)
         self._join_loose()
         self._join_in_files(findings)
 
@@ -111,6 +115,12 @@ class Units:
         return self._unused.around(module, line) or self._tests.around(module, line)
 
     # ------------------------------------------------------------------ what belongs together
+    def _join_models(self, facts: Facts) -> None:
+        """Join the models that can't be of two generations: in one another, in one operation."""
+        joined = (*nested_models(facts), *stepped_together(facts), *meeting_tensors(facts))
+        for models in joined:
+            self._groups.join(*sorted(map(self._unit, facts.models(models))))
+
     def _join_loose(self) -> None:
         """Join what has no model of its own to all models, and others such, in its programs."""
         for name, users in self._loose.items():

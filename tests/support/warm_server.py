@@ -12,6 +12,7 @@ import faulthandler
 import gc
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -123,9 +124,12 @@ def _kill_group(process: int) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that systems give to connections, which could take it before the store."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 if __name__ == "__main__":

@@ -31,6 +31,21 @@ HAS_PARAMETERS = frozenset(
     )
 )  # fmt: skip
 LISTS = frozenset({"torch.nn.ModuleDict", "torch.nn.ModuleList"})
+# What takes lists of tensors all at once, on a GPU.
+FOREACH = frozenset(
+    f"torch.optim.{name}"
+    for name in (
+        "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop",
+        "SGD",
+    )
+)  # fmt: skip
+CLIPS = frozenset(
+    f"torch.nn.utils.{name}"
+    for name in (
+        "clip_grad.clip_grad_norm_", "clip_grad_norm_", "clip_grads_with_norm_", "get_total_norm",
+    )
+)  # fmt: skip
+SCALERS = frozenset({"torch.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.GradScaler"})
 MAKES_ONE = frozenset({"torch.nn.Parameter", "torch.nn.parameter.Parameter"})
 
 
@@ -65,8 +80,13 @@ def models_in(facts: Facts, module: Module, given: ast.expr) -> frozenset[Wrappe
     found = set(facts.sharded.models(module, given, lists=True))
     for receiver in receivers(module, given):
         for atom in facts.value(receiver):
-            found |= {part for part in _parts(facts, atom) if isinstance(part, Wrapped)}
+            found |= models_inside(facts, atom)
     return frozenset(found)
+
+
+def models_inside(facts: Facts, atom: Atom) -> frozenset[Wrapped]:
+    """The models that `atom` is or holds, as a module of the project's own or a list of modules."""
+    return frozenset(part for part in _parts(facts, atom) if isinstance(part, Wrapped))
 
 
 def _is_mixed(facts: Facts, module: Module, given: ast.expr, known: Set[Wrapped]) -> bool:

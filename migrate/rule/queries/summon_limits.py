@@ -6,7 +6,7 @@ import ast
 
 from fsdp_migrate.analysis.values import Wrapped
 from fsdp_migrate.rule.facts import Facts, Use
-from fsdp_migrate.rule.queries.summoned_births import kept_of, strangers_in, views_of
+from fsdp_migrate.rule.queries.summoned_births import kept_of, models_read, strangers_in, views_of
 
 
 def without_form(use: Use, facts: Facts) -> str:
@@ -52,6 +52,12 @@ def summoned(use: Use, facts: Facts) -> frozenset[Wrapped]:
     """The models whose parameters are made whole."""
     given = [*use.args[:1], *(k.value for k in use.keywords if k.arg == "module")]
     return use.wraps.union(*(facts.analysis.wrapped(facts.value(node)) for node in given))
+
+
+def held_back(use: Use, facts: Facts) -> frozenset[Wrapped]:
+    """The models that stay where a context has no form: those whose parameters it is about."""
+    strangers = strangers_in(facts, use.module, _statement(use))
+    return summoned(use, facts).union(*(models_read(facts, use.module, n) for n in strangers))
 
 
 def _statement(use: Use) -> ast.With | None:

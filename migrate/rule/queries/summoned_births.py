@@ -236,6 +236,12 @@ def strangers_in(facts: Facts, module: Module, statement: ast.With | None) -> li
     ]
 
 
+def models_read(facts: Facts, module: Module, node: ast.expr) -> frozenset[Wrapped]:
+    """The models that `node` can be a sharded parameter of."""
+    found = (facts.sharded.wraps_of(module, node, atom) for atom in facts.value(node))
+    return frozenset[Wrapped]().union(*found)
+
+
 def kept_of(facts: Facts, module: Module, statement: ast.With | None) -> dict[Site, ast.expr]:
     """The parameters that leave a statement, by where they are asked for, and where they end up."""
     kept = births(facts).kept

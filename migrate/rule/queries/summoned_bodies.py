@@ -15,6 +15,7 @@ from fsdp_migrate.rule.queries.summoned_births import (
     is_gathered_alone,
     is_read_inside,
     kept_of,
+    models_read,
     strangers_in,
 )
 from fsdp_migrate.rule.queries.summoned_methods import has_nothing_to_do_with
@@ -49,8 +50,7 @@ class Body:
     edited: frozenset[ast.Call] = frozenset()  # lists whose parameters are
     runs: tuple[ast.Call, ...] = ()  # forward passes
     beside: tuple[ast.Attribute, ...] = ()  # methods that run parts of the model by themselves
-    # Where a loop reads a parameter that it changes as well, or a comprehension reads one: it is
-    # made whole there.
+    # Where a loop reads a parameter that it changes, or a comprehension one: it is whole there.
     each: tuple[tuple[ast.Call, ast.Name], ...] = ()
     # Whole tensors that a loop copies into the parameter.
     copies: tuple[tuple[ast.Call, ast.Name, ast.expr], ...] = ()
@@ -253,6 +253,8 @@ class _Reader:
         """A parameter that is read, and that the model isn't asked for here."""
         if not is_gathered_alone(self.facts, self.module, self.statement, node):
             raise Unclear("parameters that were asked for outside are read")
+        if not models_read(self.facts, self.module, node) <= self.same:
+            raise Unclear("parameters of a model are read that isn't made whole here")
         before = len(self.reads)
         self._parameter(node)
         self.strange += self.reads[before:]

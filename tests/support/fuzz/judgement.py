@@ -136,6 +136,8 @@ def unsaid(drawn: Mapping[str, str], run: Run, verdict: Verdict, costs: Costs | 
         codes = frozenset[str]().union(*(ABOUT.get(piece, frozenset()) for piece in pieces))
         told = {item.code for item in run.findings if warns(item)}
         if aspect is Aspect.COLLECTIVES:
+            if costs is not None and costs.is_the_same:
+                continue
             named = ONCE_MORE if costs is None or costs.is_more else ONCE_MORE | ONE_BY_ONE
             told |= {item.code for item in run.findings} & named
         if not told & codes:
@@ -157,6 +159,11 @@ class Costs:
         """Those of the first rank."""
         first = old.ranks[0].steps, new.ranks[0].steps
         return cls(*map(_in_a_step, first), *map(_around_checkpoints, first))
+
+    @property
+    def is_the_same(self) -> bool:
+        """Whether a step has as many bytes but for a unit that is gathered once more in a run."""
+        return self.old <= self.new <= 1.02 * self.old
 
     @property
     def is_more(self) -> bool:
