@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, KeysView, Mapping
+from collections.abc import Hashable, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 
 from fsdp_migrate.analysis.call_graph import CallGraph
@@ -77,6 +78,11 @@ class Analysis:
     def named_tests(self) -> NamedTests:
         """What finds tests that stand under a name."""
         return NamedTests(self.value, self.hierarchy, self.functions, self.classes)
+
+    @cached_property
+    def calls_in_order(self) -> Sequence[tuple[Site, ast.Call]]:
+        """All calls, in the order of the source."""
+        return sorted(self.call_nodes.items(), key=itemgetter(0))
 
     def wrapped(self, value: Value) -> set[Wrapped]:
         """The FSDP1 models that `value` can be."""

@@ -7,8 +7,9 @@ does each call of the function around that call; each of them may name the model
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fsdp_migrate.analysis.call_graph import CallGraph
 from fsdp_migrate.analysis.library.modules import RETURN_SELF
@@ -98,16 +99,10 @@ def made_of(calls: CallGraph, path: str, step: Step, call: ast.Call) -> Iterator
 def _stored(init: ast.FunctionDef, field: str) -> Iterator[str]:
     """What the parameters of `__init__` call that which it stores as this attribute."""
     own = init.args.args[0].arg if init.args.args else "self"
-    for statement in own_nodes(init):
-        for target in statement.targets if isinstance(statement, ast.Assign) else ():
-            assert isinstance(statement, ast.Assign)
-            for one, value in _pairs(target, statement.value):
-                stored, source = path_of(one), path_of(_unchanged(value))
-                if stored is None or source is None:
-                    continue
-                name = f"{own}.{field}"
-                if name == stored or name.startswith(f"{stored}."):
-                    yield source + name[len(stored) :]
+    name = f"{own}.{field}"
+    for _, stored, source in _renamings(init):
+        if name == stored or name.startswith(f"{stored}."):
+            yield source + name[len(stored) :]
 
 
 def other_names(path: str, step: Step) -> Iterator[str]:
@@ -115,19 +110,27 @@ def other_names(path: str, step: Step) -> Iterator[str]:
 
     After `self.m = m` both are the same, whichever of them is asked about.
     """
-    for statement in own_nodes(step.scope):
-        if not isinstance(statement, ast.Assign):
+    for line, own, source in _renamings(step.scope):
+        if own == source:
             continue
-        for target in statement.targets:
+        if line < step.statement.lineno and (path == own or path.startswith(f"{own}.")):
+            yield source + path[len(own) :]
+        elif "." in own and (path == source or path.startswith(f"{source}.")):
+            yield own + path[len(source) :]
+
+
+@lru_cache(maxsize=4096)
+def _renamings(scope: Scope) -> Sequence[tuple[int, str, str]]:
+    """The assignments in `scope` of one path to another: their line, and both paths."""
+    found: list[tuple[int, str, str]] = []
+    for statement in own_nodes(scope):
+        for target in statement.targets if isinstance(statement, ast.Assign) else ():
+            assert isinstance(statement, ast.Assign)
             for one, value in _pairs(target, statement.value):
                 own, source = path_of(one), path_of(_unchanged(value))
-                if own is None or source is None or own == source:
-                    continue
-                before = statement.lineno < step.statement.lineno
-                if before and (path == own or path.startswith(f"{own}.")):
-                    yield source + path[len(own) :]
-                elif "." in own and (path == source or path.startswith(f"{source}.")):
-                    yield own + path[len(source) :]
+                if own is not None and source is not None:
+                    found.append((statement.lineno, own, source))
+    return found
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:

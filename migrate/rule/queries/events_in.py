@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 
+from fsdp_migrate.analysis.program import FunctionInfo
+from fsdp_migrate.analysis.values import NOTHING, Instance, Value
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.functions_run import functions_run
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
@@ -22,6 +24,7 @@ class FunctionsWithEvents:
         self.facts = facts
         self.events = events
         self._anything: dict[ast.expr, bool] = {}
+        self._within: dict[ast.AST, frozenset[Event]] = {}
         self._called: dict[ast.Call, tuple[Site, ...]] = {}
 
     @cached_property
@@ -82,6 +85,23 @@ class FunctionsWithEvents:
         graph = self.facts.analysis.call_graph
         return bool(self._callers.get(site) or graph.runs_of(site))
 
+    @cached_property
+    def _wrapping(self) -> frozenset[ast.AST]:
+        return frozenset(fact.node for fact in self.facts.analysis.wraps.values())
+
+    def is_entry(self, site: Site) -> bool:
+        """Whether nothing of the program calls a function, so that it may run at any time.
+
+        The `forward` of what is sharded runs in forward passes, the functions that a constructor
+        of FSDP1 is given while it wraps.
+        """
+        if self.is_called(site):
+            return False
+        info = self.facts.analysis.functions[site]
+        if self.events.any_of(of_forward(info)):
+            return False
+        return self._wrapping.isdisjoint(info.module.ancestors(info.node))
+
     def any_in(self, site: Site) -> bool:
         """Whether the function at `site` does anything to weights."""
         return site in self.sites
@@ -106,6 +126,11 @@ class FunctionsWithEvents:
 
     def within(self, node: ast.AST) -> frozenset[Event]:
         """The events in `node`, and in the functions that it calls."""
+        if node not in self._within:
+            self._within[node] = self._all_within(node)
+        return self._within[node]
+
+    def _all_within(self, node: ast.AST) -> frozenset[Event]:
         found = set(self._events_in(nodes_in(node)))
         for call in nodes_in(node):
             if isinstance(call, ast.Call):
@@ -118,6 +143,12 @@ class FunctionsWithEvents:
         """All that happens anywhere in the program."""
         trees = (module.tree for module in self.facts.analysis.project.modules.values())
         return frozenset(event.kind for tree in trees for event in self._events_in(nodes_in(tree)))
+
+
+def of_forward(info: FunctionInfo) -> Value:
+    """The object whose `forward` a function is."""
+    is_forward = info.name == "forward" and info.cls is not None
+    return frozenset({Instance(info.cls)}) if is_forward and info.cls else NOTHING
 
 
 @lru_cache(maxsize=1)

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from fsdp_migrate.analysis.program import FunctionInfo
-from fsdp_migrate.analysis.values import NOTHING, Instance, Value, Wrapped
+from fsdp_migrate.analysis.values import NOTHING, Wrapped
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.entered_contexts import called_back, enters, exits, generators
-from fsdp_migrate.rule.queries.events_in import FunctionsWithEvents, functions_with_events
+from fsdp_migrate.rule.queries.events_in import (
+    FunctionsWithEvents,
+    functions_with_events,
+    of_forward,
+)
 from fsdp_migrate.rule.queries.gathered_events import Event, Events, Kind
 from fsdp_migrate.rule.queries.gathered_states import (
     CLEAN,
     Body,
     Gathered,
     Leaving,
+    Passes,
     State,
     Together,
 )
@@ -47,13 +52,19 @@ class Walk:
     read_after: dict[ast.expr, dict[ast.expr, None]] = field(default_factory=dict)
     left_by: dict[ast.expr, dict[Gathered, None]] = field(default_factory=dict)
     written_after: dict[ast.expr, ast.expr] = field(default_factory=dict)
-    trained: set[ast.expr] = field(default_factory=set)  # forward passes with a backward pass
+    passes: Passes = field(default_factory=Passes)
     _results: dict[tuple[Site, State, bool], State] = field(default_factory=dict)
     _states: dict[tuple[Site, bool], set[State]] = field(default_factory=dict)
     _together: dict[tuple[Site, bool], Together] = field(default_factory=dict)
     _put_aside: dict[Site, frozenset[Wrapped]] = field(default_factory=dict)
     _active: set[Site] = field(default_factory=set)
+    _read: dict[ast.expr, State] = field(default_factory=dict)  # by what reads
     _bodies: list[Body | None] = field(default_factory=list)  # by the function that is followed
+
+    @cached_property
+    def trained(self) -> frozenset[ast.expr]:
+        """The forward passes that a backward pass was seen for."""
+        return frozenset(item.inner for item in self.passes.within(self.passes.ended))
 
     @cached_property
     def _gradient_reads(self) -> frozenset[ast.AST]:
@@ -88,9 +99,11 @@ class Walk:
         if site in self._active:
             return state | known.states
         if new:
-            graded = {item.model: item for item in sorted(known.states) if item.graded}
+            inside = new | known.graded
             known.states |= new
-            known.after |= self._follow(site, new.union(graded.values()), grad)
+            graded = (new | known.graded) & self.passes.graded
+            known.graded = self.passes.of(self.passes.last_of_each_model(graded).values())
+            known.after |= self._follow(site, inside, grad)
         return known.after
 
     def _follow(self, site: Site, state: State, grad: bool, body: Body | None = None) -> State:
@@ -98,7 +111,7 @@ class Walk:
         info = self.facts.analysis.functions[site]
         grad = grad and not turns_gradients_off(self.facts, info.node)
         apart = self._apart(site, info)
-        aside = frozenset(item for item in state if item.model in apart) if apart else CLEAN
+        aside = state & self.passes.of_models(apart) if apart else CLEAN
         state -= aside
         self._active.add(site)
         self._bodies.append(body)
@@ -130,7 +143,7 @@ class Walk:
         if site not in self._put_aside:
             events = self.functions.sites.get(site, frozenset())
             made = frozenset(filter(None, (self.events.wrapped_by(event.node) for event in events)))
-            self._put_aside[site] = self.events.any_of(_of_forward(info)) | made
+            self._put_aside[site] = self.events.any_of(of_forward(info)) | made
         return self._put_aside[site]
 
     # ------------------------------------------------------------------ statements
@@ -199,7 +212,7 @@ class Walk:
                 break
             state |= after
         if over and self._only_trains(node):
-            state = (state - over).union(replace(item, untrained=True) for item in over)
+            state = (state - over) | self.passes.as_untrained(over)
         leaving.returns |= inside.returns
         return self.block(node.orelse, state, grad, leaving) | inside.breaks
 
@@ -278,8 +291,8 @@ class Walk:
             return state
         # What a constructor looks at are parameters that no forward pass has seen.
         made = self.events.made_by(node)
-        aside = frozenset(item for item in state if item.model in made) if made else CLEAN
-        kept = frozenset(item for item in aside if not item.is_earlier)
+        aside = state & self.passes.of_models(made) if made else CLEAN
+        kept = aside - self.passes.earlier
         after = self._called(node, state - aside, grad) | kept
         for child in later:
             after = self.expression(child, after, grad)
@@ -307,35 +320,40 @@ class Walk:
 
     def _after(self, event: Event, state: State, grad: bool) -> State:
         """The state after one event."""
+        passes = self.passes
         if event.kind is Kind.BACKWARD:
-            self.trained.update(item.inner for item in state if item.graded)
-            return frozenset(item for item in state if not item.graded)
+            passes.ended |= state & passes.graded
+            return state - passes.graded
+        of_models = state & passes.of_models(event.models)
         if event.kind is Kind.RESHARD:
-            return frozenset(item for item in state if item.model not in event.models)
+            return state - of_models
         if event.kind is Kind.READ:
-            without = event.node in self._gradient_reads
-            for item in state:
-                if item.untrained and without:
-                    continue
-                if item.model in event.models and item.forward is not event.node:
-                    self.read_after.setdefault(item.forward, {})[event.node] = None
-                    self.left_by.setdefault(item.forward, {})[item] = None
+            if event.node in self._gradient_reads:
+                of_models -= passes.untrained
+            self._note_read(event.node, of_models - passes.of_forward(event.node))
             return state
         if event.kind is Kind.WRITE:
-            for item in state:
-                if item.model in event.models:
-                    self.written_after.setdefault(item.forward, event.node)
+            for item in passes.within(of_models):
+                self.written_after.setdefault(item.forward, event.node)
             return state
         if event.kind is Kind.PERHAPS_FORWARD and grad:
             return state
         if not grad:
-            graded = {item.model for item in state if item.graded}
+            graded = {item.model for item in passes.within(of_models & passes.graded)}
             own = (Gathered(m, event.node, event.node, m in graded) for m in event.models)
-            return state.union(own)
-        again = [item for item in state if not item.graded and item.model in event.models]
-        if again:
-            state = state.difference(again).union(item.with_gradients() for item in again)
-        return state.union(Gathered(m, event.node, event.node, True) for m in event.models)
+            return state | passes.of(own)
+        again = of_models - passes.graded
+        own = (Gathered(m, event.node, event.node, True) for m in event.models)
+        return (state - again).union(passes.with_gradients(again), passes.of(own))
+
+    def _note_read(self, node: ast.expr, state: State) -> None:
+        """Note that `node` reads what the forward passes in `state` have left."""
+        new = state - self._read.get(node, CLEAN)
+        if new:
+            self._read[node] = state | self._read.get(node, CLEAN)
+            for item in self.passes.within(new):
+                self.read_after.setdefault(item.forward, {})[node] = None
+                self.left_by.setdefault(item.forward, {})[item] = None
 
     def _called(self, node: ast.expr, state: State, grad: bool) -> State:
         """The state after what a call of functions of the program does."""
@@ -353,9 +371,9 @@ class Walk:
         # The evaluation is that around the call, and not the function's, which may train as well.
         own = (
             Gathered(item.model, node, item.inner, item.graded, item.is_earlier)
-            for item in left - state
+            for item in self.passes.within(left - state)
         )
-        return (left & state).union(own)
+        return (left & state) | self.passes.of(own)
 
 
 def walk(facts: Facts) -> Walk:
@@ -366,33 +384,12 @@ def walk(facts: Facts) -> Walk:
         return found
     for module in facts.analysis.project.modules.values():
         found.block(module.tree.body, CLEAN, True, Leaving())
-    entries = [site for site in sorted(functions.sites) if _is_entry(functions, site)]
+    entries = [site for site in sorted(functions.sites) if functions.is_entry(site)]
     left: State = CLEAN
     for _ in range(2):  # what nothing of the program calls is called in any order
         for site in entries:
             after = found.function(site, left, True)
-            left |= {replace(item, is_earlier=True) for item in after if not item.graded}
+            left |= found.passes.as_earlier(after - found.passes.graded)
         if not left:
             break
     return found
-
-
-def _is_entry(functions: FunctionsWithEvents, site: Site) -> bool:
-    """Whether nothing of the program calls a function, so that it may run at any time.
-
-    The `forward` of what is sharded runs in forward passes, the functions that a constructor of
-    FSDP1 is given while it wraps.
-    """
-    if functions.is_called(site):
-        return False
-    info, facts = functions.facts.analysis.functions[site], functions.facts
-    if functions.events.any_of(_of_forward(info)):
-        return False
-    wraps = {fact.node for fact in facts.analysis.wraps.values()}
-    return not any(around in wraps for around in info.module.ancestors(info.node))
-
-
-def _of_forward(info: FunctionInfo) -> Value:
-    """The object whose `forward` a function is."""
-    is_forward = info.name == "forward" and info.cls is not None
-    return frozenset({Instance(info.cls)}) if is_forward and info.cls else NOTHING

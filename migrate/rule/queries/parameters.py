@@ -46,11 +46,9 @@ def attributes(facts: Facts, names: Collection[str]) -> Iterator[tuple[Module, a
 def calls(facts: Facts) -> Iterator[tuple[Module, ast.Call]]:
     """The calls in those files, in the order of the source."""
     wanted = {module.name: module for module in modules(facts)}
-    every = [
-        (site, call) for site, call in facts.analysis.call_nodes.items() if site.module in wanted
-    ]
-    for site, call in sorted(every, key=lambda pair: pair[0]):
-        yield wanted[site.module], call
+    for site, call in facts.analysis.calls_in_order if wanted else ():
+        if site.module in wanted:
+            yield wanted[site.module], call
 
 
 def owners(facts: Facts, node: ast.AST | None) -> frozenset[Wrapped]:
