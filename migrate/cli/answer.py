@@ -17,7 +17,10 @@ DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 def print_answer(result: Result, request: Request) -> None:
     """Print findings, the diff, errors and the summary, each where it belongs."""
-    findings = report.render(request.output_format, result.findings, result.changes, result.errors)
+    piped = next(iter(result.changes.values()), None) if request.piped else None
+    findings = report.render(
+        request.output_format, result.findings, result.changes, result.errors, piped
+    )
     click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
     if request.diff:
         for path, text in sorted(result.changes.items()):

@@ -40,14 +40,19 @@ def rules(output_format: str) -> None:
 
 
 @click.command()
-@click.argument("code")
-def explain(code: str) -> None:
+@click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+def explain(codes: tuple[str, ...]) -> None:
     """Say what the rule CODE does, why, and how safe that is; its name will do as well."""
+    pages = ["\n".join(_page(_called(code))) for code in dict.fromkeys(codes)]
+    click.echo("\n\n\n".join(pages))
+
+
+def _called(code: str) -> Rule:
+    """The rule that has a code, or a name."""
     known = load_rules()
     for rule in known:
         if code.upper() == rule.code or code == rule.name:
-            click.echo("\n".join(_page(rule)))
-            return
+            return rule
     names = [name for rule in known for name in (rule.code, rule.name)]
     near = difflib.get_close_matches(code, names) or difflib.get_close_matches(code.upper(), names)
     hint = f" Did you mean {' or '.join(near)}?" if near else " See: fsdp-migrate rules"

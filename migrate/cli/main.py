@@ -55,11 +55,28 @@ class Commands(click.Group):
         """The context of a subcommand if `args` start with its name, else of the default."""
         if args and args[0] in SUBCOMMANDS:
             return super().make_context(info_name, args, parent, **extra)
-        return self.default.make_context(info_name, args, parent, **extra)
+        first = args[0] if args else ""
+        try:
+            return self.default.make_context(info_name, args, parent, **extra)
+        except click.BadParameter as error:
+            near = _nearest_command(first)
+            if near is None:
+                raise
+            message = f"{error.message} Did you mean the command {near}?"
+            raise click.BadParameter(message, error.ctx, error.param) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run what the context is of."""
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+def _nearest_command(word: str) -> str | None:
+    """The command that a word is nearly the name of, if there is no such path."""
+    if not word or word.startswith("-") or os.path.lexists(word):
+        return None
+    import difflib  # which few runs have a use for
+
+    return next(iter(difflib.get_close_matches(word.lower(), SUBCOMMANDS)), None)
 
 
 class DefaultCommand(click.Command):
@@ -140,7 +157,7 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
 
     PATHS are files and folders, by default the current folder.  Give the whole project: what
     a file becomes depends on the others.  Without --write nothing is changed.  A dash reads
-    standard input and prints what it becomes.
+    standard input and prints what it becomes; with --output-format json, the report.
     """
     if chosen["write"] and (chosen["diff"] or chosen["check"]):
         raise click.UsageError("--write excludes --diff and --check.")

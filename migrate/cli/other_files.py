@@ -11,7 +11,7 @@ from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.discovery.tree import File
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks.config_files import convert, is_config
-from fsdp_migrate.frameworks.outside import NOTEBOOK
+from fsdp_migrate.frameworks.outside import NOTEBOOK, STUB
 from fsdp_migrate.frameworks.outside.around import Around
 from fsdp_migrate.frameworks.outside.class_paths import makes_models
 from fsdp_migrate.syntax.source import Source, SourceError, decode_plain, regular
@@ -82,6 +82,11 @@ def _listed(source: Source, around: Around, request: Request) -> Iterator[Findin
         from fsdp_migrate.cli.notebook import notebook_findings
 
         yield from notebook_findings(source, around, request.options)
+        return
+    if source.path.suffix == STUB:
+        from fsdp_migrate.frameworks.outside import stubs
+
+        yield from stubs.listed(source)
         return
     from fsdp_migrate.frameworks.outside.listing import listed
 

@@ -40,7 +40,12 @@ class Request:
     @property
     def pending(self) -> bool:
         """Whether changes are only talked about."""
-        return self.diff or self.check or not (self.write or self.piped)
+        return self.diff or self.check or not (self.write or self.prints_program)
+
+    @property
+    def prints_program(self) -> bool:
+        """Whether standard output has what standard input becomes, and not a report."""
+        return self.piped and self.output_format == "text"
 
     @property
     def said(self) -> list[str]:

@@ -15,7 +15,7 @@ from fsdp_migrate.discovery.gitignore import (
     layers_above,
     patterns,
 )
-from fsdp_migrate.frameworks.outside import has_no_suffix, is_other, largest, mentions_fsdp
+from fsdp_migrate.frameworks.outside import is_other, is_read_too, largest, mentions_fsdp
 from fsdp_migrate.syntax.source import SourceError, reason, regular
 
 
@@ -156,7 +156,7 @@ class Tree:
                         yield entry.path
                     elif os.path.isfile(entry.path):  # unlike the entry, never raises
                         self._links[entry.path] = os.path.realpath(entry.path)
-                elif is_other(entry.name) or has_no_suffix(entry.name):
+                elif is_read_too(entry.name):
                     if not entry.is_symlink():
                         yield entry.path
 

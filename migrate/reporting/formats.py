@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fsdp_migrate import __version__
-from fsdp_migrate.findings.finding import Finding, Place, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Safety, Tier
 from fsdp_migrate.syntax.source import SourceError
 
 if TYPE_CHECKING:
@@ -21,9 +21,15 @@ _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def to_json(
-    findings: Sequence[Finding], changes: Mapping[Path, str], errors: Sequence[SourceError]
+    findings: Sequence[Finding],
+    changes: Mapping[Path, str],
+    errors: Sequence[SourceError],
+    piped: str | None = None,
 ) -> str:
-    """One object: `findings`, the files that `changes`, `errors`, and how many of each tier."""
+    """One object: `findings`, the files that `changes`, `errors`, and how many of each tier.
+
+    For standard input, `text` is what it becomes.
+    """
     tiers = Counter(finding.tier for finding in findings)
     return _dump(
         {
@@ -32,6 +38,7 @@ def to_json(
             "changes": [path.as_posix() for path in sorted(changes)],
             "errors": [{"path": e.path.as_posix(), "message": e.message} for e in errors],
             "summary": {tier.value: tiers[tier] for tier in Tier},
+            **({} if piped is None else {"text": piped}),
         }
     )
 
@@ -61,15 +68,21 @@ def _where(place: Place) -> dict[str, Any]:
 def to_github(findings: Sequence[Finding], errors: Sequence[SourceError]) -> str:
     """A workflow command for each finding: GitHub shows them beside the lines of a change."""
     lines = []
+    blocked = Counter(each.held_by for each in findings)
     for each in findings:
+        others = blocked[each.place] if each.held_by is None else 0
+        said = f"; blocks {others:,} other{'s' * (others != 1)}" if others else ""
+        said += "; blocks the same" if each.blocks_with in blocked and each.blocks_with else ""
+        mark = "[unsafe] " if each.safety is Safety.UNSAFE else ""
+        message = _escape(f"{mark}{each.message}{said}")
         properties = {
             "title": f"fsdp-migrate {each.code}",
             "file": each.path.as_posix(),
             "line": str(each.line),
             "col": str(each.col),
         }
-        said = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
-        lines.append(f"::{_LEVELS[each.tier]} {said}::{_escape(each.message)}\n")
+        where = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
+        lines.append(f"::{_LEVELS[each.tier]} {where}::{message}\n")
     for error in errors:
         where = _escape(error.path.as_posix(), ":,")
         lines.append(f"::error title=fsdp-migrate,file={where}::{_escape(error.message)}\n")

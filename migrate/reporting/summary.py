@@ -21,18 +21,26 @@ Changes = Mapping[Path, str]
 Errors = Sequence[SourceError]
 
 _SHOWN_PATHS = 10
-_SHOWN_CODES = 3
 _FORMATTERS = {"black": ("black", "black"), "ruff": ("ruff", "ruff format")}
 
 
-def render(style: Format, findings: Findings, changes: Changes, errors: Errors) -> str:
-    """The findings in `style`, each on a line of its own where people read them."""
+def render(
+    style: Format,
+    findings: Findings,
+    changes: Changes,
+    errors: Errors,
+    piped: str | None = None,
+) -> str:
+    """The findings in `style`, each on a line of its own where people read them.
+
+    `piped` is what standard input becomes.
+    """
     if style == "text":
         return "".join(f"{line}\n" for line in _lines(findings))
     from fsdp_migrate.reporting import formats
 
     if style == "json":
-        return formats.to_json(findings, changes, errors)
+        return formats.to_json(findings, changes, errors, piped)
     if style == "github":
         return formats.to_github(findings, errors)
     from fsdp_migrate.rule.registry import load_rules
@@ -77,7 +85,7 @@ def nothing(found: Discovered, silenced: Findings = ()) -> str:
         return f"{hushed(silenced)} Nothing else to do."
     files = _count(found.seen, "Python file")
     if not found.seen and found.configs:
-        return f"Nothing of FSDP1 in {_count(len(found.configs), 'configuration file')}."
+        return f"No Python files here, and nothing of FSDP1 in {_others(found)}."
     if not found.seen:
         return "No Python files here: nothing to do."
     if not found.candidates and not found.fsdp2:
@@ -88,6 +96,11 @@ def nothing(found: Discovered, silenced: Findings = ()) -> str:
         f"FSDP1 is mentioned in {_count(_mentions(found), 'file')} of {found.seen}, but none uses "
         "it (comments, strings, or something else of that name): nothing to do."
     )
+
+
+def _others(found: Discovered) -> str:
+    """The files beside those of Python that were looked into."""
+    return _count(len(found.configs), "other file") + " that may speak of it"
 
 
 def _mentions(found: Discovered) -> int:
@@ -146,7 +159,7 @@ def next_steps(
             f"{_count(manual, 'place')} left to you (manual): what to do is said above, and why by:"
         )
         codes = sorted({finding.code for finding in findings if finding.tier is Tier.MANUAL})
-        steps += [f"    fsdp-migrate explain {code}" for code in codes[:_SHOWN_CODES]]
+        steps.append(f"    fsdp-migrate explain {' '.join(codes)}")
     if any("from fsdp_migrate.runtime import" in changes.get(path, "") for path in written):
         steps.append("Training needs fsdp-migrate where fsdp_migrate.runtime is imported.")
     command = formatter(written)

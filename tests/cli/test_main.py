@@ -211,6 +211,14 @@ class TestStandardInput:
         diffed = command("-", "--diff", stdin=OLD)
         assert diffed.out.startswith("--- a/<stdin>\n+++ b/<stdin>\n@@ -1 +1 @@\n-from")
 
+    def test_a_report_for_programs_stands_alone_on_standard_output(self) -> None:
+        ran = command("-", "--output-format", "json", stdin=OLD)
+        report = json.loads(ran.out)
+        assert (ran.code, report["changes"], report["text"]) == (1, ["<stdin>"], NEW)
+        assert json.loads(command("-", "--output-format", "json", stdin=PLAIN).out)["changes"] == []
+        assert json.loads(command("-", "--output-format", "sarif", stdin=OLD).out)["runs"]
+        assert command("-", "--output-format", "github", stdin=OLD).out.startswith("::warning ")
+
     def test_nothing_on_standard_input_is_said_on_standard_output(self) -> None:
         assert command("-", stdin=PLAIN).out == PLAIN
 
@@ -227,6 +235,9 @@ class TestStandardInput:
         (["-", "--write"], "has no meaning"),
         (["--stdin-filename", "x.py"], "needs -"),
         (["explain", "FSDP999"], "No rule is called"),
+        (["explain", "FSDP101", "FSDP999"], "No rule is called"),
+        (["verfy"], "does not exist. Did you mean the command verify?"),
+        (["Explain", "FSDP101"], "Did you mean the command explain?"),
     ],
 )
 def test_usage_errors(args: list[str], message: str) -> None:
@@ -338,6 +349,11 @@ def test_the_commands_say_what_the_rules_are() -> None:
         assert page.code == 0
         assert page.out.startswith(f"{code} {name}\n")
     assert "Did you mean FSDP" in command("explain", code[:-1]).err
+    both = command("explain", "FSDP900", "FSDP101", "FSDP900").out
+    assert [line for line in both.splitlines() if line.startswith("FSDP")] == [
+        "FSDP900 unowned",
+        "FSDP101 constructor",
+    ]
     as_json = json.loads(command("rules", "--output-format", "json").out)
     assert [rule["code"] for rule in as_json] == [
         line.split()[0] for line in listed.out.partition("\n\n")[0].splitlines()

@@ -42,11 +42,21 @@ def test_json_says_what_holds_back() -> None:
 
 def test_github_escapes_what_ends_a_command_or_a_property() -> None:
     assert to_github(FINDINGS, [ERROR]).splitlines() == [
-        "::warning title=fsdp-migrate X1,file=a b.py,line=3,col=5::what is: 100%25%0Asure",
+        "::warning title=fsdp-migrate X1,file=a b.py,line=3,col=5::[unsafe] what is: 100%25%0Asure",
         "::error title=fsdp-migrate X2,file=c%2Cd.py,line=1,col=1::look",
         "::notice title=fsdp-migrate X1,file=c%2Cd.py,line=2,col=1::know",
         "::error title=fsdp-migrate,file=e.py::cannot be read",
     ]
+
+
+def test_github_says_what_holds_others_back() -> None:
+    manual = FINDINGS[1]
+    held = [replace(FINDINGS[2], line=n, held_by=manual.place) for n in (5, 6)]
+    beside = replace(manual, line=9, blocks_with=manual.place)
+    first, *others, last = to_github([manual, *held, beside], []).splitlines()
+    assert first.endswith("::look; blocks 2 others")
+    assert not any("blocks" in line for line in others)
+    assert last.endswith("::look; blocks the same")
 
 
 def test_sarif_describes_the_rules_that_spoke() -> None:

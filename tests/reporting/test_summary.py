@@ -78,7 +78,10 @@ def test_what_comments_silence_is_not_nothing() -> None:
     ("found", "said"),
     [
         (Discovered(), "No Python files here: nothing to do."),
-        (Discovered(configs=(OLD,)), "Nothing of FSDP1 in 1 configuration file."),
+        (
+            Discovered(configs=(OLD,)),
+            "No Python files here, and nothing of FSDP1 in 1 other file that may speak of it.",
+        ),
         (Discovered(seen=1200), "No FSDP in 1,200 Python files: nothing to do."),
         (Discovered((NEW,), seen=3, fsdp2=1), "Already FSDP2 in 1 file of 3: nothing to do."),
     ],
@@ -109,6 +112,8 @@ def test_next_steps_before_and_after_writing() -> None:
     assert done[0] == "Changed 1 file."
     assert done[1].startswith("1 place left to you (manual)")
     assert done[2] == "    fsdp-migrate explain X1"
+    every = [replace(MANUAL, code=f"X{n}") for n in (5, 2, 4, 1, 3, 1)]
+    assert next_steps(every, {}, [], [])[1] == "    fsdp-migrate explain X1 X2 X3 X4 X5"
     assert done[3].startswith("Training needs fsdp-migrate")
 
 

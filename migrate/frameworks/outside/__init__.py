@@ -12,6 +12,7 @@ import re
 from fsdp_migrate.frameworks import config_files
 
 NOTEBOOK = ".ipynb"
+STUB = ".pyi"
 LARGEST_NOTEBOOK = 1 << 25  # bytes; pictures are in them
 _SCRIPTS = (
     ".bash", ".bat", ".cfg", ".cmd", ".dockerfile", ".env", ".fish", ".ini", ".job", ".jsonnet",
@@ -29,6 +30,11 @@ _TELLING = re.compile(
 def is_other(name: str) -> bool:
     """Whether a file that is no Python can name FSDP, by its name: a configuration or a script."""
     return config_files.is_config(name) or is_script(name) or name.endswith(NOTEBOOK)
+
+
+def is_read_too(name: str) -> bool:
+    """Whether a file that is found in a folder, and is no Python file, can speak of FSDP."""
+    return is_other(name) or has_no_suffix(name) or name.endswith(STUB)
 
 
 def is_script(name: str) -> bool:
