@@ -17,6 +17,7 @@ from fsdp_migrate.findings.finding import Finding, Fix, Safety, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.before_wrap import TooEarly, taken_before_wraps
 from fsdp_migrate.rule.queries.parameters import use_orig_params
+from fsdp_migrate.rule.queries.stale_reads import stale_reads
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 NEVER_TRAINED = {
@@ -29,12 +30,25 @@ NEVER_TRAINED = {
         "the migrated program trains"
     ),
 }
+ASKED = "parameters are asked for here"
+MADE = "what is made of the model here may be its parameters"
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
     """What takes hold of parameters above every wrap."""
-    for early in taken_before_wraps(facts):
-        yield _finding(facts, early)
+    known = list(taken_before_wraps(facts))
+    yield from (_finding(facts, early) for early in known)
+    for stale in stale_reads(facts, known):
+        yield finding_at(
+            RULE,
+            stale.module,
+            stale.asked,
+            f"{ASKED if stale.is_certain else MADE}, line {stale.below.lineno} wraps the model, "
+            f"and line {stale.read.lineno} still reads them: fully_shard replaces them, and what "
+            "they are given to would never train: ask for them below the wrap",
+            tier=Tier.MANUAL,
+            models=facts.models([stale.wrapped]),
+        )
 
 
 def _finding(facts: Facts, early: TooEarly) -> Finding:

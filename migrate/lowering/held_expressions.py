@@ -57,9 +57,14 @@ class Reader:
     variables: Mapping[str, Held]
     called: Callable[[ast.Call], Held | None]  # what a call of the program's functions gives
     property_of: Callable[[ast.Attribute], Held | None]  # what a property of the program's gives
+    by_value: Callable[[ast.expr | None], Held | None]  # what the analysis has followed there
 
     def of(self, node: ast.expr | None) -> Held | None:
         """What `node` holds."""
+        return self._shown(node) or self.by_value(node)
+
+    def _shown(self, node: ast.expr | None) -> Held | None:
+        """What the text of `node` shows."""
         match node:
             case ast.Name() | ast.Attribute():
                 return self._named(node)
@@ -227,6 +232,8 @@ class Reader:
                 named = [self.of(keyword.value) for keyword in node.keywords]
                 pairs = [entries(*pair_of(g)) for g in given]
                 return joined(*pairs, entries(None, joined(*named)))
+            case "builtins.dict.fromkeys":
+                return entries(item_of(first), given[1] if len(given) > 1 else None)
             case "builtins.enumerate":
                 return many(row((None, item_of(first))))
             case "builtins.zip":
@@ -250,11 +257,7 @@ class Reader:
             bound = dict(self.variables)
             for argument, item in zip(function.args.args, items, strict=False):
                 bind(bound, ast.Name(argument.arg), item)
-            return many(
-                Reader(self.analysis, self.module, bound, self.called, self.property_of).of(
-                    function.body
-                )
-            )
+            return many(self._with(bound).of(function.body))
         if Symbol("builtins.id") in self.analysis.value(function):
             first = items[0] if items else None
             return (

@@ -102,7 +102,7 @@ def is_read_after(
         elif module.statement(node) is below:
             if _is_read_inside(wrap, path):
                 return True
-        elif _is_below(node, below) and not _is_bound_anew(module, node, below):
+        elif _is_below(node, below) and not is_bound_anew(module, node, below):
             return True
     return False
 
@@ -151,7 +151,7 @@ def _is_below(node: ast.Name, below: ast.stmt) -> bool:
     return node.lineno > (below.end_lineno or below.lineno)
 
 
-def _is_bound_anew(module: Module, node: ast.Name, below: ast.stmt) -> bool:
+def is_bound_anew(module: Module, node: ast.Name, below: ast.stmt) -> bool:
     """Whether the name got another value after `below`, before it is read at `node`."""
     inside: ast.AST = node
     for around in module.ancestors(node):

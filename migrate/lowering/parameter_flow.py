@@ -21,7 +21,8 @@ from fsdp_migrate.lowering.held import (
     owners,
     renamed,
 )
-from fsdp_migrate.lowering.held_expressions import Reader
+from fsdp_migrate.lowering.held_by_value import HeldByValue
+from fsdp_migrate.lowering.held_expressions import VALUE_METHODS, Reader
 from fsdp_migrate.syntax.module import Module, Scope
 from fsdp_migrate.syntax.nodes import children, own_nodes
 from fsdp_migrate.syntax.paths import path_of
@@ -60,6 +61,7 @@ class ParameterFlow:
         self._frames: dict[ast.AST, Frame] = {}
         self._summaries: dict[tuple[object, ...], Summary] = {}
         self._open: set[object] = set()
+        self._by_value = HeldByValue(analysis)
 
     def frame(self, module: Module, scope: Scope) -> Frame:
         """What the variables of `scope` hold, its own parameters being unknown."""
@@ -99,6 +101,7 @@ class ParameterFlow:
             frame.variables,
             lambda call: self._called(frame, call, depth),
             lambda node: self._property(node, depth),
+            lambda node: self._by_value.of(frame.module, node),
         )
 
     def _run(self, frame: Frame, depth: int) -> None:
@@ -325,9 +328,18 @@ def _same_objects(scope: Scope, target: ast.expr, depth: int) -> Iterator[ast.ex
             value = node.value
         elif isinstance(node, ast.For) and _is_name(node.target, target.id):
             value = ast.Subscript(node.iter, ast.Constant(0), target.ctx)  # an item of it
+        value = _taken_out(value) if isinstance(value, ast.Call) else value
         if isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.IfExp):
             yield value
             yield from _same_objects(scope, value, depth - 1)
+
+
+def _taken_out(call: ast.Call) -> ast.expr:
+    """The item that a call gives of a dict: `groups[key]` of `groups.setdefault(key, [])`."""
+    func = call.func
+    if isinstance(func, ast.Attribute) and func.attr in VALUE_METHODS:
+        return ast.Subscript(func.value, ast.Constant(0), ast.Load())
+    return call
 
 
 def _is_name(node: ast.expr, name: str) -> bool:

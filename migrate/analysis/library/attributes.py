@@ -18,6 +18,7 @@ from fsdp_migrate.analysis.library.modules import (
 )
 from fsdp_migrate.analysis.library.namespaces import is_namespace, stored
 from fsdp_migrate.analysis.library.optimizers import GROUPS_AND_STATE, of_optimizer
+from fsdp_migrate.analysis.library.parameter_dicts import DICT, PRIVATE
 from fsdp_migrate.analysis.library.tensors import is_gradient, tensor_attribute
 from fsdp_migrate.analysis.machine import Machine, Passed
 from fsdp_migrate.analysis.program import FunctionInfo
@@ -58,6 +59,9 @@ OF_DICTS = frozenset({*dir(dict), *MODULE})
 
 def attribute(machine: Machine, atom: Atom, attr: str) -> Value:
     """The attribute `attr` of `atom`."""
+    if attr == PRIVATE and (_is_module(machine, atom) or isinstance(atom, Unknown | Method)):
+        held: Value = frozenset({Params(atom, DICT)})
+        return held | {atom} if isinstance(atom, Unknown) else held
     match atom:
         case Symbol():
             return frozenset({Symbol(canonical(f"{atom.name}.{attr}"))})
@@ -134,8 +138,8 @@ def of_instance(
     named = classes.method(atom.cls, attr)
     if named is not None:
         found.append(_taken_from(machine, atom, heap.read("decorated", named) or {Func(named)}))
-    else:
-        found.append(_taken_from(machine, atom, _class_level(machine, atom.cls, attr), False))
+    binds = not _is_annotated(machine, atom.cls, attr)
+    found.append(_taken_from(machine, atom, _class_level(machine, atom.cls, attr), binds))
     value = join(*found)
     if value:
         return value
@@ -152,6 +156,12 @@ def of_instance(
 def _is_property(machine: Machine, cls: Site, attr: str) -> bool:
     method = machine.classes.method(cls, attr)
     return method is not None and "property" in machine.program.functions[method].decorators
+
+
+def _is_annotated(machine: Machine, cls: Site, attr: str) -> bool:
+    """Whether the body of a class declares `attr`: what a dataclass has there, its objects get."""
+    classes = machine.program.classes
+    return any(attr in classes[site].field_order for site in machine.classes.lineage(cls))
 
 
 def _taken_from(

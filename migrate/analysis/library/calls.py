@@ -34,6 +34,7 @@ from fsdp_migrate.analysis.library.modules import (
 )
 from fsdp_migrate.analysis.library.namespaces import is_namespace
 from fsdp_migrate.analysis.library.optimizers import made_by_super, set_up
+from fsdp_migrate.analysis.library.parameter_dicts import kept_in_dict, of_dict
 from fsdp_migrate.analysis.library.tensors import (
     OF_DTENSORS,
     is_gradient,
@@ -71,6 +72,7 @@ from fsdp_migrate.analysis.values import (
 from fsdp_migrate.syntax.fsdp1_names import FSDP1, canonical
 
 RESULT = "the result of a call"
+UNBOUND = "torch.nn.Module."  # `nn.Module.parameters(net)`
 BY_SETATTR = unknown("set by `setattr`")
 
 models = Models({**fsdp1.models, **iteration.models, **concurrency.models, **namespaces.models})
@@ -121,6 +123,11 @@ def _call_symbol(machine: Machine, name: str, passed: Passed) -> Value:
     value = tensor_function(machine, name, passed)
     if value is not None:
         return value
+    if name.startswith(UNBOUND) and passed.args and name.removeprefix(UNBOUND) in PARAMETERS:
+        methods = [
+            attribute(machine, a, name.removeprefix(UNBOUND)) for a in ordered(passed.args[0])
+        ]
+        return join(*(machine.call(a, Passed(passed.args[1:])) for a in ordered(join(*methods))))
     site = machine.module.site(node)
     if is_torch_module(name):  # what it contains are the modules that it is given
         for value in given(passed):
@@ -188,18 +195,14 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
         return unfollowed(machine, "a method of a library class", given(passed))
     if isinstance(receiver, Method) and receiver.name == ATTRIBUTES:
         return _of_attributes(machine, receiver, name, passed)
-    if name in PARAMETERS:
-        of_part = unknown("parameters of a part") if isinstance(receiver, Method) else NOTHING
-        kind = "named" if name == "named_parameters" else ""
-        return frozenset({Params(receiver, kind), *of_part})
-    if name == "get_parameter" and _is_a_module(machine, receiver):
-        return frozenset({Params(receiver, "one")})
+    viewed = of_dict(receiver, name)
+    if viewed is not None:
+        return viewed
     if isinstance(receiver, Params | Tensor) or is_gradient(receiver):
         return tensor_method(machine, receiver, name, passed)
-    if name in SUBMODULES:
-        return frozenset({Method(receiver, name)})
-    if name in RETURN_SELF and _is_a_module(machine, receiver):
-        return frozenset({receiver})
+    of_module = _call_module(machine, receiver, name, passed)
+    if of_module is not None:
+        return of_module
     if name in {"enter_async_context", "enter_context"} and passed.args:
         enter(machine, passed.args[0])
         return inside(machine, passed.args[0])
@@ -214,6 +217,32 @@ def _call_method(machine: Machine, callee: Method, passed: Passed) -> Value:
             return run
     held: Value = frozenset({receiver}) if isinstance(receiver, Result) else NOTHING
     return unfollowed(machine, f"the result of `{name}`", [held, *given(passed)])
+
+
+def _call_module(machine: Machine, receiver: Atom, name: str, passed: Passed) -> Value | None:
+    """A method of PyTorch's modules; None for others."""
+    if name in PARAMETERS:
+        of_part = unknown("parameters of a part") if isinstance(receiver, Method) else NOTHING
+        kind = "named" if name == "named_parameters" else ""
+        return frozenset({Params(receiver, kind), *of_part})
+    if name in SUBMODULES:
+        return frozenset({Method(receiver, name)})
+    if not _is_a_module(machine, receiver):
+        return None
+    if name == "get_parameter":
+        return frozenset({Params(receiver, "one")})
+    if name in RETURN_SELF:
+        if name == "apply" and passed.args and not isinstance(receiver, Wrapped):
+            _applied(machine, receiver, passed)
+        return frozenset({receiver})
+    return kept_in_dict(receiver, name, passed) if not isinstance(receiver, Wrapped) else None
+
+
+def _applied(machine: Machine, module: Atom, passed: Passed) -> None:
+    """Call the function that `module.apply` is given, with the module and all that is in it."""
+    inside = elements(machine, frozenset({Method(module, "modules")}))
+    for function in ordered(passed.args[0]):
+        machine.call(function, Passed([inside | {module}]))
 
 
 def _is_a_module(machine: Machine, receiver: Atom) -> bool:
@@ -308,11 +337,17 @@ def attributes_of(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     """The attributes of an object as a dict."""
     objects = passed.args[0] if passed.args else NOTHING
     followed: Value = frozenset(
-        Method(a, ATTRIBUTES) for a in objects if isinstance(a, Instance) or is_namespace(a)
+        Method(a, ATTRIBUTES)
+        for a in objects
+        if isinstance(a, Instance) or is_namespace(a) or _is_submodule(a)
     )
     lost = len(followed) < len(objects) or not objects
     reason = "the attributes of an object as a dict"
     return join(unfollowed(machine, reason, given(passed)) if lost else NOTHING, followed)
+
+
+def _is_submodule(atom: Atom) -> bool:
+    return isinstance(atom, Method) and atom.name in SUBMODULES
 
 
 @models("dataclasses.field", "dataclasses.replace", "torch.nn.parallel.parallel_apply")

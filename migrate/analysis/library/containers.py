@@ -9,6 +9,7 @@ from fsdp_migrate.analysis.heap import ANY
 from fsdp_migrate.analysis.library.fsdp1 import inner_of
 from fsdp_migrate.analysis.library.modules import ATTRIBUTES, CHILDREN, RETURN_SELF, SUBMODULES
 from fsdp_migrate.analysis.library.namespaces import stored
+from fsdp_migrate.analysis.library.parameter_dicts import DICT, PRIVATE
 from fsdp_migrate.analysis.library.unfollowed import given, unfollowed
 from fsdp_migrate.analysis.machine import COMPUTED, Machine, Passed
 from fsdp_migrate.analysis.values import (
@@ -72,6 +73,8 @@ def merge_dict(machine: Machine, made: Container, value: Value, new: bool = Fals
                     has_always(machine, made, key)
         elif isinstance(atom, Params) and atom.kind == "named":
             store_item(machine, made, ANY, frozenset({item_of_parameters(atom, 1)}))
+        elif isinstance(atom, Params) and atom.kind == DICT:
+            store_item(machine, made, ANY, frozenset({item_of_parameters(atom, ANY)}))
         elif isinstance(atom, Method) and atom.name in NAMED:
             store_item(machine, made, ANY, _submodule(atom))
         else:
@@ -113,6 +116,8 @@ def item(machine: Machine, atom: Atom, key: object) -> Value:
 
 def _attribute_of(machine: Machine, owner: Atom, key: object) -> Value:
     """What `vars(owner)[key]` can be."""
+    if key == PRIVATE:
+        return frozenset({Params(owner, DICT)})
     found = NOTHING
     if isinstance(owner, Instance):
         found = machine.heap.read("field", owner.cls, key)
@@ -124,11 +129,15 @@ def _attribute_of(machine: Machine, owner: Atom, key: object) -> Value:
 
 def item_of_parameters(params: Params, key: object) -> Params:
     """What `params[key]` can be: of a pair of a name and a parameter, the one or the other."""
-    if params.kind == "":
+    if params.kind in {"", DICT}:
         return replace(params, kind="one")
     if params.kind != "named" or key not in (0, 1):
         return params
     return replace(params, kind="name" if key == 0 else "one")
+
+
+def _next_of(params: Params) -> Params:
+    return replace(params, kind="name") if params.kind == DICT else item_of_parameters(params, ANY)
 
 
 def elements(machine: Machine, value: Value) -> Value:
@@ -148,7 +157,7 @@ def _elements(machine: Machine, atom: Atom) -> Value:
         what = f"an item of {short(atom.symbol)}"
         return found or unfollowed(machine, what, [frozenset({atom})])
     if isinstance(atom, Params):
-        return frozenset({item_of_parameters(atom, ANY)})
+        return frozenset({_next_of(atom)})
     if isinstance(atom, Unknown | Tensor):
         return frozenset({atom})
     if isinstance(atom, Method) and atom.name in SUBMODULES:

@@ -117,6 +117,14 @@ def grouped(machine: Machine, node: ast.Call, passed: Passed) -> Value:
     return _listed(machine, node, join(*passed.args[:1]))
 
 
+@models("itertools.groupby")
+def grouped_by_key(machine: Machine, node: ast.Call, passed: Passed) -> Value:
+    """Pairs of a key and a list of the items."""
+    group = machine.container(node.args[0] if node.args else node, "list")
+    store_item(machine, group, ANY, _items(machine, passed, 0))
+    return _rows(machine, node, [unknown("a key"), frozenset({group})])
+
+
 def _is_object(atom: Atom) -> bool:
     kinds = (Bound, Cls, Func, Instance, Partial, Wrapped)
     return isinstance(atom, kinds) or (isinstance(atom, Unknown) and bool(atom.models))

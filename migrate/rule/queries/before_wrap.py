@@ -11,6 +11,7 @@ from fsdp_migrate.findings.edits import Edit, MoveStatement
 from fsdp_migrate.lowering.below_wrap import Remedy, remedies
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class TooEarly:
     moves: tuple[Edit, ...]  # that take it below the wrap; none where something would notice
     switch: tuple[Module, tuple[Edit, ...]] | None  # that hand it the new parameters
     reason: str  # why it can't be moved
+    names: frozenset[str]  # what keeps the parameters
+    covers: frozenset[ast.stmt]  # the statement, what goes with it, and what is inside of these
 
 
 def taken_before_wraps(facts: Facts) -> Iterator[TooEarly]:
@@ -53,4 +56,11 @@ def _too_early(remedy: Remedy) -> TooEarly:
         moves=tuple(MoveStatement(module.span(statement), below) for statement in remedy.moved),
         switch=(remedy.switch.module, remedy.switch.edits) if remedy.switch is not None else None,
         reason=remedy.reason,
+        names=taken.names,
+        covers=frozenset(
+            node
+            for statement in (taken.statement, *remedy.moved)
+            for node in nodes_in(statement)
+            if isinstance(node, ast.stmt)
+        ),
     )

@@ -1,11 +1,11 @@
-"""Optimizers that have some of a model's parameters only, as far as the text shows it."""
+"""Optimizers that may have some of a model's parameters only: what isn't shown to have all."""
 
 from __future__ import annotations
 
 import ast
 
 from fsdp_migrate.analysis.library.modules import PARAMETERS
-from fsdp_migrate.analysis.values import Wrapped
+from fsdp_migrate.analysis.values import Params, Wrapped
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.mixed_lists import parameters_given
 from fsdp_migrate.rule.queries.parameter_lists import receivers
@@ -25,22 +25,38 @@ def keeps_cleared_gradients(facts: Facts, use: Use) -> bool:
     if not any(plan is not None and "NO_SHARD" in plan.members for plan in plans):
         return False
     return any(
-        holder.is_optimizer and _has_some(facts, holder.module, holder.call)
+        holder.is_optimizer and not _has_all(facts, holder.module, holder.call)
         for holder in facts.holders.all
     )
 
 
-def _has_some(facts: Facts, module: Module, call: ast.Call) -> bool:
-    """Whether an optimizer is made of parts of models, or of what a test on names chooses."""
+def _has_all(facts: Facts, module: Module, call: ast.Call) -> bool:
+    """Whether an optimizer is made of whole models, without a test on names that chooses."""
     given = parameters_given(call)
     if given is None:
-        return False
-    asked = list(receivers(module, given))
-    whole = [each for each in asked if _is_whole(facts, each)]
-    if asked and not whole:
         return True
+    asked = list(receivers(module, given))
+    if not asked:
+        return _is_of_whole_models(facts, given)
+    if not any(_is_whole(facts, each) for each in asked):
+        return False
     chosen = [node for node in nodes_in(given) if isinstance(node, COMPREHENSIONS)]
-    return len(chosen) == 1 and len(asked) == 1 and any(map(_chooses, chosen))
+    return len(chosen) != 1 or len(asked) != 1 or not any(map(_chooses, chosen))
+
+
+def _is_of_whole_models(facts: Facts, given: ast.expr) -> bool:
+    """Whether a list, wherever it was made, is of parameters that whole models were asked for."""
+    births = {
+        a.born for a in facts.sharded.held(given) if isinstance(a, Params) and a.kind != "name"
+    }
+    calls = [facts.analysis.call_nodes.get(born) if born is not None else None for born in births]
+    return bool(calls) and all(
+        call is not None
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in PARAMETERS
+        and _is_whole(facts, call.func.value)
+        for call in calls
+    )
 
 
 def _is_whole(facts: Facts, node: ast.expr) -> bool:

@@ -12,6 +12,11 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, ShardingStrategy
 
+
+def every(model):
+    return [p for n, p in model.named_parameters()]
+
+
 net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
 model = FSDP(net, sharding_strategy=ShardingStrategy.{strategy}, use_orig_params=True)
 {optimizer}
@@ -33,6 +38,8 @@ def _is_said(optimizer: str, strategy: str = "NO_SHARD") -> bool:
         "net[0].parameters()",
         "[p for n, p in model.named_parameters() if 'bias' in n]",
         "[{'params': model.module[1].parameters(), 'lr': 0.1}]",
+        "[model.module[1].weight]",
+        "[p for p in [model.module[1].bias]]",
     ],
 )
 def test_some_of_the_parameters(given: str) -> None:
@@ -47,6 +54,7 @@ def test_some_of_the_parameters(given: str) -> None:
         "net.parameters()",
         "[p for p in model.parameters() if p.requires_grad]",
         "filter(lambda p: p.requires_grad, model.parameters())",
+        "every(model)",
         "[{'params': [p for p in model.parameters() if p.ndim > 1]}, "
         "{'params': [p for p in model.parameters() if p.ndim < 2]}]",
     ],
