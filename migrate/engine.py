@@ -60,6 +60,7 @@ class Migration:
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: tuple[Failure, ...] = ()
     silenced: tuple[Finding, ...] = ()
+    remarks: tuple[Failure, ...] = ()  # on comments that do nothing; no reason to stop
 
 
 def migrate(
@@ -148,6 +149,7 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
         changes=changes,
         errors=(*errors, *(Failure(path, said, for_all=True) for path, said in broken.items())),
         silenced=tuple(item for item in plan.silenced if item.path not in copies),
+        remarks=tuple(Failure(s.path, f"{s.line}:1 {s.message}") for s in plan.stale),
     )
 
 
@@ -161,7 +163,7 @@ def _planned(
         tried, planned = _asked(spelt.project, options, registry)
         left = spelt.left(tried, planned)
         if not left and is_no_worse(planned.findings, plan.findings):
-            return tried, planned, spelt
+            return tried, replace(planned, stale=plan.stale), spelt
         without |= left or spelt.calls.keys()
     return facts, plan, None
 

@@ -121,6 +121,7 @@ def _analyse(result: Result, options: Options) -> None:
     result.changes = {
         path: text for path, text in migration.changes.items() if text != result.source(path).text
     }
+    result.warnings += [SourceError(each.path, each.message) for each in migration.remarks]
     beside = {file.path for file in (*found.linked, *found.context)}
     for failure in migration.errors:
         if failure.path in beside and not failure.for_all:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsdp_migrate.findings.finding import Finding, Place, Tier
+from fsdp_migrate.planning.stale_comments import Stale, stale
 from fsdp_migrate.planning.stops import with_stops
-from fsdp_migrate.planning.suppressions import ignores_file, ignores_line, takes_over
+from fsdp_migrate.planning.suppressions import Suppression, Suppressions, ignores_file
 from fsdp_migrate.planning.units import Role, Units
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.registry import Registry
@@ -24,6 +26,7 @@ class Plan:
 
     findings: tuple[Finding, ...]
     silenced: tuple[Finding, ...] = ()
+    stale: tuple[Stale, ...] = ()  # comments that silence nothing
 
 
 def hold_back(findings: Iterable[Finding], facts: Facts, registry: Registry) -> Plan:
@@ -42,7 +45,8 @@ def hold_back(findings: Iterable[Finding], facts: Facts, registry: Registry) -> 
     own = [item for item in held if blockers.is_given(item)]
     said = [item for item in own if not blockers.is_silenced(item)]
     silenced = [item for item in every if blockers.is_silenced(item)]
-    return Plan((*said, *_left_out(held, units, blockers)), tuple(silenced))
+    comments = blockers.stale_comments(every, registry.by_code)
+    return Plan((*said, *_left_out(held, units, blockers)), tuple(silenced), tuple(comments))
 
 
 def _ruled_out(by_hand: str) -> str:
@@ -127,6 +131,7 @@ class _Blockers:
         self._facts = facts
         self._by_hand = by_hand  # what to write without the shim, by code
         self._modules = facts.by_path
+        self._comments = {path: Suppressions(each) for path, each in facts.by_path.items()}
         modules = facts.analysis.project.modules
         self._wraps = {(modules[site.module].path, site.line) for site in facts.wraps}
 
@@ -145,25 +150,36 @@ class _Blockers:
         return module is None or module.given
 
     def is_silenced(self, item: Finding) -> bool:
-        """Whether a comment on the line that a finding is about, or in its file, silences it."""
+        """Whether a comment at the place that a finding is about, or in its file, silences it."""
         module = self._modules.get(item.path)
         if module is not None and not module.given:
             return ignores_file(module.source.text)
-        return ignores_line(self._line(item), item.code)
+        return bool(self._asking(item))
 
     def blocks(self, item: Finding) -> bool:
         """Whether a finding without a fix holds others back."""
         if item.tier is not Tier.MANUAL or not item.blocking:
             return False
-        if takes_over(self._line(item), item.code):
+        if any(comment.takes_over(item.code) for comment in self._asking(item)):
             return False
         return not self._facts.options.allow_incomplete or self._keeps_fsdp1(item)
 
-    def _line(self, item: Finding) -> str:
-        module = self._modules.get(item.path)
-        if module is None or not 0 < item.line <= len(module.lines):
-            return ""
-        return module.lines[item.line - 1]
+    def stale_comments(
+        self, findings: Sequence[Finding], known: Collection[str]
+    ) -> Iterator[Stale]:
+        """What is wrong with the comments that ask to leave places alone."""
+        used: dict[tuple[Path, Suppression], set[str]] = defaultdict(set)
+        for item in findings:
+            for comment in self._asking(item):
+                used[item.path, comment].add(item.code)
+        for path, comments in self._comments.items():
+            for comment in comments.all if self._modules[path].given else ():
+                yield from stale(path, comment, used[path, comment], known)
+
+    def _asking(self, item: Finding) -> tuple[Suppression, ...]:
+        """The comments that ask to leave a place alone."""
+        comments = self._comments.get(item.path)
+        return () if comments is None else comments.of(item.line, item.code)
 
     def _left_out(self, item: Finding, *, in_use: bool) -> Finding:
         """A finding about a file that is not given: all that counts is whether it must change."""
