@@ -7,7 +7,7 @@ The work is done in `fsdp_migrate.frameworks.config_files`; here is what there i
 
 from __future__ import annotations
 
-from fsdp_migrate.rule.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, no_uses
 
 RULE = Rule(
     code="FSDP611",
@@ -27,4 +27,30 @@ RULE = Rule(
     ),
     check=no_uses,
     references=("https://huggingface.co/docs/accelerate/concept_guides/fsdp1_vs_fsdp2",),
+    examples=(
+        Example(
+            before="""\
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+fsdp_config:
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP  # units
+  fsdp_sharding_strategy: SHARD_GRAD_OP
+  fsdp_state_dict_type: SHARDED_STATE_DICT
+mixed_precision: bf16
+num_processes: 8
+""",
+            after="""\
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+fsdp_config:
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP  # units
+  fsdp_reshard_after_forward: false
+  fsdp_state_dict_type: SHARDED_STATE_DICT
+  fsdp_version: 2
+mixed_precision: bf16
+num_processes: 8
+""",
+            file="accelerate.yaml",
+        ),
+    ),
 )

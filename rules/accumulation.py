@@ -13,7 +13,7 @@ from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.accumulated_sums import changed_sums
 from fsdp_migrate.rule.queries.microbatches import dropped_inside_window, loop_around
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -73,5 +73,48 @@ RULE = Rule(
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "torch/distributed/fsdp/_fully_shard/_fsdp_param.py",
+    ),
+    examples=(
+        Example(
+            before="""\
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import MixedPrecision
+
+
+def train(net, batches, optimizer):
+    model = FSDP(net, mixed_precision=MixedPrecision(torch.bfloat16, torch.float32))
+    for batch in batches:
+        with model.no_sync():
+            for micro in batch[1:]:
+                model(micro).sum().backward()
+        model(batch[0]).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+""",
+            after="""\
+import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+
+def train(net, batches, optimizer):
+    model = fully_shard(
+        net,
+        mp_policy=MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32
+        ),
+    )
+    for batch in batches:
+        model.set_requires_gradient_sync(False)
+        try:
+            for micro in batch[1:]:
+                model(micro).sum().backward()
+        finally:
+            model.set_requires_gradient_sync(True)
+        model(batch[0]).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+""",
+        ),
     ),
 )

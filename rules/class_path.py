@@ -12,7 +12,7 @@ from fsdp_migrate.frameworks.outside.class_paths import advice
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.named_in_text import asked_by_name, names_in_text
 from fsdp_migrate.rule.queries.parameters import rewritable
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import short
 
 
@@ -42,4 +42,14 @@ RULE = Rule(
     check=no_uses,
     survey=survey,
     references=("https://hydra.cc/docs/advanced/instantiate_objects/overview/",),
+    examples=(
+        Example(
+            before="""\
+_target_: torch.distributed.fsdp.FullyShardedDataParallel
+_partial_: true
+use_orig_params: true
+""",
+            file="strategy.yaml",
+        ),
+    ),
 )

@@ -15,6 +15,7 @@ from fsdp_migrate.findings.code import Name
 from fsdp_migrate.findings.edits import ReplaceExpression
 from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import RUNTIME, Facts, Use
+from fsdp_migrate.rule.queries.cpu_backends import has_cpu_backend
 from fsdp_migrate.rule.queries.microbatches import reduced_each_time
 from fsdp_migrate.rule.queries.values import is_none
 from fsdp_migrate.rule.queries.wraps import WrapPlan, native_form, plan_of, types_inside
@@ -96,7 +97,7 @@ def check(use: Use, facts: Facts) -> Iterable[Finding]:
         safety=Safety.UNSAFE if sums else Safety.SAFE,
         models=unit,
     )
-    for note in _notes(use, plan):
+    for note in _notes(use, plan, facts):
         yield finding(RULE, use, note, tier=Tier.NOTE, models=unit)
 
 
@@ -133,13 +134,13 @@ def _offloads(plan: WrapPlan, facts: Facts) -> bool:
     return given is not None and not is_none(given.value)
 
 
-def _notes(use: Use, plan: WrapPlan) -> Iterator[str]:
+def _notes(use: Use, plan: WrapPlan, facts: Facts) -> Iterator[str]:
     if plan.members == {"NO_SHARD"}:
         yield (
             "NO_SHARD becomes a (world, 1) mesh, which trains the same; "
             "DistributedDataParallel is the leaner choice"
         )
-    if plan.parts.offload is not None:
+    if plan.parts.offload is not None and not has_cpu_backend(facts):
         yield (
             "with CPU offload, clipping and full state dicts need a CPU backend too: "
             'init_process_group("cpu:gloo,cuda:nccl")'

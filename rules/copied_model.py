@@ -15,7 +15,7 @@ from fsdp_migrate.rule.facts import RUNTIME, Facts
 from fsdp_migrate.rule.queries.bare_modules import may_be_bare
 from fsdp_migrate.rule.queries.models import models_at, wrapped_above
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 COPY = Name(RUNTIME, "copy_module")
 COPYING = frozenset({"copy.deepcopy"})
@@ -79,5 +79,30 @@ RULE = Rule(
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "torch/distributed/fsdp/_fully_shard/_fully_shard.py",
+    ),
+    examples=(
+        Example(
+            before="""\
+import copy
+
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def plain_copy(net):
+    model = FSDP(net)
+    with FSDP.summon_full_params(model, writeback=False):
+        return copy.deepcopy(model.module)
+""",
+            after="""\
+from fsdp_migrate.runtime import copy_module, summon_full_params
+from torch.distributed.fsdp import fully_shard
+
+
+def plain_copy(net):
+    model = fully_shard(net)
+    with summon_full_params(model, writeback=False):
+        return copy_module(model)
+""",
+        ),
     ),
 )

@@ -13,7 +13,7 @@ from fsdp_migrate.rule.queries.parameters import (
     model_of,
     use_orig_params,
 )
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
 
@@ -73,5 +73,27 @@ RULE = Rule(
     references=(
         "https://docs.pytorch.org/docs/stable/fsdp.html",
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+    ),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def main(net):
+    model = FSDP(net)
+    for name, parameter in model.named_parameters():
+        print(name, parameter.requires_grad)
+""",
+            after="""\
+from torch.distributed.fsdp import fully_shard
+
+
+def main(net):
+    model = fully_shard(net)
+    for name, parameter in model.named_parameters():
+        print(name, parameter.requires_grad)
+""",
+        ),
     ),
 )

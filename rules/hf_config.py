@@ -7,7 +7,7 @@ The work is done in `fsdp_migrate.frameworks.config_files`; here is what there i
 
 from __future__ import annotations
 
-from fsdp_migrate.rule.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, no_uses
 
 RULE = Rule(
     code="FSDP612",
@@ -25,4 +25,37 @@ RULE = Rule(
     ),
     check=no_uses,
     references=("https://huggingface.co/docs/transformers/fsdp",),
+    examples=(
+        Example(
+            before="""\
+{
+  "output_dir": "out",
+  "fsdp": "full_shard auto_wrap",
+  "fsdp_config": {
+    "transformer_layer_cls_to_wrap": ["Block"]
+  }
+}
+""",
+            after="""\
+{
+  "output_dir": "out",
+  "fsdp": true,
+  "fsdp_config": {
+    "transformer_layer_cls_to_wrap": ["Block"],
+    "reshard_after_forward": true,
+    "version": 2
+  }
+}
+""",
+            file="arguments.json",
+            beside=(
+                (
+                    "train.py",
+                    """\
+from transformers import HfArgumentParser, TrainingArguments
+""",
+                ),
+            ),
+        ),
+    ),
 )

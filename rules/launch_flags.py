@@ -5,7 +5,7 @@ The work is done in `fsdp_migrate.frameworks.outside`; here is what there is to 
 
 from __future__ import annotations
 
-from fsdp_migrate.rule.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, no_uses
 
 RULE = Rule(
     code="FSDP621",
@@ -22,5 +22,13 @@ RULE = Rule(
     references=(
         "https://huggingface.co/docs/accelerate/concept_guides/fsdp1_vs_fsdp2",
         "https://huggingface.co/docs/transformers/fsdp",
+    ),
+    examples=(
+        Example(
+            before="""\
+accelerate launch --use_fsdp --fsdp_sharding_strategy SHARD_GRAD_OP train.py
+""",
+            file="run.sh",
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsdp_migrate.rule.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, no_uses
 
 RULE = Rule(
     code="FSDP110",
@@ -18,4 +18,29 @@ RULE = Rule(
         "and change the file by hand."
     ),
     check=no_uses,
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def shard(net):
+    return FSDP(net)
+""",
+            file="wrap.py",
+            beside=(
+                (
+                    "train.py",
+                    """\
+from wrap import shard
+
+
+def main(net):
+    model = shard(net)
+    model.clip_grad_norm_(1.0)
+""",
+                ),
+            ),
+        ),
+    ),
 )

@@ -17,7 +17,7 @@ from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.frameworks import lightning
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.framework_settings import SettingValues
-from fsdp_migrate.rule.rule import Rule, finding
+from fsdp_migrate.rule.rule import Example, Rule, finding
 from fsdp_migrate.syntax.fsdp1_names import short
 from fsdp_migrate.syntax.nodes import nodes_in
 
@@ -97,5 +97,14 @@ RULE = Rule(
     references=(
         "https://lightning.ai/docs/pytorch/stable/advanced/model_parallel/tp_fsdp.html",
         "https://lightning.ai/docs/fabric/stable/advanced/model_parallel/tp_fsdp.html",
+    ),
+    examples=(
+        Example(
+            before="""\
+from lightning.pytorch import Trainer
+
+trainer = Trainer(devices=8, strategy="fsdp")
+""",
+        ),
     ),
 )

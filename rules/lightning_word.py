@@ -5,7 +5,7 @@ The work is done in `fsdp_migrate.frameworks.outside`; here is what there is to 
 
 from __future__ import annotations
 
-from fsdp_migrate.rule.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, no_uses
 
 RULE = Rule(
     code="FSDP623",
@@ -20,5 +20,23 @@ RULE = Rule(
     references=(
         "https://lightning.ai/docs/pytorch/stable/advanced/model_parallel/tp_fsdp.html",
         "https://lightning.ai/docs/pytorch/stable/cli/lightning_cli.html",
+    ),
+    examples=(
+        Example(
+            before="""\
+trainer:
+  devices: 8
+  strategy: fsdp
+""",
+            file="config.yaml",
+            beside=(
+                (
+                    "train.py",
+                    """\
+from lightning.pytorch.cli import LightningCLI
+""",
+                ),
+            ),
+        ),
     ),
 )

@@ -5,7 +5,7 @@ The work is done in `fsdp_migrate.frameworks.outside`; here is what there is to 
 
 from __future__ import annotations
 
-from fsdp_migrate.rule.rule import Rule, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, no_uses
 
 RULE = Rule(
     code="FSDP620",
@@ -19,4 +19,28 @@ RULE = Rule(
     fix_safety="There is no fix: see the finding for what to write.",
     check=no_uses,
     references=("https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",),
+    examples=(
+        Example(
+            before="""\
+{
+ "cells": [
+  {
+   "cell_type": "code",
+   "execution_count": null,
+   "metadata": {},
+   "outputs": [],
+   "source": [
+    "from torch.distributed.fsdp import FullyShardedDataParallel as FSDP\\n",
+    "model = FSDP(net)"
+   ]
+  }
+ ],
+ "metadata": {},
+ "nbformat": 4,
+ "nbformat_minor": 5
+}
+""",
+            file="demo.ipynb",
+        ),
+    ),
 )

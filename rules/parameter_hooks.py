@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fsdp_migrate.findings.finding import Finding, Tier
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameters import attributes, model_of, owners, use_orig_params
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
 HOOK = "register_hook"
 POST_ACCUMULATE = "register_post_accumulate_grad_hook"
@@ -56,5 +56,29 @@ RULE = Rule(
         "https://docs.pytorch.org/docs/stable/generated/"
         "torch.Tensor.register_post_accumulate_grad_hook.html",
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+    ),
+    examples=(
+        Example(
+            before="""\
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def main(net, step):
+    model = FSDP(net, use_orig_params=True)
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    return model
+""",
+            after="""\
+from torch.distributed.fsdp import fully_shard
+
+
+def main(net, step):
+    model = fully_shard(net)
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    return model
+""",
+        ),
     ),
 )

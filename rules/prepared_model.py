@@ -14,7 +14,7 @@ from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.rule.facts import Facts, Use
 from fsdp_migrate.rule.queries.accelerator import accelerators, has_plugin
 from fsdp_migrate.rule.queries.models import has_models
-from fsdp_migrate.rule.rule import Rule, finding, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 
 
@@ -48,4 +48,26 @@ RULE = Rule(
     check=no_uses,
     survey=survey,
     references=("https://huggingface.co/docs/accelerate/concept_guides/fsdp1_vs_fsdp2",),
+    examples=(
+        Example(
+            before="""\
+from accelerate import Accelerator
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def main(model):
+    model = Accelerator().prepare(model)
+    return isinstance(model, FSDP)
+""",
+            after="""\
+from accelerate import Accelerator
+from torch.distributed.fsdp import FSDPModule
+
+
+def main(model):
+    model = Accelerator().prepare(model)
+    return isinstance(model, FSDPModule)
+""",
+        ),
+    ),
 )

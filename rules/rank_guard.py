@@ -12,7 +12,7 @@ from fsdp_migrate.rule.queries.models import has_models
 from fsdp_migrate.rule.queries.optimizers import forwards
 from fsdp_migrate.rule.queries.rank_tests import rank_test
 from fsdp_migrate.rule.queries.state_dict_modes import setting_at
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import FSDP1
 from fsdp_migrate.syntax.module import Module
 
@@ -85,5 +85,38 @@ RULE = Rule(
     references=(
         "https://docs.pytorch.org/docs/stable/fsdp.html",
         "https://docs.pytorch.org/docs/stable/distributed.checkpoint.html",
+    ),
+    examples=(
+        Example(
+            before="""\
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def save(net):
+    model = FSDP(net)
+    if dist.get_rank() == 0:
+        torch.save(model.state_dict(), "model.pt")
+""",
+            after="""\
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
+
+
+def save(net):
+    model = fully_shard(net)
+    if dist.get_rank() == 0:
+        torch.save(
+            get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)),
+            "model.pt",
+        )
+""",
+        ),
     ),
 )

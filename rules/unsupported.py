@@ -14,7 +14,7 @@ from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.models import models_given, models_trained, only_models
 from fsdp_migrate.rule.queries.parameters import called, calls, is_summoned, modules
 from fsdp_migrate.rule.queries.values import literals
-from fsdp_migrate.rule.rule import Rule, finding_at, no_uses
+from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.fsdp1_names import ROOT
 from fsdp_migrate.syntax.module import Module
 
@@ -146,5 +146,29 @@ RULE = Rule(
     references=(
         "https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
         "https://docs.pytorch.org/tutorials/intermediate/optimizer_step_in_backward_tutorial.html",
+    ),
+    examples=(
+        Example(
+            before="""\
+import copy
+
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+def build(net):
+    model = FSDP(net)
+    return model, copy.deepcopy(model)
+""",
+            after="""\
+import copy
+
+from torch.distributed.fsdp import fully_shard
+
+
+def build(net):
+    model = fully_shard(net)
+    return model, copy.deepcopy(model)
+""",
+        ),
     ),
 )

@@ -118,7 +118,15 @@ def _page(rule: Rule) -> Iterator[str]:
     if owned:
         yield from ("", "Looks at", *(f"    {name}" for name in owned))
     for example in rule.examples:
-        yield from ("", "Before", textwrap.indent(example.before.strip("\n"), "    "))
+        where = "" if example.file == "train.py" else f" ({example.file})"
+        for name, text in example.beside:
+            beside = "not among the given paths" if example.is_python else "as it is"
+            yield from (
+                "",
+                f"Beside it ({name}, {beside})",
+                textwrap.indent(text.strip("\n"), "    "),
+            )
+        yield from ("", f"Before{where}", textwrap.indent(example.before.strip("\n"), "    "))
         if example.after is None:
             yield from ("", "After: left as it is")
         else:

@@ -15,10 +15,21 @@ from fsdp_migrate.syntax.module import Module
 
 @dataclass(frozen=True)
 class Example:
-    """A small program before and after; without `after`, one that must be left alone."""
+    """A small file before and after; without `after`, one that must be left alone.
+
+    `beside` are other files of the project, by name.  Where `file` is a program, they are read
+    and not among those to migrate.
+    """
 
     before: str
     after: str | None = None
+    file: str = "train.py"
+    beside: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is about a program."""
+        return self.file.endswith(".py")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pytest
 
 from fsdp_migrate.findings.finding import Tier
 from fsdp_migrate.rule.registry import load_rules
-from fsdp_migrate.rule.rule import no_uses
+from fsdp_migrate.rule.rule import Example, no_uses
 from fsdp_migrate.syntax.source import decode
 from support import contract
 from support.cases import FIXTURES, Case, all_cases, describe, update
+from support.command import command
 from support.programs import Run, migrate, read_folder
 
 PROGRAMS = sorted(
@@ -131,10 +132,24 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("code", "example"), EXAMPLES)
-def test_example(code: str, example: object) -> None:
+def test_example(
+    code: str, example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a rule's documentation shows is what it does."""
-    before, after = example.before, example.after  # type: ignore[attr-defined]
-    run = migrate(before)
-    contract.check(run)
-    assert run.after["train.py"] == (before if after is None else after)
-    assert code in {item.code for item in run.findings}
+    after = example.before if example.after is None else example.after
+    if example.is_python:
+        run = migrate({example.file: example.before}, context=dict(example.beside))
+        if not example.beside:
+            contract.check(run)
+        assert run.after[example.file] == after
+        assert code in {item.code for item in run.findings}
+        return
+    monkeypatch.chdir(tmp_path)
+    for name, text in ((example.file, example.before), *example.beside):
+        Path(name).write_text(text)
+    assert code in command("--write", ".").out
+    assert Path(example.file).read_text() == after
+
+
+def test_every_rule_has_an_example() -> None:
+    assert [rule.code for rule in load_rules() if not rule.examples] == []

@@ -310,7 +310,7 @@ def outputs() -> list[str]:
     """What comes out of the cases, and of the examples of the rules."""
     runnable = [case for case in all_cases() if case.name not in CANNOT_RUN]
     after = [text for case in runnable for text in case.after.values()]
-    return after + [e.after for rule in REGISTRY for e in rule.examples if e.after]
+    return after + [e.after for rule in REGISTRY for e in rule.examples if e.after and e.is_python]
 
 
 EMITTED = {
