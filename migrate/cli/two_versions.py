@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ class Wanted:
     arguments: tuple[str, ...]
     project: Path | None  # None: the current folder
     new: Path | None  # a folder or a script; None: the old version, migrated
+    options: tuple[str, ...] = ()  # of the migration
 
     @property
     def script(self) -> Path | None:
@@ -65,7 +67,7 @@ def prepare(work: Path, wanted: Wanted) -> Sides:
         shutil.rmtree(work / name, ignore_errors=True)
     copy_project(project, work / "old")
     copy_project(given if given is not None and given.is_dir() else project, work / "new")
-    migrated = None if given is not None else _migrate(work / "new")
+    migrated = None if given is not None else _migrate(work / "new", wanted.options)
     old_script = script.relative_to(project) if script is not None else None
     new_script = _new_script(script, given, project) or old_script
     old = _program(work / "old", old_script, project, wanted)
@@ -102,14 +104,18 @@ def _new_script(script: Path | None, given: Path | None, project: Path) -> Path 
     return given.relative_to(project)
 
 
-def _migrate(copy: Path) -> Migrated:
+def _migrate(copy: Path, options: Sequence[str]) -> Migrated:
     try:
-        migrated = migrate_copy(copy)
+        migrated = migrate_copy(copy, options)
     except MigrationFailed as error:
         raise CannotVerify(f"the migration failed: {error}") from error
-    if not migrated.changes:
-        click.echo("the migration changes nothing: the program is compared with itself", err=True)
     for finding in migrated.left:
         place = f"{finding['path']}:{finding['line']}"
         click.echo(f"left to you: {place} {finding['code']} {finding['message']}", err=True)
+    if not migrated.changes:
+        why = "all of it is left to you, see above" if migrated.left else "no use of FSDP1 is found"
+        raise CannotVerify(
+            f"the migration changes nothing ({why}): there are no two versions to compare; "
+            "--new names a version that you have written yourself"
+        )
     return migrated

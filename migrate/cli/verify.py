@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,8 +25,56 @@ if TYPE_CHECKING:
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 IDENTICAL, DIFFERENT = 0, 1  # and FAILED
+# what the migration may be asked for, by option
+CHOICES = {
+    "runtime": ("import", "vendor", "never"),
+    "state-dict": ("dcp", "dtensor"),
+    "style": ("native", "shim"),
+}
 SUSPECTS = 8  # sites that are named for a divergence
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Proving(click.Command):
+    """A command that never says "different" where it has failed itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; whatever it doesn't expect ends it with the code for "could not run"."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except OSError as error:
+            raise CannotVerify(str(error)) from error
+        except Exception as error:
+            bug = traceback.format_exc()
+            raise CannotVerify(f"nothing is proven, by a bug of fsdp-migrate:\n{bug}") from error
+
+
+def _migration(command: Command) -> Command:
+    """The options of the migration that change what it writes."""
+    for name, values in CHOICES.items():
+        option = click.option(
+            f"--{name}", type=click.Choice(values), help=f"The migration's --{name}."
+        )
+        command = option(command)
+    exclude = click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="The migration's.  Can be repeated."
+    )
+    incomplete = click.option("--allow-incomplete", is_flag=True, help="The migration's.")
+    return incomplete(exclude(command))
+
+
+def _migration_options(chosen: dict[str, Any]) -> tuple[str, ...]:
+    words = []
+    for name in CHOICES:
+        value = chosen[name.replace("-", "_")]
+        words += [f"--{name}", value] if value is not None else []
+    words += [word for pattern in chosen["exclude"] for word in ("--exclude", pattern)]
+    words += ["--allow-incomplete"] if chosen["allow_incomplete"] else []
+    if words and chosen["new"] is not None:
+        raise CannotVerify(f"--new is not migrated: {words[0]} has no meaning with it")
+    return tuple(words)
 
 
 def _comparison(command: Command) -> Command:
@@ -60,7 +109,7 @@ def _comparison(command: Command) -> Command:
     return command
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Proving, context_settings=CONTEXT)
 @click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @_comparison
@@ -80,7 +129,7 @@ def compare(ctx: click.Context, /, old: Path, new: Path, **chosen: Any) -> None:
     ctx.exit(_exit_code(verdict))
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Proving, context_settings=CONTEXT)
 @click.argument("target", metavar="(SCRIPT | MODULE)")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="-- [ARGS]...")
 @click.option("-m", "--module", is_flag=True, help="The target is a module, run with -m.")
@@ -131,6 +180,7 @@ def compare(ctx: click.Context, /, old: Path, new: Path, **chosen: Any) -> None:
     metavar="DIR",
     help="Keep both versions and their recordings there.",
 )
+@_migration
 @_comparison
 @click.pass_context
 def verify(ctx: click.Context, /, **chosen: Any) -> None:
@@ -161,6 +211,7 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
         arguments=chosen["args"],
         project=chosen["project"],
         new=chosen["new"],
+        options=_migration_options(chosen),
     )
     sides = prepare(work, wanted)
     proof = prove(
@@ -170,6 +221,7 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
         _launch(chosen, sides.project),
         _tolerance(chosen),
         say=lambda text: click.echo(text, err=True),
+        migrated=sides.migrated is not None,
     )
     click.echo(str(proof.verdict))
     for site in _suspects(sides.migrated, proof.verdict):

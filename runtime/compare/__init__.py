@@ -6,7 +6,6 @@ estimate it where no values were kept.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from fsdp_migrate.runtime.compare.cause import likely_cause
@@ -17,6 +16,7 @@ from fsdp_migrate.runtime.compare.notebook import Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
 from fsdp_migrate.runtime.compare.training import compare_rank
 from fsdp_migrate.runtime.compare.verdict import Cause, Outcome, Verdict
+from fsdp_migrate.runtime.record.blame import AFTERMATH
 from fsdp_migrate.runtime.verify import recording
 from fsdp_migrate.runtime.verify.recording import NoRecording, Recording
 
@@ -63,7 +63,8 @@ def compare_recordings(
     for number in old.ranks:
         compare_rank(book, old, new, number)
         before, after = old.ranks[number], new.ranks[number]
-        compare_collectives(book, number, before.steps, after.steps)
+        if len(old.ranks) > 1:  # one rank talks to itself, if at all
+            compare_collectives(book, number, before.steps, after.steps)
     if book.tolerance.stdout:
         compare_text(book, Aspect.STDOUT, "rank 0", old.printed(), new.printed())
     if book.tolerance.files:
@@ -84,12 +85,6 @@ def compare_recordings(
     )
 
 
-# what other ranks say when one has failed
-_AFTERMATH = re.compile(
-    r"Connection (closed|reset) by peer|Broken pipe|Connection was likely closed"
-)
-
-
 def _broken(which: str, run: Recording) -> list[str]:
     """Why a recording proves nothing."""
     problems, silent = [], []
@@ -105,7 +100,7 @@ def _broken(which: str, run: Recording) -> list[str]:
             problems.append(f"rank {number} of the {which} run failed {done}: {rank.end.error}")
     if not problems + silent and not any(rank.steps for rank in run.ranks.values()):
         problems.append(f"the {which} run took no optimizer step")
-    telling = [text for text in problems if not _AFTERMATH.search(text)]
+    telling = [text for text in problems if not AFTERMATH.search(text)]
     return [*(telling or problems), *silent]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsdp_migrate.runtime.compare import gaps
@@ -14,6 +15,7 @@ from fsdp_migrate.runtime.verify.recording import (
     Fingerprint,
     Groups,
     Loss,
+    NoRecording,
     Prints,
     Rank,
     Recording,
@@ -40,11 +42,21 @@ class Kept:
         if first is None or second is None:
             return None
         if self._loaded is None:
-            import torch
-
-            self._loaded = tuple(torch.load(path) for path in (first, second))
+            self._loaded = _load(first), _load(second)
         old, new = self._loaded
         return (old[key], new[key]) if key in old and key in new else None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file raises
+        raise NoRecording(f"{path} is damaged: {type(error).__name__}") from error
+    if not isinstance(found, dict):
+        raise NoRecording(f"{path} holds no tensors of a recording")
+    return found
 
 
 def compare_rank(book: Notebook, old: Recording, new: Recording, number: int) -> None:

@@ -25,7 +25,7 @@ _HEADLINES = {
     Outcome.IDENTICAL: "IDENTICAL: both versions train bit for bit the same",
     Outcome.CLOSE: "CLOSE: both versions train the same within the tolerances",
     Outcome.DIFFERENT: "DIFFERENT: the versions do not train the same",
-    Outcome.FAILED: "FAILED: there is nothing to compare",
+    Outcome.FAILED: "NOT PROVEN: the two versions could not be compared",
 }
 
 

@@ -6,6 +6,10 @@ import re
 import traceback
 from pathlib import Path
 
+# what other ranks say when one has failed
+AFTERMATH = re.compile(
+    r"Connection (closed|reset) by peer|Broken pipe|Connection was likely closed"
+)
 LINE = 100  # characters of a line of source
 
 # files that are not the program's own

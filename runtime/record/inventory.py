@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from fsdp_migrate.runtime.record.units import SEE_THROUGH, FlatUnit, SingleUnit, Unit
-from fsdp_migrate.runtime.verify.recording import NO_MODEL
+from fsdp_migrate.runtime.verify.recording import FSDP1, FSDP2, NO_MODEL
 
 FSDPModule: Any = getattr(fsdp, "FSDPModule", ())
 
@@ -39,6 +39,7 @@ class Inventories:
     """Finds the models of optimizers, and remembers them while nothing changes."""
 
     def __init__(self) -> None:
+        self.sharding: set[str] = set()  # what models of this process are sharded with
         self._known: dict[int, tuple[Inventory, list[nn.Module]]] = {}
 
     def of(self, optimizer: Optimizer) -> Inventory:
@@ -47,7 +48,9 @@ class Inventories:
         known = self._known.get(id(optimizer))
         if known and known[0].key == _key(params, known[1]):
             return known[0]
-        roots = _roots(params)
+        outermost = _outermost()
+        self.sharding |= {kind for root in outermost for kind in _sharding(root)}
+        roots = _roots(params, outermost)
         inventory = _build(roots, params)
         inventory.key = _key(params, roots)
         self._known[id(optimizer)] = inventory, roots
@@ -58,11 +61,19 @@ def _key(params: list[Tensor], roots: list[nn.Module]) -> tuple[int, ...]:
     return (*map(id, params), *(id(module) for root in roots for module in root.modules()))
 
 
-def _roots(params: list[Tensor]) -> list[nn.Module]:
+def _sharding(root: nn.Module) -> Iterator[str]:
+    for _, module in walk(root):
+        if isinstance(module, fsdp.FullyShardedDataParallel):
+            yield FSDP1
+        elif FSDPModule and isinstance(module, FSDPModule):
+            yield FSDP2
+
+
+def _roots(params: list[Tensor], outermost: list[nn.Module]) -> list[nn.Module]:
     """The outermost modules that own the parameters, in the order of the parameters."""
     order = {id(p): place for place, p in reversed(list(enumerate(params)))}
     found = []
-    for root in _outermost():
+    for root in outermost:
         owned = {id(p) for unit in _units(root) for p in unit.owned()}
         hits = owned & order.keys()
         if hits:

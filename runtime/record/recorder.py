@@ -27,6 +27,7 @@ from torch.optim.optimizer import (
 )
 
 from fsdp_migrate.runtime.record import snapshot
+from fsdp_migrate.runtime.record.failing import own_errors
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
 from fsdp_migrate.runtime.record.gpu import Gpu
 from fsdp_migrate.runtime.record.inventory import Inventories
@@ -85,7 +86,8 @@ class Recorder:
             return
         self._ended = True
         seconds = time.perf_counter() - self._begin
-        self._write(End(error, seconds, tuple(sorted(self.notes))))
+        sharding = tuple(sorted(self.inventories.sharding))
+        self._write(End(error, seconds, tuple(sorted(self.notes)), sharding))
         self.printed.flush()
 
     def finish_child(self, error: str | None) -> None:
@@ -218,7 +220,7 @@ class Recorder:
         if self.gpu:
             self.gpu.enter()
         try:
-            with self.meter.silence(), torch.no_grad():
+            with own_errors(), self.meter.silence(), torch.no_grad():
                 yield
         finally:
             if self.gpu:
@@ -266,10 +268,11 @@ class Recorder:
         return dist.get_rank() if self._joined() else int(os.environ.get("RANK", 0))
 
     def _write(self, event: Loss | Step | End) -> None:
-        if self._events is None:
-            self._events = self._start()
-        self._events.write(recording.to_line(event))
-        self._events.flush()
+        with own_errors():
+            if self._events is None:
+                self._events = self._start()
+            self._events.write(recording.to_line(event))
+            self._events.flush()
 
     def _start(self) -> TextIO:
         """The rank is known with the first event at the latest."""

@@ -92,12 +92,16 @@ class FlatUnit:
         return self._cut(local.detach())
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        local = getattr(self.flat, "_local_shard", self.flat) if self.sharded else self.flat
-        return self._cut(local.detach())
+        return self._cut(self._shard().detach())
+
+    def _shard(self) -> Tensor:
+        """This rank's part, which is the parameter itself until the first forward pass."""
+        shard: Tensor = getattr(self.flat, "_local_shard", self.flat) if self.sharded else self.flat
+        return shard
 
     def _assemble(self, look: Look, dtype: torch.dtype | None) -> Tensor:
         """Views of the original parameters, laid out flat again."""
-        shape = self.flat._local_shard if self.sharded else self.flat
+        shape = self._shard()
         local = torch.zeros(shape.numel(), dtype=dtype, device=shape.device)
         parts = [look(p) for p in self.flat._params]
         if not self.sharded:

@@ -12,6 +12,7 @@ from fsdp_migrate.runtime.compare import Outcome, Tolerance, Verdict, compare, f
 from fsdp_migrate.runtime.compare.repeat import unrepeatable
 from fsdp_migrate.runtime.record.blame import LIBRARY
 from fsdp_migrate.runtime.verify import recording
+from fsdp_migrate.runtime.verify.exercised import not_run
 from fsdp_migrate.runtime.verify.launch import Finished, Launch, Program, launch
 from fsdp_migrate.runtime.verify.recording import NoRecording
 from fsdp_migrate.runtime.verify.scratch import collect, snapshot
@@ -44,10 +45,13 @@ def prove(
     how: Launch,
     tolerance: Tolerance | None = None,
     say: Say = lambda text: None,
+    *,
+    migrated: bool = False,
 ) -> Proof:
     """Run both programs, compare, and look closer at the first divergence if there is one.
 
     A divergence is no news of the migration if the old version does not repeat itself either.
+    What was `migrated` has to have trained with FSDP1 before, and with FSDP2 after.
     Recordings, and the files below `{out}`, are left in the folder `work`.
     """
     tolerance = tolerance or Tolerance()
@@ -61,6 +65,9 @@ def prove(
     verdict = compare(runs.old, runs.new, tolerance)
     if verdict.outcome is Outcome.DIFFERENT:
         verdict = _closer(verdict, old, new, runs, tolerance)
+    if migrated and verdict.passed:
+        wrong = not_run(recording.read(runs.old), recording.read(runs.new))
+        verdict = failed(*wrong) if wrong else verdict
     return Proof(verdict, runs.old, runs.new)
 
 

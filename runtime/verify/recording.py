@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+FSDP1, FSDP2 = "FSDP1", "FSDP2"
 NO_MODEL = "of no model"  # ends the name of a parameter that no module has
 Groups = list[dict[str, Any]]
 
@@ -98,6 +99,7 @@ class End:
     error: str | None
     seconds: float
     notes: tuple[str, ...] = ()
+    sharding: tuple[str, ...] = ()  # what models were sharded with: FSDP1, FSDP2
 
 
 @dataclass
@@ -169,7 +171,15 @@ def read(folder: Path) -> Recording:
     """Read a recording; raises `NoRecording`."""
     ranks = {}
     for path in sorted(folder.glob("rank*.jsonl")):
-        rank = _read_rank(path)
+        try:
+            rank = _read_rank(path)
+        except (LookupError, TypeError, AttributeError, ValueError, struct.error) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise NoRecording(
+                f"{path} is no recording of this version, or damaged: {why}"
+            ) from error
+        except OSError as error:
+            raise NoRecording(f"{path} cannot be read: {error.strerror}") from error
         ranks[rank.header.rank] = rank
     if not ranks:
         raise NoRecording(f"{folder} holds no recording: no optimizer step or loss was recorded")
@@ -182,22 +192,23 @@ def _read_rank(path: Path) -> Rank:
         if kind == "header":
             if data["format"] != FORMAT:
                 raise NoRecording(f"{path} has format {data['format']}, not {FORMAT}")
-            rank = Rank(Header(**{**data, "arguments": tuple(data["arguments"])}))
+            rank = Rank(_header(data))
         elif rank is None:
             raise NoRecording(f"{path} has no header")
         elif kind == "loss":
-            rank.losses.append(Loss(data["step"], data["value"], _fingerprint(data["print"])))
+            rank.losses.append(_loss(data))
         elif kind == "step":
             rank.steps.append(_step(data))
         elif kind == "end":
-            rank.end = End(data["error"], data["seconds"], tuple(data["notes"]))
+            sharding = tuple(data.get("sharding", ()))  # which older recordings lack
+            rank.end = End(data["error"], data["seconds"], tuple(data["notes"]), sharding)
     if rank is None:
         raise NoRecording(f"{path} is empty")
     return rank
 
 
 def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open() as lines:
+    with path.open(encoding="utf-8") as lines:
         for line in lines:
             if not line.endswith("\n"):
                 return  # the rank was killed while it wrote
@@ -208,7 +219,24 @@ def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield data.pop("event"), data
 
 
+def _header(data: dict[str, Any]) -> Header:
+    _expect(data, rank=int, world=int, folder=str, out=str)
+    return Header(**{**data, "arguments": tuple(data["arguments"])})
+
+
+def _loss(data: dict[str, Any]) -> Loss:
+    _expect(data, step=int, value=(int, float, type(None)))
+    return Loss(data["step"], data["value"], _fingerprint(data["print"]))
+
+
+def _expect(data: dict[str, Any], **types: Any) -> None:
+    for name, kind in types.items():
+        if not isinstance(data[name], kind):
+            raise TypeError(f"{name} is {data[name]!r:.40}")
+
+
 def _step(data: dict[str, Any]) -> Step:
+    _expect(data, number=int, groups=list, random=dict, seconds=(int, float))
     for kind in ("gradients", "parameters", "buffers", "state"):
         data[kind] = {k: v and _fingerprint(v) for k, v in data[kind].items()}
     data["collectives"] = {key: (count, size) for key, (count, size) in data["collectives"].items()}
@@ -226,5 +254,7 @@ def _plain(pairs: list[tuple[str, Any]]) -> Any:
 
 def _fingerprint(data: list[Any]) -> Fingerprint:
     dtype, shape, digest, sketch = data
+    if not isinstance(dtype, str) or not isinstance(digest, str):
+        raise TypeError(f"a fingerprint is {data!r:.40}")
     packed = base64.b64decode(sketch)
     return Fingerprint(dtype, tuple(shape), digest, struct.unpack(f"<{len(packed) // 8}d", packed))

@@ -162,6 +162,12 @@ def test_communication_alone(tmp_path: Path) -> None:
     assert verdict(tmp_path, more, more, tolerance=Tolerance(collectives="skip")).identical
 
 
+def test_one_rank_has_nobody_to_talk_to(tmp_path: Path) -> None:
+    none: Changes = {"collectives": {}}
+    old = synthetic.write(tmp_path / "old", events())
+    assert compare(old, synthetic.write(tmp_path / "new", events(none, none))).identical
+
+
 def test_communication_by_bytes(tmp_path: Path) -> None:
     split = {"collectives": {**synthetic.COLLECTIVES, "forward all-gather": (6, 300)}}
     twice = {"collectives": {**synthetic.COLLECTIVES, "forward all-gather": (3, 900)}}
@@ -173,9 +179,9 @@ def test_communication_by_bytes(tmp_path: Path) -> None:
 
 def test_frozen_parameters_need_not_be_reduced(tmp_path: Path) -> None:
     frozen = {"frozen": ("weight",)}
-    old = synthetic.write(tmp_path / "old", events(frozen, frozen))
+    old = synthetic.write(tmp_path / "old", *[events(frozen, frozen)] * 2)
     less = {"collectives": {**synthetic.COLLECTIVES, "backward reduce-scatter": (3, 220)}}
-    new = synthetic.write(tmp_path / "new", events({**frozen, **less}, {**frozen, **less}))
+    new = synthetic.write(tmp_path / "new", *[events({**frozen, **less}, {**frozen, **less})] * 2)
     assert compare(old, new).passed
 
 
@@ -183,8 +189,8 @@ def test_a_single_odd_step_does_not_count_as_communication(tmp_path: Path) -> No
     listed = events({}, {"collectives": {"forward all-gather": (9, 9)}})[:-1]
     listed += [synthetic.loss(2), synthetic.step(2), End(None, 1.0, ())]
     plain = [*events()[:-1], synthetic.loss(2), synthetic.step(2), End(None, 1.0, ())]
-    old = synthetic.write(tmp_path / "old", plain)
-    assert compare(old, synthetic.write(tmp_path / "new", listed)).passed
+    old = synthetic.write(tmp_path / "old", plain, plain)
+    assert compare(old, synthetic.write(tmp_path / "new", listed, listed)).passed
 
 
 def test_gradients_of_zeros_are_as_good_as_none(tmp_path: Path) -> None:
@@ -292,6 +298,50 @@ def test_a_line_that_was_cut_off_is_ignored(tmp_path: Path) -> None:
     path = folder / "rank00000.jsonl"
     path.write_text(path.read_text() + '{"event":"st')
     assert "did not end" in str(compare(folder, folder))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"event":"header"', '"event":"hea"'),
+        ('"rank":0', '"rank":"zero"'),
+        ('"rank":0,', ""),
+        ('"world":1', '"world":null'),
+        ('"format":1', '"format":2'),
+        ('"seed":0', '"seed":0,"later":1'),
+        ('"number":0', '"number":[0]'),
+        ('"groups":[', '"groups":5,"others":['),
+        ('"float32"', "32"),
+        ('"random":{', '"random":7,"more":{'),
+        ('"collectives":{', '"collectives":{"x":1,'),
+        ('"value":2.0', '"value":"two"'),
+        ('{"event":"loss"', '["event"]\n{"event":"loss"'),
+        ('{"event":"loss"', '\xff\xfe{"event":"loss"'),
+        ('"state":{', '"state":{"a":["float32"],'),
+    ],
+)
+def test_a_damaged_recording_proves_nothing(tmp_path: Path, old: str, new: str) -> None:
+    right = synthetic.write(tmp_path / "old", events())
+    wrong = synthetic.write(tmp_path / "new", events())
+    path = wrong / "rank00000.jsonl"
+    text = path.read_text()
+    assert old in text
+    path.write_bytes(text.replace(old, new).encode("latin-1"))
+    found = compare(right, wrong)
+    assert found.outcome is Outcome.FAILED, found
+    assert str(path) in str(found)
+
+
+def test_damaged_tensors_prove_nothing(tmp_path: Path) -> None:
+    old = synthetic.write(tmp_path / "old", events())
+    new = synthetic.write(tmp_path / "new", events({"gradients": other(WEIGHT)}))
+    for folder in (old, new):
+        place = folder / "tensors" / "rank00000"
+        place.mkdir(parents=True)
+        (place / "step000000.pt").write_bytes(b"no tensors")
+    found = compare(old, new)
+    assert found.outcome is Outcome.FAILED
+    assert "is damaged" in str(found)
 
 
 def test_causes_name_rules_that_exist() -> None:

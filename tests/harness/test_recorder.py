@@ -299,3 +299,56 @@ def test_output_is_copied_and_passed_on(tmp_path: Path, capsys: pytest.CaptureFi
     assert (tmp_path / "copy").read_text() == "before\nafter\n"
     assert capsys.readouterr().out == "before\nafter\n"
     assert tee.encoding == sys.stdout.encoding
+
+
+EARLY = """
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+dist.init_process_group("nccl")
+for original in (True, False):
+    model = torch.nn.Linear(4, 4)
+    model = FSDP(model, device_id=torch.cuda.current_device(), use_orig_params=original)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for param in model.parameters():
+        param.grad = torch.zeros_like(param)
+    optimizer.step()
+    optimizer.zero_grad()
+    model(torch.ones(2, 4, device="cuda")).sum().backward()
+    optimizer.step()
+dist.destroy_process_group()
+"""
+
+
+def test_a_step_before_the_first_forward(tmp_path: Path) -> None:
+    run, problem = record(program(tmp_path, EARLY), "train.py")
+    assert not problem
+    for rank in recording.read(run).ranks.values():
+        assert len(rank.steps) == 4
+        assert not any(rank.steps[0].gradients["weight"].sketch)  # type: ignore[union-attr]
+        assert rank.end is not None
+        assert rank.end.sharding == (recording.FSDP1,)
+
+
+STRANGE = """
+class Strange(torch.optim.SGD):
+    @property
+    def state(self):
+        raise ValueError("strange")
+    @state.setter
+    def state(self, value):
+        pass
+"""
+
+
+def test_errors_of_the_recorder_are_its_own(tmp_path: Path) -> None:
+    import_, _, rest = TINY.partition("dist.init")
+    text = import_ + STRANGE + "dist.init" + rest.replace("torch.optim.SGD", "Strange").format("")
+    text = text.replace(
+        "optimizer.step()", "torch.optim.Optimizer.profile_hook_step(lambda s: 0)(optimizer)"
+    )
+    run, problem = record(program(tmp_path, text), "train.py")
+    assert problem
+    end = recording.read(run).ranks[0].end
+    assert end is not None
+    assert "the recorder failed: ValueError: strange" in str(end.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,8 @@ def test_a_new_version_that_differs(project: Path) -> None:
 def test_sites_behind_a_divergence_are_named(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def badly(copy: Path) -> Migrated:
-        migrated = migrate_copy(copy)
+    def badly(copy: Path, options: Sequence[str] = ()) -> Migrated:
+        migrated = migrate_copy(copy, options)
         text = (copy / "train.py").read_text().replace("fully_shard(", "(lambda m, **k: m)(")
         (copy / "train.py").write_text(text)
         return migrated
@@ -109,6 +110,8 @@ def test_a_program_that_fails(project: Path) -> None:
         (("train.py", "--new", "/etc/hostname"), "is not in"),
         (("-m", "pkg", "--new", "train.py"), "has to be a folder"),
         (("train.py", "--keep-tensors", "few"), "give 7, 3-9 or all"),
+        (("train.py", "--new", "train.py", "--style", "shim"), "--style has no meaning with it"),
+        (("train.py", "--exclude", "*.py"), "the migration changes nothing (no use of FSDP1"),
         pytest.param(
             ("train.py", "--device", "cuda"),
             "no CUDA device",
@@ -120,6 +123,73 @@ def test_what_cannot_be_verified(project: Path, words: tuple[str, ...], message:
     result = run(*words)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_what_is_left_to_a_person_is_not_compared_with_itself(project: Path) -> None:
+    subclass = "class Mine(FSDP):\n    pass\n\n\n"
+    left = SCRIPT.replace("dist.init", subclass + "dist.init").replace("= FSDP(", "= Mine(")
+    (project / "train.py").write_text(left)
+    result = run("train.py", "--device", "cpu", "--runtime", "never", "--", "{out}", "1e-2")
+    assert result.exit_code == 2, result.output
+    assert "left to you: train.py:" in result.output
+    assert "all of it is left to you, see above" in result.output
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_run_that_never_shards_proves_nothing(project: Path) -> None:
+    sometimes = SCRIPT.replace(
+        "model = FSDP(torch.nn.Linear(4, 3),",
+        "model = torch.nn.Linear(4, 3)\nif len(sys.argv) > 3:\n    model = FSDP(model,",
+    )
+    (project / "train.py").write_text(sometimes)
+    result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
+    assert result.exit_code == 2, result.output
+    assert "NOT PROVEN" in result.output
+    assert "the old version sharded nothing with FSDP1" in result.output
+    result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2", "fsdp")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.usefixtures("warm")
+def test_what_still_uses_fsdp1_is_not_proven(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hardly(copy: Path, options: Sequence[str] = ()) -> Migrated:
+        return Migrated(changes=["train.py"])
+
+    monkeypatch.setattr("fsdp_migrate.cli.two_versions.migrate_copy", hardly)
+    result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
+    assert result.exit_code == 2, result.output
+    assert "the new version still shards with FSDP1" in result.output
+
+
+def test_options_of_the_migration_are_passed_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def listen(copy: Path, options: Sequence[str] = ()) -> Migrated:
+        said.extend(options)
+        return Migrated()
+
+    monkeypatch.setattr("fsdp_migrate.cli.two_versions.migrate_copy", listen)
+    words = ("--state-dict", "dtensor", "--exclude", "a", "--exclude", "b", "--allow-incomplete")
+    assert run("train.py", *words).exit_code == 2
+    assert said == list(words)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("no"), OSError(28, "disk full")])
+def test_an_error_of_its_own_is_never_a_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    old = synthetic.write(tmp_path / "old", events())
+    monkeypatch.setattr("fsdp_migrate.runtime.compare.compare", fail)
+    result = CliRunner().invoke(compare, [str(old), str(old)])
+    assert result.exit_code == 2
+    assert "disk full" in result.output or "a bug of fsdp-migrate" in result.output
 
 
 def test_a_copy_holds_what_a_program_needs(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Whether two runs have exercised what was migrated: FSDP1 in the old one, FSDP2 in the new one."""
+
+from __future__ import annotations
+
+from fsdp_migrate.runtime.verify.recording import FSDP1, FSDP2, Recording
+
+
+def not_run(old: Recording, new: Recording) -> list[str]:
+    """Why equal runs don't prove anything about the migration."""
+    before, after = _sharding(old), _sharding(new)
+    wrong = []
+    if FSDP1 not in before:
+        wrong.append(
+            "the old version sharded nothing with FSDP1: with these arguments, what was migrated "
+            "was not run"
+        )
+    elif FSDP2 not in after:
+        wrong.append("the new version sharded nothing with fully_shard, the old one did with FSDP1")
+    if FSDP1 in after:
+        wrong.append(
+            "the new version still shards with FSDP1: what is left to you, or an installed library"
+        )
+    return wrong
+
+
+def _sharding(run: Recording) -> set[str]:
+    ends = [rank.end for rank in run.ranks.values() if rank.end is not None]
+    return {kind for end in ends for kind in end.sharding}
