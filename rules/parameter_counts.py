@@ -22,6 +22,7 @@ from fsdp_migrate.rule.queries.parameters import (
     feeds,
     is_certain,
 )
+from fsdp_migrate.rule.queries.sizes_read import decides, is_shown
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 from fsdp_migrate.syntax.module import Module
 from fsdp_migrate.syntax.nodes import nodes_in
@@ -31,6 +32,7 @@ RANKS = frozenset({"dim", "ndim", "ndimension"})
 SHAPES = frozenset({"shape", "size"})
 PRODUCTS = frozenset({"math.prod", "numpy.prod"})
 SUMMING = frozenset({"all_reduce", "reduce"})
+DECIDED = ", and what is decided by it here may come out otherwise"
 
 
 def survey(facts: Facts) -> Iterable[Finding]:
@@ -39,10 +41,12 @@ def survey(facts: Facts) -> Iterable[Finding]:
     for module, node in attributes(facts, COUNTS | RANKS | SHAPES):
         is_rank = node.attr in RANKS or _is_length_of_shape(facts, module, node)
         is_count = node.attr in COUNTS or _is_product_of_shape(facts, module, node)
-        if not (is_rank or is_count) or not facts.sharded.models(module, node.value):
+        if not facts.sharded.models(module, node.value):
             continue
         if is_rank:
             yield _by_rank(facts, module, node)
+        elif not is_count:
+            yield from _by_shape(facts, module, node)
         else:
             counts.setdefault((module, module.scope(node)), []).append(node)
     for (module, scope), nodes in counts.items():
@@ -91,6 +95,23 @@ def _by_rank(facts: Facts, module: Module, node: ast.Attribute) -> Finding:
     )
 
 
+def _by_shape(facts: Facts, module: Module, node: ast.Attribute) -> Iterator[Finding]:
+    """A shape that is compared or printed, and not what another tensor is made by."""
+    scope = module.scope(node)
+    is_compared = decides(scope, {node}, set())
+    if is_compared or is_shown(facts, module, node):
+        yield finding_at(
+            RULE,
+            module,
+            node,
+            "FSDP1's parameters had the shape of this rank's flat shard, or none in it; FSDP2's "
+            f"have their own{DECIDED if is_compared else ''}",
+            tier=Tier.NOTE,
+            safety=Safety.UNSAFE if is_compared else Safety.SAFE,
+            models=_models(facts, module, node),
+        )
+
+
 # ---------------------------------------------------------------------- p.numel()
 def _count(
     facts: Facts, module: Module, scope: ast.AST, nodes: list[ast.Attribute]
@@ -120,13 +141,17 @@ def _count(
             edits=[edit] if edit is not None else [],
             models=units,
         )
-    for node in _alone(scope, nodes, summed):
+    alone = _alone(scope, nodes, summed)
+    deciding = [node for node in alone if decides(scope, {node}, derived(scope, {node}))]
+    for node in deciding or alone[:1]:
         yield finding_at(
             RULE,
             module,
             node,
-            "counts the whole model; FSDP1's parameters counted this rank's part of it",
+            "counts the whole model; FSDP1's parameters counted this rank's part of it"
+            f"{DECIDED if deciding else ''}",
             tier=Tier.NOTE,
+            safety=Safety.UNSAFE if deciding else Safety.SAFE,
             models=units,
         )
 
@@ -134,14 +159,14 @@ def _count(
 def _alone(
     scope: ast.AST, nodes: list[ast.Attribute], summed: list[ast.Call]
 ) -> list[ast.Attribute]:
-    """The first of the counts that the ranks don't add up."""
+    """The counts that the ranks don't add up."""
     found = []
     for node in nodes:
         own: set[ast.AST] = {node}
         names = derived(scope, own)
         if not any(feeds(call.args[0], own, names) for call in summed):
             found.append(node)
-    return found[:1]
+    return found
 
 
 def _without_sum(

@@ -52,11 +52,12 @@ def names_read(facts: Facts) -> Iterator[NamesRead]:
         wraps = models(value) | possible_models(facts.analysis, value)
         if not wraps or not isinstance(call, ast.Call) or call.func is not node:
             continue
-        if is_summoned(facts, module, node) or _is_cleaned(module, call):
-            continue
+        if is_summoned(facts, module, node) and not _is_inner(module, node.value):
+            continue  # FSDP1's own method gives clean names there
         if not _had_wrappers(facts, module, node.value, wraps) or _is_flat(facts, node, wraps):
             continue
-        read = [_reads(facts, module, name) for name in _names(module, call)]
+        raw = [name for name in _names(module, call) if not _is_cleaned(module, name)]
+        read = [_reads(facts, module, name) for name in raw]
         if any(tests is not None for tests in read):
             yield NamesRead(module, call, wraps, any(read))
 
@@ -97,12 +98,19 @@ def _is_flat(facts: Facts, node: ast.Attribute, wraps: frozenset[Wrapped]) -> bo
     return node.attr == "named_parameters" and known != {True}
 
 
-def _is_cleaned(module: Module, call: ast.Call) -> bool:
-    """Whether the code around takes the wrapper's name out of names itself."""
-    return any(
-        isinstance(node, ast.Constant) and isinstance(node.value, str) and MARK in node.value
-        for node in nodes_in(module.scope(call))
-    )
+def _is_cleaned(module: Module, name: ast.Name) -> bool:
+    """Whether the code around takes the wrapper's name out of a name itself.
+
+    In the same statement it does so for what it is called on, or with, and for nothing else.
+    """
+    statement = module.statement(name)
+    for node in nodes_in(module.scope(name)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and MARK in node.value:
+            call = next(a for a in module.ancestors(node) if isinstance(a, ast.Call | ast.stmt))
+            beside = module.statement(node) is statement and isinstance(statement, ast.Expr)
+            if not beside or any(inner is name for inner in nodes_in(call)):
+                return True
+    return False
 
 
 def _names(module: Module, call: ast.Call) -> Iterator[ast.Name]:
