@@ -11,6 +11,7 @@ from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.runtime.compare import Aspect, Outcome, Verdict
 from fsdp_migrate.runtime.compare.communication import SHARDING, medians
 from fsdp_migrate.runtime.verify.recording import Recording, Step
+from support.fuzz.lists import LISTS
 from support.programs import Run
 
 # The codes that are about a piece; a piece that isn't here comes out the same or is a fault.
@@ -110,6 +111,7 @@ ABOUT: Mapping[str, frozenset[str]] = {
         "checkpoint: set type": "301 302 304",
         "checkpoint: there and back": "301 302 304",
         "checkpoint: with optimizer": "301 302 303 304 533",
+        **{f"crossing: {way}": "501 502" for way in LISTS},
     }.items()
 }
 # Which parts of a program can be why an aspect of its run comes out otherwise.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from support.fuzz import deliveries, inside, parts, summons, wrapping
+from support.fuzz import deliveries, inside, lists, parts, summons, wrapping
 from support.fuzz.piece import Piece
 
 TRAIN = "train(model, optimizer)"  # also behind a checkpoint, which must leave no trace
@@ -25,7 +25,7 @@ LIBRARIES = (
 TABLES: Mapping[str, Mapping[str, Piece]] = {
     "maker": parts.MAKERS,
     "place": parts.PLACES | wrapping.GIVEN | inside.PLACES,
-    "crossing": parts.CROSSINGS | wrapping.TOGETHER | summons.KEPT | inside.TAKEN,
+    "crossing": parts.CROSSINGS | wrapping.TOGETHER | summons.KEPT | inside.TAKEN | lists.LISTS,
     "delivery": deliveries.DELIVERIES,
     "loop": parts.LOOPS | summons.CHOSEN,
     "use": parts.USES | summons.TAKEN | inside.CONTEXTS,
