@@ -60,6 +60,7 @@ class Migration:
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: tuple[Failure, ...] = ()
     silenced: tuple[Finding, ...] = ()
+    ruled_out: tuple[Finding, ...] = ()  # by the options
     remarks: tuple[Failure, ...] = ()  # on comments that do nothing; no reason to stop
 
 
@@ -149,6 +150,7 @@ def _migrate(project: Project, options: Options, errors: Sequence[Failure]) -> M
         changes=changes,
         errors=(*errors, *(Failure(path, said, for_all=True) for path, said in broken.items())),
         silenced=tuple(item for item in plan.silenced if item.path not in copies),
+        ruled_out=plan.ruled_out,
         remarks=tuple(Failure(s.path, f"{s.line}:1 {s.message}") for s in plan.stale),
     )
 

@@ -38,10 +38,10 @@ def print_answer(result: Result, request: Request) -> None:
 
 def _summary(result: Result, request: Request) -> Iterable[str]:
     if not result.findings and not result.changes and not result.errors:
-        return [report.nothing(result.found, result.silenced)]
+        return [report.nothing(result.found, result.silenced, result.ruled_out)]
     lines = [report.counts(result.findings)] if result.findings else []
     lines += [line for line in [report.blocks(result.findings)] if line]
-    lines += [report.hushed(result.silenced)] if result.silenced else []
+    lines += report.left(result.silenced, result.ruled_out)
     if request.check or request.piped:
         return lines
     if request.write and result.changes and not result.written:

@@ -135,6 +135,18 @@ class DefaultCommand(click.Command):
     metavar="GLOB",
     help="Leave out what matches, written as in .gitignore.  Can be repeated.",
 )
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="CODES",
+    help="Only what is reported by these rules: codes, how they begin (FSDP3), or names.",
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="CODES",
+    help="Leave what is reported by these rules, and what depends on it, as it is.",
+)
 @click.option("--no-respect-gitignore", is_flag=True, help="Look at ignored files too.")
 @click.option(
     "--stdin-filename",
@@ -149,6 +161,9 @@ class DefaultCommand(click.Command):
     show_default=True,
     help="How findings are printed.",
 )
+@click.option("--isolated", is_flag=True, help="Don't read pyproject.toml.")
+@click.option("--show-settings", is_flag=True, help="Print the settings, and do nothing else.")
+@click.option("--show-files", is_flag=True, help="Print the files that a run is about.")
 @click.option("-q", "--quiet", is_flag=True, help="Print findings and errors, nothing else.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
@@ -159,6 +174,43 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
     a file becomes depends on the others.  Without --write nothing is changed.  A dash reads
     standard input and prints what it becomes; with --output-format json, the report.
     """
+    from fsdp_migrate.cli import configuration
+
+    said = frozenset(name for name in chosen if _is_said(ctx, name))
+    isolated, show_settings = chosen["isolated"], chosen.pop("show_settings")
+    places = chosen["paths"] if "-" not in chosen["paths"] else _place(chosen["stdin_filename"])
+    found = configuration.Configuration() if isolated else configuration.find(places)
+    chosen = configuration.merged(chosen, said, found)
+    _check(chosen)
+    if show_settings:
+        click.echo(configuration.shown(chosen, said, found))
+        return
+    from fsdp_migrate.cli.migrate import run, show_files
+    from fsdp_migrate.cli.request import Request
+    from fsdp_migrate.cli.selection import prefixes
+
+    for name in ("select", "ignore"):
+        chosen[name] = prefixes(f"--{name}", chosen[name])
+    only_files = chosen.pop("show_files")
+    request = Request(**chosen, excluded_below=found.excluded, typed=said)
+    if only_files:
+        show_files(request)
+        return
+    ctx.exit(run(request, ctx.obj or Interrupts()))
+
+
+def _is_said(ctx: click.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _place(stdin_filename: str | None) -> tuple[str, ...]:
+    """Where standard input is taken to be."""
+    return (stdin_filename,) if stdin_filename else ()
+
+
+def _check(chosen: dict[str, Any]) -> None:
+    """Refuse what makes no sense together."""
     if chosen["write"] and (chosen["diff"] or chosen["check"]):
         raise click.UsageError("--write excludes --diff and --check.")
     if "-" in chosen["paths"] and chosen["paths"] != ("-",):
@@ -169,10 +221,6 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
         raise click.UsageError("--runtime vendor writes files; it needs paths instead of -.")
     if chosen["stdin_filename"] and "-" not in chosen["paths"]:
         raise click.UsageError("--stdin-filename needs - as the path.")
-    from fsdp_migrate.cli.migrate import run
-    from fsdp_migrate.cli.request import Request
-
-    ctx.exit(run(Request(**chosen), ctx.obj or Interrupts()))
 
 
 cli = Commands(migration)

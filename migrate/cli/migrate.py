@@ -63,12 +63,25 @@ def _changed(written: list[Path]) -> str:
     return f"{len(written):,} files were changed"
 
 
-def _migrate(request: Request, written: list[Path], interrupts: Interrupts) -> int:
-    found = discover(
+def show_files(request: Request) -> None:
+    """Print the files that a run is about: those that may change, and those that are listed."""
+    found = _discover(request)
+    files = {file.path for file in (*found.candidates, *found.linked, *found.configs)}
+    for path in sorted(files):
+        click.echo(printable(str(path)))
+
+
+def _discover(request: Request) -> Discovered:
+    return discover(
         request.paths or (".",),
         exclude=request.exclude,
+        excluded_below=request.excluded_below,
         respect_gitignore=not request.no_respect_gitignore,
     )
+
+
+def _migrate(request: Request, written: list[Path], interrupts: Interrupts) -> int:
+    found = _discover(request)
     errors, warnings = list(found.unreadable), list(found.outside)
     result = Result(found, errors=errors, warnings=warnings, written=written)
     _analyse(result, request.options)
@@ -118,6 +131,7 @@ def _analyse(result: Result, options: Options) -> None:
     result.sources = {source.path: source for source in (*candidates, *linked)}
     migration = engine.migrate([*candidates, *linked], options, context)
     result.findings, result.silenced = migration.findings, migration.silenced
+    result.ruled_out = migration.ruled_out
     result.changes = {
         path: text for path, text in migration.changes.items() if text != result.source(path).text
     }

@@ -37,6 +37,12 @@ def configure(result: Result, request: Request) -> None:
                 changes[source.path] = text
         findings += _listed(source, around, request)
     findings = _held_back(findings, changes)
+    rules_out = request.options.rules_out
+    unwanted = [item for item in findings if rules_out(item.code)]
+    for path in {item.path for item in unwanted if is_config(item.path.name)}:
+        changes.pop(path, None)
+    result.ruled_out = [*result.ruled_out, *unwanted]
+    findings = [item for item in findings if not rules_out(item.code)]
     result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
     result.changes = changes
 

@@ -27,10 +27,15 @@ class Request:
     mark: bool = False
     allow_incomplete: bool = False
     exclude: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
     no_respect_gitignore: bool = False
+    isolated: bool = False
     stdin_filename: str | None = None
     output_format: report.Format = "text"
     quiet: bool = False
+    excluded_below: tuple[str, tuple[str, ...]] = ("", ())  # as configured: where, and what
+    typed: frozenset[str] | None = None  # the options of the command line; None: all of these
 
     @property
     def piped(self) -> bool:
@@ -50,20 +55,24 @@ class Request:
     @property
     def said(self) -> list[str]:
         """What was said on the command line, but for what is done with the answer."""
-        flags = ["mark", "allow_incomplete", "no_respect_gitignore"]
+        flags = ["mark", "allow_incomplete", "no_respect_gitignore", "isolated"]
         values = ["runtime", "state_dict", "style"]
         default = Request()
-        words = [_option(name) for name in flags if getattr(self, name)]
+        words = [_option(name) for name in flags if self._is_typed(name) and getattr(self, name)]
         for name in values:
-            if getattr(self, name) != getattr(default, name):
+            if self._is_typed(name) and getattr(self, name) != getattr(default, name):
                 words += [_option(name), getattr(self, name)]
-        for pattern in self.exclude:
-            words += ["--exclude", pattern]
+        for name in ("exclude", "select", "ignore"):
+            for value in getattr(self, name) if self._is_typed(name) else ():
+                words += [_option(name), value]
         return [
             *words,
             *(["--"] if any(p.startswith("-") for p in self.paths) else []),
             *self.paths,
         ]
+
+    def _is_typed(self, name: str) -> bool:
+        return self.typed is None or name in self.typed
 
     @property
     def options(self) -> Options:
@@ -74,6 +83,8 @@ class Request:
             mark=self.mark,
             allow_incomplete=self.allow_incomplete,
             style=self.style,
+            select=self.select,
+            ignore=self.ignore,
         )
 
 
@@ -89,6 +100,7 @@ class Result:
     sources: dict[Path, Source] = field(default_factory=dict)  # those that may be rewritten
     findings: Sequence[Finding] = ()
     silenced: Sequence[Finding] = ()  # by comments
+    ruled_out: Sequence[Finding] = ()  # by --select and --ignore
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: list[SourceError] = field(default_factory=list)
     warnings: list[SourceError] = field(default_factory=list)

@@ -55,13 +55,20 @@ class Discovered:
 
 
 def discover(
-    paths: Sequence[str | Path], *, exclude: Sequence[str] = (), respect_gitignore: bool = True
+    paths: Sequence[str | Path],
+    *,
+    exclude: Sequence[str] = (),
+    excluded_below: tuple[str, Sequence[str]] = ("", ()),
+    respect_gitignore: bool = True,
 ) -> Discovered:
     """What there is to look at in `paths`, files and folders.
 
+    The patterns of `exclude` are relative to the working folder, those of `excluded_below` to the
+    folder that is given with them.
+
     A file that is named itself is read whatever its suffix and whatever is ignored.
     """
-    tree = Tree(exclude, respect_gitignore)
+    tree = Tree([excluded_below, (os.getcwd(), exclude)], respect_gitignore)
     for path in paths:
         tree.add(os.fspath(path))
     candidates: dict[str, bytes] = {}

@@ -31,7 +31,7 @@ class File:
 class Tree:
     """The files under the paths of a run that can matter, by absolute path."""
 
-    exclude: Sequence[str]
+    exclude: Sequence[tuple[str, Sequence[str]]]  # patterns, with the folders they start from
     respect_gitignore: bool
     files: dict[str, str] = field(default_factory=dict)  # as the user would write them
     configs: dict[str, str] = field(default_factory=dict)
@@ -45,7 +45,9 @@ class Tree:
     _excluded: Layers = ()
 
     def __post_init__(self) -> None:
-        self._excluded = patterns(os.getcwd(), self.exclude)
+        self.exclude = [each for each in self.exclude if each[1]]
+        for folder, lines in self.exclude:
+            self._excluded += patterns(folder, lines)
 
     def add(self, path: str) -> None:
         """Add a file, or the files in a folder and those below it."""

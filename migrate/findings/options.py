@@ -19,3 +19,11 @@ class Options:
     mark: bool = False  # put a TODO comment above what is left for a person
     allow_incomplete: bool = False  # migrate what depends on places that are left for a person
     style: Style = "native"  # "shim": what isn't plain FSDP2 as a whole keeps FSDP1's shape
+    select: tuple[str, ...] = ()  # beginnings of the codes that are wanted; none: all
+    ignore: tuple[str, ...] = ()  # beginnings of those that are not; the longer one counts
+
+    def rules_out(self, code: str) -> bool:
+        """Whether what `code` speaks of is to be left as it is, and not reported."""
+        wanted = [len(each) for each in self.select or ("",) if code.startswith(each)]
+        unwanted = [len(each) for each in self.ignore if code.startswith(each)]
+        return not wanted or max(unwanted, default=-1) >= max(wanted)

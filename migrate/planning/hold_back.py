@@ -22,10 +22,11 @@ LEFT_OUT = "FSDP110"
 
 @dataclass(frozen=True)
 class Plan:
-    """The findings with the fixes that are made, and those that a comment silences."""
+    """The findings with the fixes that are made, and those that the user wants left alone."""
 
     findings: tuple[Finding, ...]
-    silenced: tuple[Finding, ...] = ()
+    silenced: tuple[Finding, ...] = ()  # by comments
+    ruled_out: tuple[Finding, ...] = ()  # by the options
     stale: tuple[Stale, ...] = ()  # comments that silence nothing
 
 
@@ -44,9 +45,14 @@ def hold_back(findings: Iterable[Finding], facts: Facts, registry: Registry) -> 
         held = with_stops(held, _left_alone(held, units, first), facts)
     own = [item for item in held if blockers.is_given(item)]
     said = [item for item in own if not blockers.is_silenced(item)]
-    silenced = [item for item in every if blockers.is_silenced(item)]
-    comments = blockers.stale_comments(every, registry.by_code)
-    return Plan((*said, *_left_out(held, units, blockers)), tuple(silenced), tuple(comments))
+    said += _left_out(held, units, blockers)
+    rules_out = facts.options.rules_out
+    return Plan(
+        tuple(item for item in said if not rules_out(item.code)),
+        tuple(item for item in every if blockers.is_silenced(item)),
+        tuple(item for item in said if rules_out(item.code)),
+        tuple(blockers.stale_comments(every, registry.by_code)),
+    )
 
 
 def _ruled_out(by_hand: str) -> str:
@@ -197,6 +203,8 @@ class _Blockers:
         """Why the fix of `item` must not be made, or nothing."""
         if self.is_silenced(item):
             return "ignored by a comment"
+        if self._facts.options.rules_out(item.code):
+            return "ruled out by --select or --ignore"
         if item.tier is Tier.SHIM and self._facts.options.runtime == "never":
             return _ruled_out(self._by_hand.get(item.code, ""))
         return ""

@@ -79,10 +79,10 @@ def _said(item: Finding) -> str:
     return printable(f"{where} {' '.join(item.message.split(chr(10)))}")
 
 
-def nothing(found: Discovered, silenced: Findings = ()) -> str:
+def nothing(found: Discovered, silenced: Findings = (), ruled_out: Findings = ()) -> str:
     """Why there is nothing to report; not every nothing is the same."""
-    if silenced:
-        return f"{hushed(silenced)} Nothing else to do."
+    if silenced or ruled_out:
+        return " ".join([*left(silenced, ruled_out), "Nothing else to do."])
     files = _count(found.seen, "Python file")
     if not found.seen and found.configs:
         return f"No Python files here, and nothing of FSDP1 in {_others(found)}."
@@ -129,6 +129,16 @@ def hushed(silenced: Findings) -> str:
     count = _count(len(silenced), "use") + " of FSDP1"
     where = printable(f"{first.path}:{first.line}")
     return f"Left because of `fsdp-migrate: ignore` comments: {count}, {where}."
+
+
+def left(silenced: Findings, ruled_out: Findings) -> list[str]:
+    """What the user wants left as it is, if there is something of it."""
+    lines = [hushed(silenced)] if silenced else []
+    if ruled_out:
+        codes = ", ".join(sorted({item.code for item in ruled_out}))
+        places = _count(len(ruled_out), "place")
+        lines.append(f"Left because of --select or --ignore: {places}, {codes}.")
+    return lines
 
 
 def blocks(findings: Findings) -> str:

@@ -372,3 +372,14 @@ def test_the_project_says_whose_settings_they_are() -> None:
     write(a_1json='{"fsdp": "full_shard", "seed": 1}', train_1py=TRAINER)
     run("--write", ".")
     assert '"version": 2' in Path("a.json").read_text()
+
+
+# ---------------------------------------------------------------------- what is ruled out
+def test_a_configuration_that_is_ruled_out_stays_as_it_is() -> None:
+    text = "distributed_type: FSDP\nfsdp_config:\n  fsdp_sharding_strategy: FULL_SHARD\n"
+    Path("config.yaml").write_text(text)
+    _, said = run("--write", "--ignore", "FSDP611", ".")
+    assert Path("config.yaml").read_text() == text
+    assert "Left because of --select or --ignore: " in said
+    run("--write", ".")
+    assert Path("config.yaml").read_text() != text

@@ -250,6 +250,17 @@ def test_a_comment_with_a_reason_takes_the_place_over() -> None:
     assert done.after["train.py"].count("LOCAL_STATE_DICT") == 1
 
 
+def test_what_is_ruled_out_stays_and_holds_the_rest_back() -> None:
+    text = HEAD + WRAP + "model.clip_grad_norm_(1.0)\n"
+    done = run(train=text, options=Options(ignore=("FSDP202",)))
+    assert not done.changed
+    said = {item.code: item.message for item in done.findings}
+    assert "FSDP202" not in said
+    assert "held back by FSDP202" in said["FSDP101"]
+    assert run(train=text, options=Options(select=("FSDP",))).changed
+    assert run(train=text, options=Options(ignore=("FSDP3",))).changed
+
+
 def test_the_shim_can_be_ruled_out() -> None:
     text = """
     from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, ShardingStrategy
