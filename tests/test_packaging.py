@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import readme
+from fsdp_migrate.cli.configuration import SETTINGS
 from fsdp_migrate.cli.main import SUBCOMMANDS, cli
 
 ROOT = readme.ROOT
@@ -33,10 +34,36 @@ def shipped(*suffixes: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", readme.PARTS)
-def test_the_readme_is_fresh(name: str) -> None:
-    text = readme.README.read_text(encoding="utf-8")
-    assert readme.part(text, name)[0] == readme.PARTS[name]() + "\n", "run: python tests/readme.py"
+@pytest.mark.parametrize("part", readme.PARTS, ids=" ".join)
+def test_the_documents_are_fresh(part: tuple[str, str]) -> None:
+    document, name = part
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert readme.part(text, name)[0] == readme.PARTS[part]() + "\n", "run: python tests/readme.py"
+
+
+def test_the_readme_is_short() -> None:
+    assert readme.README.read_text(encoding="utf-8").count("\n") < 200
+
+
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for name, _ in LINK.findall(document.read_text(encoding="utf-8")):
+        assert "://" in name or (document.parent / name).exists(), name
+
+
+def test_every_document_is_in_the_navigation() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.name in listed
+
+
+def test_every_setting_is_in_the_documents() -> None:
+    text = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in SETTINGS)
 
 
 def test_every_option_and_command_has_help() -> None:

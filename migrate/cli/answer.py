@@ -19,7 +19,12 @@ def print_answer(result: Result, request: Request) -> None:
     """Print findings, the diff, errors and the summary, each where it belongs."""
     piped = next(iter(result.changes.values()), None) if request.piped else None
     findings = report.render(
-        request.output_format, result.findings, result.changes, result.errors, piped
+        request.output_format,
+        result.findings,
+        result.changes,
+        result.errors,
+        (*result.silenced, *result.ruled_out),
+        piped,
     )
     click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
     if request.diff:

@@ -16,6 +16,7 @@ from fsdp_migrate.syntax.source import SourceError
 if TYPE_CHECKING:
     from fsdp_migrate.rule.rule import Rule
 
+SCHEMA = 1  # of the JSON; grows when something is taken away, or changes its meaning
 _LEVELS = {Tier.NATIVE: "warning", Tier.SHIM: "warning", Tier.MANUAL: "error", Tier.NOTE: "notice"}
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -24,19 +25,22 @@ def to_json(
     findings: Sequence[Finding],
     changes: Mapping[Path, str],
     errors: Sequence[SourceError],
+    suppressed: Sequence[Finding] = (),
     piped: str | None = None,
 ) -> str:
     """One object: `findings`, the files that `changes`, `errors`, and how many of each tier.
 
-    For standard input, `text` is what it becomes.
+    For standard input, `text` is what it becomes.  `docs/schema/report.json` describes it.
     """
     tiers = Counter(finding.tier for finding in findings)
     return _dump(
         {
+            "schema": SCHEMA,
             "version": __version__,
             "findings": [_plain(finding) for finding in findings],
             "changes": [path.as_posix() for path in sorted(changes)],
             "errors": [{"path": e.path.as_posix(), "message": e.message} for e in errors],
+            "suppressed": [_where(item.place) for item in suppressed],
             "summary": {tier.value: tiers[tier] for tier in Tier},
             **({} if piped is None else {"text": piped}),
         }

@@ -29,18 +29,19 @@ def render(
     findings: Findings,
     changes: Changes,
     errors: Errors,
+    suppressed: Findings = (),
     piped: str | None = None,
 ) -> str:
     """The findings in `style`, each on a line of its own where people read them.
 
-    `piped` is what standard input becomes.
+    `suppressed` is what the user wants left as it is, `piped` what standard input becomes.
     """
     if style == "text":
         return "".join(f"{line}\n" for line in _lines(findings))
     from fsdp_migrate.reporting import formats
 
     if style == "json":
-        return formats.to_json(findings, changes, errors, piped)
+        return formats.to_json(findings, changes, errors, suppressed, piped)
     if style == "github":
         return formats.to_github(findings, errors)
     from fsdp_migrate.rule.registry import load_rules
