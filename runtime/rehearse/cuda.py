@@ -18,12 +18,6 @@ from fsdp_migrate.runtime.rehearse.streams import Anything, Stream
 
 MEMORY = 80 << 30
 _MEASURES = (
-    "memory_allocated",
-    "max_memory_allocated",
-    "memory_reserved",
-    "max_memory_reserved",
-    "memory_cached",
-    "max_memory_cached",
     "device_memory_used",
     "utilization",
     "memory_usage",
@@ -52,7 +46,18 @@ _NO_OPERATIONS = (
     "reset_accumulated_host_memory_stats",
     "set_sync_debug_mode",
 )
-_GRAPHS = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handle")
+# What scripts may name, inherit from and ask for with `isinstance`, but not make.
+_CLASSES = {
+    "CUDAGraph": "CUDA graphs",
+    "graph": "CUDA graphs",
+    "MemPool": "torch.cuda.MemPool",
+    "CUDAPluggableAllocator": "torch.cuda.CUDAPluggableAllocator",
+    "GreenContext": "torch.cuda.GreenContext",
+}
+_ALLOCATED = 1 << 30
+_AMOUNTS = tuple(
+    f"{most}memory_{what}" for most in ("", "max_") for what in ("allocated", "reserved", "cached")
+)
 _TYPES = ("Half", "BFloat16", "Float", "Double", "Byte", "Char", "Short", "Int", "Long", "Bool")
 
 
@@ -130,6 +135,11 @@ def _refuse(what: str) -> Callable[..., Any]:
     return refuse
 
 
+def _refusing_class(name: str, what: str) -> type:
+    """A class as torch has it there, of which there are no objects."""
+    return type(name, (), {"__new__": _refuse(what), "__module__": "torch.cuda"})
+
+
 def install(gpus: int) -> None:
     """Let this process see `gpus` devices that do not exist."""
     gpu = Gpu(gpus)
@@ -139,8 +149,7 @@ def install(gpus: int) -> None:
         device=gpu.guard(),
         device_of=gpu.guard(),
         default_generators=(torch.default_generator,) * gpus,
-        **{name: _refuse("CUDA graphs") for name in _GRAPHS},
-        **{name: _refuse(f"torch.cuda.{name}") for name in ("MemPool", "CUDAPluggableAllocator")},
+        **{name: _refusing_class(name, what) for name, what in _CLASSES.items()},
         **{f"{kind}Tensor": getattr(torch, f"{kind}Tensor") for kind in _TYPES},
     )
     put(torch.version, cuda="12.8")
@@ -163,7 +172,11 @@ def _functions(gpu: Gpu) -> dict[str, Callable[..., Any]]:
     del refusing["get_gencode_flags"]  # made from other functions
     return {
         **refusing,
+        **{
+            name: _refuse("CUDA graphs") for name in ("make_graphed_callables", "graph_pool_handle")
+        },
         **dict.fromkeys(_MEASURES, _always(0)),
+        **dict.fromkeys(_AMOUNTS, _always(_ALLOCATED)),
         **dict.fromkeys(_NO_OPERATIONS, _always(None)),
         **_devices(gpu),
         **_memory(),
@@ -193,11 +206,11 @@ def _devices(gpu: Gpu) -> dict[str, Callable[..., Any]]:
 
 
 def _memory() -> dict[str, Callable[..., Any]]:
-    """A large memory that nothing is ever in."""
+    """A large memory of which a little is always taken."""
     return {
         "get_allocator_backend": _always("native"),
         "get_per_process_memory_fraction": _always(1.0),
-        "mem_get_info": _always((MEMORY, MEMORY)),
+        "mem_get_info": _always((MEMORY - _ALLOCATED, MEMORY)),
         "memory_stats": lambda *args, **kwargs: collections.defaultdict(int),
         "memory_stats_as_nested_dict": lambda *args, **kwargs: {},
         "host_memory_stats": lambda *args, **kwargs: collections.defaultdict(int),
@@ -256,7 +269,7 @@ def _install_accelerator(gpu: Gpu) -> None:
         "current_device_idx": lambda: gpu.current,
         "set_device_index": gpu.set,
         "set_device_idx": gpu.set,
-        "get_memory_info": _always((MEMORY, MEMORY)),
+        "get_memory_info": _always((MEMORY - _ALLOCATED, MEMORY)),
         "get_device_capability": lambda *args: {"supported_dtypes": {torch.float32}},
     }
     _replace(accelerator, {name: new for name, new in functions.items() if name in names})

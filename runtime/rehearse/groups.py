@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch.distributed as dist
@@ -27,6 +28,7 @@ def install() -> None:
     rebinding.replace(c10d, "init_process_group", _init_process_group)
     rebinding.replace(c10d, "new_group", _new_group)
     rebinding.replace(c10d, "get_backend", _get_backend)
+    rebinding.replace(c10d, "_coalescing_manager", lambda original: _one_by_one)
     rebinding.replace(device_mesh, "init_device_mesh", _on_cpu)
     rebinding.apply()
     mesh = device_mesh.DeviceMesh
@@ -100,6 +102,16 @@ def _new_group(original: Callable[..., Any]) -> Callable[..., Any]:
         return group
 
     return new_group
+
+
+@contextlib.contextmanager
+def _one_by_one(
+    group: Any = None, device: Any = None, async_ops: bool | None = False
+) -> Iterator[Any]:
+    """Collectives that NCCL would send together; gloo sends each as it is called."""
+    manager = c10d._CoalescingManager()
+    manager.wait = lambda: None  # type: ignore[method-assign]
+    yield manager
 
 
 def _on_cpu(original: Callable[..., Any]) -> Callable[..., Any]:

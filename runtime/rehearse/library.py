@@ -13,6 +13,7 @@ from torch import nn
 from torch.autograd import graph, profiler
 from torch.optim import optimizer
 
+from fsdp_migrate.runtime.rehearse import synchronised
 from fsdp_migrate.runtime.rehearse.devices import CPU, is_cpu, is_gpu, on_cpu
 from fsdp_migrate.runtime.rehearse.errors import CannotRehearse
 from fsdp_migrate.runtime.rehearse.notes import NOTES
@@ -29,6 +30,7 @@ def install() -> None:
     _profiler()
     _optimizers()
     _compiler()
+    synchronised.install()
 
 
 def _modules() -> None:
@@ -161,13 +163,14 @@ def _profiler() -> None:
 
 
 def _optimizers() -> None:
-    """`capturable=True`, which is for GPUs."""
+    """Steps of whole lists, as GPUs take them, and `capturable=True`, which is for GPUs."""
 
     def with_cpu(original: Callable[..., list[str]]) -> Callable[..., list[str]]:
         return lambda *args, **kwargs: [*original(*args, **kwargs), "cpu"]
 
     rebinding = Rebinding()
     rebinding.replace(optimizer, "_get_capturable_supported_devices", with_cpu)
+    rebinding.replace(optimizer, "_get_foreach_kernels_supported_devices", with_cpu)
     rebinding.apply()
 
 

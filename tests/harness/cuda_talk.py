@@ -116,6 +116,9 @@ def memory():
     torch.cuda.memory._record_memory_history(max_entries=1000)
     torch.cuda.memory._dump_snapshot(OUT + "/memory.pickle")
     assert issubclass(torch.cuda.OutOfMemoryError, RuntimeError)
+    assert torch.cuda.memory_allocated() > 0
+    assert torch.cuda.max_memory_reserved() / 2**30 >= 1.0
+    assert 0 < torch.cuda.max_memory_allocated() < total
 
 
 def accelerator():
@@ -235,6 +238,78 @@ def groups():
     assert mesh["dp"].get_group() is not None
 
 
+def names():
+    """Types that programs and libraries name without a need for them."""
+
+    def replay(graph: torch.cuda.CUDAGraph | None, pool: "torch.cuda.MemPool | None") -> None:
+        assert not isinstance(graph, torch.cuda.CUDAGraph)
+
+    replay(None, None)
+    for name in ("CUDAGraph", "MemPool", "CUDAPluggableAllocator", "graph", "Stream", "Event"):
+        kind = getattr(torch.cuda, name)
+        assert isinstance(kind, type), name
+        assert None | kind == kind | None
+        assert not isinstance(3, kind)
+
+    class Captured(torch.cuda.CUDAGraph):
+        pass
+
+    assert issubclass(Captured, torch.cuda.CUDAGraph)
+    for refused in (Captured, torch.cuda.CUDAGraph, torch.cuda.graph_pool_handle):
+        with contextlib.suppress(RuntimeError):
+            refused()
+            raise AssertionError("there are no CUDA graphs")
+    seen: dict[torch.cuda.Stream, list[torch.cuda.Event]] = {}
+    seen.setdefault(torch.cuda.current_stream(), []).append(torch.cuda.Event())
+
+
+def together():
+    x, y = (torch.full((2,), float(RANK), device="cuda") for _ in range(2))
+    with dist._coalescing_manager(device=torch.device("cuda", RANK), async_ops=True) as work:
+        dist.all_reduce(x)
+        dist.all_reduce(y, op=dist.ReduceOp.MAX)
+    work.wait()
+    assert (x.tolist(), y.tolist()) == ([1, 1], [1, 1])
+    with dist.distributed_c10d._coalescing_manager():
+        dist.all_reduce(x)
+    assert x.tolist() == [2, 2]
+    other = torch.zeros(1, device="cuda")
+    mine = torch.ones(1, device="cuda") * RANK
+    pair = [dist.P2POp(dist.isend, mine, 1 - RANK), dist.P2POp(dist.irecv, other, 1 - RANK)]
+    for request in dist.batch_isend_irecv(pair):
+        request.wait()
+    assert other.item() == 1 - RANK
+
+
+def batch_norm():
+    torch.manual_seed(0)
+    everything = torch.randn(6, 3, 4, dtype=torch.float64).float()
+    alone = nn.BatchNorm1d(3)
+    norm = nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(3)).cuda()
+    mine = everything[RANK * 3 : RANK * 3 + 3].cuda().requires_grad_()
+    whole = everything.clone().requires_grad_()
+    got, wanted = norm(mine), alone(whole)
+    torch.testing.assert_close(got, wanted[RANK * 3 : RANK * 3 + 3], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, alone.running_var, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_mean, alone.running_mean, rtol=1e-4, atol=1e-5)
+    wanted.pow(3).sum().backward()
+    got.pow(3).sum().backward()
+    torch.testing.assert_close(mine.grad, whole.grad[RANK * 3 : RANK * 3 + 3], rtol=1e-3, atol=1e-4)
+    norm.eval()(mine)
+
+
+def lists():
+    """An optimizer takes whole lists, as it does on a GPU."""
+    called = []
+    together = torch._foreach_addcdiv_
+    torch._foreach_addcdiv_ = lambda *args: called.append(1) or together(*args)
+    model = nn.Linear(2, 2).cuda()
+    model(torch.ones(1, 2).cuda()).sum().backward()
+    torch.optim.AdamW(model.parameters()).step()
+    torch._foreach_addcdiv_ = together
+    assert called
+
+
 def threads():
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.zeros, 1, device="cuda").result().is_cuda
@@ -273,7 +348,7 @@ def tools():
 
 TALKS = (
     *(devices, current_device, properties, streams, memory, accelerator, random_numbers),
-    *(precision, backward, loading, groups, threads, tools),
+    *(precision, backward, loading, groups, threads, tools, names, together, batch_norm, lists),
 )
 
 

@@ -352,3 +352,29 @@ def test_errors_of_the_recorder_are_its_own(tmp_path: Path) -> None:
     end = recording.read(run).ranks[0].end
     assert end is not None
     assert "the recorder failed: ValueError: strange" in str(end.error)
+
+
+MIXED = """
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+dist.init_process_group("nccl")
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)).cuda()
+fully_shard(model[0])
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1{})
+model(torch.ones(2, 4, device="cuda")).sum().backward()
+optimizer.step()
+dist.destroy_process_group()
+"""
+
+
+def test_lists_of_both_kinds_fail_as_on_a_gpu(tmp_path: Path) -> None:
+    run, problem = record(program(tmp_path, MIXED.format("")), "train.py")
+    assert problem
+    end = recording.read(run).ranks[0].end
+    assert end is not None
+    assert "mixed torch.Tensor and DTensor" in str(end.error)
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    _, problem = record(program(apart, MIXED.format(", foreach=False")), "train.py")
+    assert not problem

@@ -47,7 +47,7 @@ def build():
         fully_shard(expert, mesh=mesh)
     fully_shard(model, mesh=mesh, ignored_params=ignored)
     trained = [p for p in model.parameters() if p.requires_grad]
-    return model, torch.optim.SGD(trained, lr=0.1, momentum=0.9)
+    return model, torch.optim.SGD(trained, lr=0.1, momentum=0.9, foreach=False)
 
 
 def restart_outputs(model):
