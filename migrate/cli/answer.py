@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 import click
 
@@ -17,28 +20,39 @@ DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 def print_answer(result: Result, request: Request) -> None:
     """Print findings, the diff, errors and the summary, each where it belongs."""
-    piped = next(iter(result.changes.values()), None) if request.piped else None
-    findings = report.render(
-        request.output_format,
-        result.findings,
-        result.changes,
-        result.errors,
-        (*result.silenced, *result.ruled_out),
-        piped,
-    )
-    click.echo(findings, nl=False, err=request.diff or (request.piped and not request.pending))
+    to_stderr = request.diff or (request.prints_program and not request.pending)
+    click.echo(_findings(result, request, to_stderr), nl=False, err=to_stderr)
     if request.diff:
         for path, text in sorted(result.changes.items()):
             click.echo(unified_diff(result.source(path), text), nl=False)
     for warning in result.warnings:
         say(f"warning: {warning}")
-    if request.output_format in ("text", "github"):
+    if request.output_format in {*report.FOR_PEOPLE, "github"}:
         for error in result.errors:
             say(f"error: {error}")
     if not request.quiet:
         for line in _summary(result, request):
             click.echo(line, err=True)
     sys.stdout.flush()
+
+
+def _findings(result: Result, request: Request, to_stderr: bool) -> str:
+    """The findings in the format asked for; on a terminal, with what they are about."""
+    style, stream = request.output_format, sys.stderr if to_stderr else sys.stdout
+    if style == "full" or (style == "text" and _is_terminal(stream)):
+        from fsdp_migrate.reporting.excerpts import Terminal, with_excerpts
+
+        colour = _is_terminal(stream) and not os.environ.get("NO_COLOR")
+        terminal = Terminal(shutil.get_terminal_size((100, 24)).columns, colour)
+        shown = with_excerpts(report.entries(result.findings), result.lines, terminal)
+        return "".join(f"{line}\n" for line in shown)
+    piped = next(iter(result.changes.values()), None) if request.piped else None
+    left = (*result.silenced, *result.ruled_out)
+    return report.render(style, result.findings, result.changes, result.errors, left, piped)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
 
 
 def _summary(result: Result, request: Request) -> Iterable[str]:

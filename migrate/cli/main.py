@@ -156,10 +156,11 @@ class DefaultCommand(click.Command):
 )
 @click.option(
     "--output-format",
-    type=click.Choice(["text", "json", "github", "sarif"]),
+    type=click.Choice(["text", "full", "concise", "json", "github", "sarif"]),
     default="text",
     show_default=True,
-    help="How findings are printed.",
+    help="How findings are printed: text is full on a terminal, with the lines that they are "
+    "about, and concise elsewhere, a line each.",
 )
 @click.option("--isolated", is_flag=True, help="Don't read pyproject.toml.")
 @click.option("--show-settings", is_flag=True, help="Print the settings, and do nothing else.")

@@ -50,7 +50,7 @@ class Request:
     @property
     def prints_program(self) -> bool:
         """Whether standard output has what standard input becomes, and not a report."""
-        return self.piped and self.output_format == "text"
+        return self.piped and self.output_format in report.FOR_PEOPLE
 
     @property
     def said(self) -> list[str]:
@@ -105,6 +105,14 @@ class Result:
     errors: list[SourceError] = field(default_factory=list)
     warnings: list[SourceError] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
+
+    def lines(self, path: Path) -> list[str] | None:
+        """The lines of a file as they were; None, if it can't be read."""
+        try:
+            text = self.source(path).text
+        except (SourceError, OSError):
+            return None
+        return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def source(self, path: Path) -> Source:
         """The file at `path` as it is now; an empty one, if it is new."""

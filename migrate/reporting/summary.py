@@ -15,7 +15,8 @@ from fsdp_migrate.findings.finding import Finding, Place, Safety, Tier
 from fsdp_migrate.syntax.printable import printable
 from fsdp_migrate.syntax.source import SourceError
 
-Format = Literal["text", "json", "github", "sarif"]
+Format = Literal["text", "full", "concise", "json", "github", "sarif"]
+FOR_PEOPLE = frozenset({"text", "full", "concise"})
 Findings = Sequence[Finding]
 Changes = Mapping[Path, str]
 Errors = Sequence[SourceError]
@@ -36,8 +37,8 @@ def render(
 
     `suppressed` is what the user wants left as it is, `piped` what standard input becomes.
     """
-    if style == "text":
-        return "".join(f"{line}\n" for line in _lines(findings))
+    if style in FOR_PEOPLE:
+        return "".join(f"{line}\n" for line, _ in entries(findings))
     from fsdp_migrate.reporting import formats
 
     if style == "json":
@@ -49,8 +50,11 @@ def render(
     return formats.to_sarif(findings, errors, load_rules())
 
 
-def _lines(findings: Findings) -> Iterator[str]:
-    """What blocks others comes first, with those others below it; the rest in its order."""
+def entries(findings: Findings) -> Iterator[tuple[str, Finding | None]]:
+    """What is said of each finding, on a line, and the finding unless it waits for another.
+
+    What blocks others comes first, with those others below it; the rest in its order.
+    """
     held: dict[Place, list[Finding]] = defaultdict(list)
     for item in findings:
         if item.held_by is not None:
@@ -63,14 +67,16 @@ def _lines(findings: Findings) -> Iterator[str]:
         more = beside[place]
         together = f", with the {_count(len(more), 'place')} below" if more else ""
         if place in first:
-            yield _said(first[place]) + said + together
+            yield _said(first[place]) + said + together, first[place]
         else:
             where = f"{place.path}:{place.line}:{place.col}"
-            yield printable(f"{where} {place.code} stays as it is{said}")
-        yield from (f"{_said(item)}; blocks the same" for item in more)
-        yield from (f"  {_said(item)}" for item in others)
+            yield printable(f"{where} {place.code} stays as it is{said}"), None
+        yield from ((f"{_said(item)}; blocks the same", item) for item in more)
+        yield from ((f"  {_said(item)}", None) for item in others)
     shown = [*first.values(), *(item for items in beside.values() for item in items)]
-    yield from (_said(item) for item in findings if item.held_by is None and item not in shown)
+    for item in findings:
+        if item.held_by is None and item not in shown:
+            yield _said(item), item
 
 
 def _said(item: Finding) -> str:

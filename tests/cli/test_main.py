@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from fsdp_migrate import __version__
+from fsdp_migrate.cli.main import cli
 from support.command import NEW, OLD, Engine, command
 
 PLAIN = "import torch\n"
@@ -272,6 +274,37 @@ def test_an_interrupt_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.code == 130
     assert "interrupted; no file was changed" in ran.err
     assert path.read_text() == OLD
+
+
+class TestText:
+    """Findings for people."""
+
+    def test_pipes_get_a_line_each_and_full_can_be_asked_for(self) -> None:
+        put("train.py", PLAIN + OLD)
+        line = "train.py:2:36 FSDP101 a FullyShardedDataParallel"
+        assert command().out == f"{line}\n"
+        assert command("--output-format", "concise").out == f"{line}\n"
+        assert command("--output-format", "full").out == (
+            f"{line}\n2 | {OLD}  | {' ' * 35}{'^' * 24}\n"
+        )
+
+    def test_the_line_is_shown_as_it_was(self) -> None:
+        put("train.py", OLD)
+        assert f"1 | {OLD}" in command("--output-format", "full", "--write").out
+        assert f"1 | {OLD}" in command("-", "--output-format", "full", stdin=OLD).err
+
+    def test_a_terminal_gets_colours_unless_they_are_unwanted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put("train.py", OLD)
+        monkeypatch.setattr("fsdp_migrate.cli.answer._is_terminal", lambda stream: True)
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        shown = CliRunner().invoke(cli, ["."], color=True).stdout
+        assert "\x1b[36mFSDP101\x1b[0m" in shown
+        monkeypatch.setenv("NO_COLOR", "1")
+        plain = CliRunner().invoke(cli, ["."], color=True).stdout
+        assert "\x1b" not in plain
+        assert "^^^" in plain
 
 
 class TestFormats:
