@@ -90,12 +90,18 @@ def _comparison(command: Command) -> Command:
             help="Compare number and bytes of collectives, only the bytes, or neither.",
         ),
         click.option("--no-files", is_flag=True, help="Don't compare files that were written."),
-        click.option("--no-stdout", is_flag=True, help="Don't compare what rank 0 prints."),
+        click.option("--no-stdout", is_flag=True, help="Don't compare what is printed."),
         click.option(
             "--ignore-line",
             multiple=True,
             metavar="REGEX",
             help="Don't compare printed lines that match.  Can be repeated.",
+        ),
+        click.option(
+            "--ignore-file",
+            multiple=True,
+            metavar="GLOB",
+            help="Don't compare files that match.  Can be repeated.",
         ),
         click.option(
             "--report",
@@ -275,6 +281,7 @@ def _tolerance(chosen: dict[str, Any]) -> Tolerance:
         files=not chosen["no_files"],
         stdout=not chosen["no_stdout"],
         ignore_lines=chosen["ignore_line"],
+        ignore_files=chosen["ignore_file"],
     )
 
 

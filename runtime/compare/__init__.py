@@ -37,10 +37,13 @@ __all__ = [
 ]
 
 
-def compare(old: Path, new: Path, tolerance: Tolerance | None = None) -> Verdict:
-    """Compare the recordings in two folders."""
+def compare(
+    old: Path, new: Path, tolerance: Tolerance | None = None, again: Path | None = None
+) -> Verdict:
+    """Compare the recordings in two folders; `again` is one of the old version, run once more."""
     try:
-        return compare_recordings(recording.read(old), recording.read(new), tolerance)
+        repeated = recording.read(again) if again is not None else None
+        return compare_recordings(recording.read(old), recording.read(new), tolerance, repeated)
     except NoRecording as error:
         return failed(str(error))
 
@@ -51,9 +54,12 @@ def failed(*messages: str) -> Verdict:
 
 
 def compare_recordings(
-    old: Recording, new: Recording, tolerance: Tolerance | None = None
+    old: Recording,
+    new: Recording,
+    tolerance: Tolerance | None = None,
+    again: Recording | None = None,
 ) -> Verdict:
-    """Compare two recordings."""
+    """Compare two recordings; `again` is one of the old version, run once more."""
     broken = [*_broken("old", old), *_broken("new", new)]
     if broken:
         return failed(*broken)
@@ -66,9 +72,9 @@ def compare_recordings(
         if len(old.ranks) > 1:  # one rank talks to itself, if at all
             compare_collectives(book, number, before.steps, after.steps)
     if book.tolerance.stdout:
-        compare_text(book, Aspect.STDOUT, "rank 0", old.printed(), new.printed())
+        _compare_words(book, old, new, again)
     if book.tolerance.files:
-        compare_files(book, old.files, new.files)
+        compare_files(book, old.files, new.files, again.files if again is not None else None)
     _compare_headers(book, old, new)
     differences = book.differences()
     tallies = {aspect: book.tallies[aspect] for aspect in Aspect if aspect in book.tallies}
@@ -102,6 +108,20 @@ def _broken(which: str, run: Recording) -> list[str]:
         problems.append(f"the {which} run took no optimizer step")
     telling = [text for text in problems if not AFTERMATH.search(text)]
     return [*(telling or problems), *silent]
+
+
+def _compare_words(book: Notebook, old: Recording, new: Recording, again: Recording | None) -> None:
+    for number in old.ranks:
+        known = again if again is not None and number in again.ranks else None
+        where = f"rank {number}"
+        once_more = known.printed(number) if known is not None else None
+        said = old.printed(number), new.printed(number)
+        compare_text(book, Aspect.STDOUT, where, *said, once_more)
+        before, after = old.complained(number), new.complained(number)
+        if before is None or after is None:
+            continue
+        once_more = known.complained(number) if known is not None else None
+        compare_text(book, Aspect.STDERR, f"{where} (stderr)", before, after, once_more)
 
 
 def _compare_headers(book: Notebook, old: Recording, new: Recording) -> None:

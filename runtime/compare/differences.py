@@ -21,6 +21,7 @@ class Aspect(Enum):
     COLLECTIVES = "collectives"
     FILES = "files"
     STDOUT = "standard output"
+    STDERR = "standard error"
 
 
 class Kind(Enum):
@@ -100,6 +101,7 @@ class Tolerance:
     files: bool = True
     stdout: bool = True
     ignore_lines: tuple[str, ...] = ()  # regular expressions
+    ignore_files: tuple[str, ...] = ()  # patterns of names, relative to where they are written
 
     @property
     def exact(self) -> bool:

@@ -7,29 +7,46 @@ import re
 from collections.abc import Iterator
 
 from fsdp_migrate.runtime.compare.differences import Aspect, Difference
+from fsdp_migrate.runtime.compare.habits import habits
 from fsdp_migrate.runtime.compare.notebook import Notebook
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?|\bnan\b|\binf\b")
-# Numbers that no two runs have in common: what stands before or after tells them.
+# Numbers that no two runs have in common: whole words before or after tell them.
 _CLOCK_AFTER = re.compile(
     r"\s*(?:s|sec|secs|seconds?|ms|us|µs|min|minutes?|h|hours?|it/s|s/it|tok(?:en)?s?/s\w*|"
-    r"samples?/s\w*|[KMG]i?B|TFLOPS?|TFLOP/s|%?\s*MFU)\b",
+    r"samples?/s\w*|[KMG]i?B|TFLOPS?|TFLOP/s|%?\s*MFU)(?![\w-])",
     re.IGNORECASE,
 )
 _CLOCK_BEFORE = re.compile(
-    r"\b\w*(?:time|elapsed|duration|eta|throughput|speed|memory|mem|per_?sec\w*|tok/s|it/s|"
-    r"tokens_per_second|mfu|port|pid)\w*\s*(?:\([^)]*\))?\s*[:=]?\s*$",
+    r"(?:(?<![A-Za-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:time|elapsed|duration|eta|throughput|speed|memory|"
+    r"mem|seconds|tok/s|it/s|(?:tokens?|samples|steps|it)_?per_?sec(?:ond)?|mfu|port|pid)"
+    r"(?:(?![a-z])(?!_?steps?\b)\w*)\s*(?:\([^)]*\))?\s*[:=]?\s*$",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]?|\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?|0x[0-9a-fA-F]{6,}")
 
 
-def compare_text(book: Notebook, aspect: Aspect, where: str, old: str, new: str) -> None:
-    """Compare two texts line by line; reports the first line that differs."""
+def compare_text(
+    book: Notebook, aspect: Aspect, where: str, old: str, new: str, again: str | None = None
+) -> None:
+    """Compare two texts line by line; reports the first line that differs.
+
+    `again` is what the old version said when it ran once more: what it does not repeat itself is
+    no difference.
+    """
     a, b = list(_lines(book, old)), list(_lines(book, new))
-    for before, after in zip(a, b, strict=False):
+    known = habits(a, a if again is None else list(_lines(book, again)))
+    if known.length:
+        book.note(f"{where} has another number of lines with every run of the old version")
+        return
+    for number, (before, after) in enumerate(zip(a, b, strict=False)):
         if before == after or _same_but_for_clocks(before, after):
             book.same(aspect)
+            continue
+        first, second = known.masked(number, before), known.masked(number, after)
+        if first == second:
+            changing = _short(known.example)
+            book.note(f"{where}: not compared, for it changes with every run: {changing}")
             continue
         gap = _distance(book, before, after)
         if gap is None:
@@ -45,7 +62,10 @@ def compare_text(book: Notebook, aspect: Aspect, where: str, old: str, new: str)
 
 
 def _lines(book: Notebook, text: str) -> Iterator[str]:
-    for line in text.splitlines():
+    for line in text.split("\n"):
+        line = line.removesuffix("\r")
+        if "\r" in line:  # progress that was drawn over
+            continue
         if line.strip() and not book.ignores(line):
             yield line.rstrip()
 

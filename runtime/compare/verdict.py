@@ -95,15 +95,31 @@ def _lines(verdict: Verdict) -> Iterator[str]:
 
 
 def _list(differences: Sequence[Difference], limit: int) -> Iterator[str]:
-    """The first differences of each aspect; those of other ranks are much the same."""
-    shown: Counter[Aspect] = Counter()
+    """The first differences of each aspect; what ranks have in common is said once."""
+    alike: dict[tuple[object, ...], list[Difference]] = {}
     for difference in differences:
-        if shown[difference.aspect] < limit and not difference.rank:
-            shown[difference.aspect] += 1
-            yield f"  - {difference}"
-    hidden = len(differences) - shown.total()
+        place = difference.aspect, difference.step, difference.name or difference.message
+        own = difference.message if difference.rank is None else ""
+        alike.setdefault((*place, difference.kind, own), []).append(difference)
+    shown: Counter[Aspect] = Counter()
+    hidden = 0
+    for same in alike.values():
+        aspect = same[0].aspect
+        if shown[aspect] < limit:
+            shown[aspect] += 1
+            others = sorted({str(d.rank) for d in same[1:] if d.rank != same[0].rank}, key=int)
+            yield f"  - {same[0]}{_too(others)}"
+        else:
+            hidden += len(same)
     if hidden:
         yield f"  - … and {hidden} more"
+
+
+def _too(ranks: Sequence[str]) -> str:
+    if not ranks:
+        return ""
+    named = ", ".join(ranks[:4]) + (" …" if len(ranks) > 4 else "")
+    return f" (and rank{'s' if len(ranks) > 1 else ''} {named})"
 
 
 def _tally(aspect: Aspect, tally: Tally) -> str:

@@ -33,7 +33,7 @@ from fsdp_migrate.runtime.record.gpu import Gpu
 from fsdp_migrate.runtime.record.inventory import Inventories
 from fsdp_migrate.runtime.record.meter import Meter
 from fsdp_migrate.runtime.record.settings import Settings
-from fsdp_migrate.runtime.record.tee import Tee
+from fsdp_migrate.runtime.record.tee import Tee, without_libraries
 from fsdp_migrate.runtime.rehearse.patching import Rebinding, put
 from fsdp_migrate.runtime.verify import recording
 from fsdp_migrate.runtime.verify.recording import End, Header, Loss, Prints, Step
@@ -56,6 +56,7 @@ class Recorder:
         self.notes: set[str] = set()
         self.child = child  # started by the program, not by the launcher
         self.printed = Tee(sys.stdout)
+        self.complained = Tee(sys.stderr)
         self.process = os.getpid()
         self._events: TextIO | None = None
         self._muted = 0
@@ -76,7 +77,8 @@ class Recorder:
         # takes a step with gradients of zero to create the state of a fresh optimizer
         rebinding.replace(dsd, "_init_optim_state", self._unwatched)
         rebinding.apply()
-        put(sys, stdout=self.printed)
+        put(sys, stdout=self.printed, stderr=self.complained)
+        without_libraries(self.complained)
         put(os, _exit=self._before_exit(os._exit))
         os.register_at_fork(after_in_child=self._forget)
 
@@ -89,6 +91,7 @@ class Recorder:
         sharding = tuple(sorted(self.inventories.sharding))
         self._write(End(error, seconds, tuple(sorted(self.notes)), sharding))
         self.printed.flush()
+        self.complained.flush()
 
     def finish_child(self, error: str | None) -> None:
         """Write down how a process ended that multiprocessing started."""
@@ -108,6 +111,7 @@ class Recorder:
         self._steps = 0
         self.meter.read()
         self.printed.forget()
+        self.complained.forget()
 
     def _before_exit(self, leave: Callable[[int], None]) -> Callable[[int], None]:
         """A program may end with `os._exit`, which nothing else sees."""
@@ -297,6 +301,7 @@ class Recorder:
         os.environ[TAKEN] = str(rank)
         self.settings.out.mkdir(parents=True, exist_ok=True)
         self.printed.into(recording.output_path(self.settings.out, rank))
+        self.complained.into(recording.errors_path(self.settings.out, rank))
         events = recording.events_path(self.settings.out, rank).open("w")
         events.write(recording.to_line(header))
         return events

@@ -83,15 +83,18 @@ def _closer(
     problem = runs.of("old", old, "again")
     if problem is not None:
         return replace(verdict, notes=(*verdict.notes, *map(str, problem.differences)))
-    control = compare(runs.old, runs.again, replace(tolerance, rtol=0.0, atol=0.0))
+    verdict = compare(runs.old, runs.new, tolerance, runs.again)
+    if verdict.outcome is not Outcome.DIFFERENT:
+        return verdict
+    exact = replace(tolerance, rtol=0.0, atol=0.0)
+    control = compare(runs.old, runs.again, exact, runs.again)
     if control.first is not None:
         return unrepeatable(verdict, control.first)
     if not estimated:
         return verdict
-    shutil.rmtree(runs.old)
-    runs.again.rename(runs.old)
+    runs.swap()
     problem = runs.of("new", new)
-    return problem if problem is not None else compare(runs.old, runs.new, tolerance)
+    return problem if problem is not None else compare(runs.old, runs.new, tolerance, runs.again)
 
 
 class _Runs:
@@ -115,6 +118,13 @@ class _Runs:
             collect(program.root or program.folder, before, out)
         self.say(f"the {which} version took {finished.seconds:.1f} s")
         return None
+
+    def swap(self) -> None:
+        """Go on with the second run of the old version, which kept the values."""
+        spare = self.old.with_name("spare")
+        self.old.rename(spare)
+        self.again.rename(self.old)
+        spare.rename(self.again)
 
 
 def _clear(folder: Path) -> None:

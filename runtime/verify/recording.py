@@ -126,9 +126,16 @@ class Recording:
 
     def printed(self, rank: int = 0) -> str:
         """What a rank wrote to its standard output, with names for the folders of the run."""
-        path = output_path(self.folder, rank)
-        text = path.read_text(errors="replace") if path.exists() else ""
-        header = self.ranks[rank].header
+        return self._text(output_path(self.folder, rank), rank) or ""
+
+    def complained(self, rank: int = 0) -> str | None:
+        """What a rank wrote to its standard error; None in recordings without it."""
+        return self._text(errors_path(self.folder, rank), rank)
+
+    def _text(self, path: Path, rank: int) -> str | None:
+        if not path.exists():
+            return None
+        header, text = self.ranks[rank].header, path.read_text(errors="replace")
         return text.replace(header.out, "<recording>").replace(header.folder, "<folder>")
 
     def tensors(self, rank: int, step: int) -> Path | None:
@@ -154,6 +161,11 @@ def events_path(folder: Path, rank: int) -> Path:
 def output_path(folder: Path, rank: int) -> Path:
     """The standard output of a rank."""
     return folder / f"rank{rank:05d}.out"
+
+
+def errors_path(folder: Path, rank: int) -> Path:
+    """The standard error of a rank, without what libraries log and warn of."""
+    return folder / f"rank{rank:05d}.err"
 
 
 def tensors_path(folder: Path, rank: int, step: int) -> Path:

@@ -140,6 +140,22 @@ def test_ranks_that_part_are_named(tmp_path: Path) -> None:
     assert "no longer the same on all ranks" in found.cause.title
 
 
+def test_differences_of_other_ranks_are_listed(tmp_path: Path) -> None:
+    changes = {"gradients": other(WEIGHT * 3), "parameters": other(WEIGHT * 3)}
+    alone = str(verdict(tmp_path / "alone", changes, rank=1))
+    assert "  - rank 1, step 0: parameter weight differs" in alone
+    both = str(verdict(tmp_path / "both", changes))
+    (line,) = [line for line in both.splitlines() if "- rank 0, step 0: parameter" in line]
+    assert line.endswith("(and rank 1)")
+
+
+def test_every_rank_is_listened_to(tmp_path: Path) -> None:
+    old = synthetic.write(tmp_path / "old", events(), events())
+    new = synthetic.write(tmp_path / "new", events(), events())
+    (new / "rank00001.out").write_text("another word")
+    assert "rank 1 has 1 lines instead of 0" in str(compare(old, new).first)
+
+
 def test_other_ranks_alone_point_to_the_broadcast(tmp_path: Path) -> None:
     found = verdict(tmp_path, rank=1, losses=(2.25, 1.5))
     assert found.cause is not None

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from fsdp_migrate.cli.project_copy import LARGE, Migrated, copy_project, migrate_copy
 from fsdp_migrate.cli.verify import compare, verify
 from fsdp_migrate.runtime.testing import assert_trains_identically
-from fsdp_migrate.runtime.verify.launch import Launch
+from fsdp_migrate.runtime.verify.launch import Launch, Program
+from fsdp_migrate.runtime.verify.proof import prove
 from harness import synthetic
 from harness.synthetic import events
 
@@ -288,4 +289,35 @@ def test_noise_after_a_divergence_is_a_note(tmp_path: Path) -> None:
     with pytest.raises(AssertionError) as caught:
         assert_trains_identically(*scripts, launch=alone)
     assert "likely cause: the optimizer has other hyperparameters" in str(caught.value)
-    assert "note: the old version, run twice, differs from itself: rank 0 says" in str(caught.value)
+    assert "note: rank 0: not compared, for it changes with every run" in str(caught.value)
+
+
+NOISY = """
+import logging, os, sys, tempfile, time, warnings
+logging.basicConfig(level=logging.INFO)
+print("seconds since 1970:", time.time_ns(), "as", os.getpid())
+print("worker", os.getpid(), file=sys.stderr)
+logging.info("started %s", os.urandom(3).hex())
+logging.getLogger("torch.distributed").warning("of a library: {lr}")
+warnings.warn("of a library: {lr}")
+open(f"run-{{time.time_ns()}}.log", "w").write("same")
+sys.stderr.write("said {said}")
+"""
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize(("said", "same"), [("1", True), ("2", False)])
+def test_what_changes_with_every_run_is_learnt(tmp_path: Path, said: str, same: bool) -> None:
+    programs = []
+    for name, words in (("old", "1"), ("new", said)):
+        folder = tmp_path / name
+        folder.mkdir()
+        text = PLAIN.format(lr="0.1") + NOISY.format(lr=name, said=words)
+        (folder / "train.py").write_text(text)
+        programs.append(Program(folder, str(folder / "train.py"), root=folder, scratch=True))
+    alone = Launch(nproc=1, launcher="python", device="cpu", timeout=60)
+    verdict = prove(*programs, tmp_path / "work", alone).verdict
+    assert verdict.identical == same, verdict
+    if not same:
+        assert verdict.first is not None
+        assert str(verdict.first) == "rank 0 (stderr) says 'said 2' instead of 'said 1'"
