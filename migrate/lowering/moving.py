@@ -29,6 +29,7 @@ MUTATORS = frozenset(
     {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "sort", "update"}
 )
 MOVABLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.If, ast.For)
+LEAVES = (ast.Return, ast.Break, ast.Continue)
 # What of a parameter is another thing below the wrap.
 OWN = frozenset(
     {
@@ -130,6 +131,8 @@ class Move:
             others = {path for path in binds(self.below) if path != self.path}
             if touches(others, [*reads(statement), *binds(statement)]):
                 raise CannotMove("the statement that wraps the model changes what it reads")
+        if any(isinstance(node, LEAVES) for node in own_nodes(self.below)):
+            raise CannotMove("the statement that wraps the model leaves the function or loop")
 
     def _changed(self, statements: Sequence[ast.stmt]) -> set[str]:
         """What `statements` bind, or fill."""
