@@ -22,6 +22,8 @@ from fsdp_migrate.rule.queries.class_names import (
     test_of_name,
     tests_sharded,
 )
+from fsdp_migrate.rule.queries.sharded_tensor_api import every_model
+from fsdp_migrate.rule.queries.type_handed_on import type_handed_on
 from fsdp_migrate.rule.queries.values import library_name
 from fsdp_migrate.rule.rule import Example, Rule, finding_at, no_uses
 
@@ -41,6 +43,8 @@ def survey(facts: Facts) -> Iterator[Finding]:
         found = _named(asked, facts) if asked.name else _class(asked, facts)
         if found is not None:
             yield found
+    for module, node in type_handed_on(facts):
+        yield finding_at(RULE, module, node, INSTEAD, tier=Tier.MANUAL, models=every_model(facts))
 
 
 # ---------------------------------------------------------------------- the class
