@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "output-format": get_args(Format),
     "respect-gitignore": _BOOL,
     "runtime": get_args(RuntimeMode),
+    "safe-only": _BOOL,
     "select": _TEXTS,
     "state-dict": get_args(StateDicts),
     "style": get_args(Style),

@@ -130,6 +130,11 @@ class DefaultCommand(click.Command):
     "NotImplementedError until they are changed.",
 )
 @click.option(
+    "--safe-only",
+    is_flag=True,
+    help="Leave what can change the outcome of a run ([unsafe]), and what depends on it.",
+)
+@click.option(
     "--exclude",
     multiple=True,
     metavar="GLOB",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.discovery.tree import File
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.frameworks.config_files import convert, is_config
 from fsdp_migrate.frameworks.outside import NOTEBOOK, STUB
 from fsdp_migrate.frameworks.outside.around import Around
@@ -41,10 +41,23 @@ def configure(result: Result, request: Request) -> None:
     unwanted = [item for item in findings if rules_out(item.code)]
     for path in {item.path for item in unwanted if is_config(item.path.name)}:
         changes.pop(path, None)
+    if request.safe_only:
+        risky = {item.path for item in findings if item.safety is Safety.UNSAFE}
+        for path in {path for path in risky if is_config(path.name)} & changes.keys():
+            del changes[path]
+            findings = [_left(item) if item.path == path else item for item in findings]
     result.ruled_out = [*result.ruled_out, *unwanted]
     findings = [item for item in findings if not rules_out(item.code)]
     result.findings = sorted(findings, key=lambda item: (item.path, item.line, item.col, item.code))
     result.changes = changes
+
+
+def _left(item: Finding) -> Finding:
+    """A finding about a configuration that stays as it is, for something in it is unsafe."""
+    if item.tier is Tier.MANUAL:
+        return item
+    why = "left: something in this file can change the outcome of a run (--safe-only)"
+    return replace(item, tier=Tier.MANUAL, message=f"{item.message}; {why}")
 
 
 def _held_back(findings: list[Finding], changes: dict[Path, str]) -> list[Finding]:

@@ -27,6 +27,7 @@ class Request:
     mark: bool = False
     allow_incomplete: bool = False
     exclude: tuple[str, ...] = ()
+    safe_only: bool = False
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     no_respect_gitignore: bool = False
@@ -55,7 +56,7 @@ class Request:
     @property
     def said(self) -> list[str]:
         """What was said on the command line, but for what is done with the answer."""
-        flags = ["mark", "allow_incomplete", "no_respect_gitignore", "isolated"]
+        flags = ["mark", "allow_incomplete", "safe_only", "no_respect_gitignore", "isolated"]
         values = ["runtime", "state_dict", "style"]
         default = Request()
         words = [_option(name) for name in flags if self._is_typed(name) and getattr(self, name)]
@@ -83,6 +84,7 @@ class Request:
             mark=self.mark,
             allow_incomplete=self.allow_incomplete,
             style=self.style,
+            safe_only=self.safe_only,
             select=self.select,
             ignore=self.ignore,
         )

@@ -19,6 +19,7 @@ class Options:
     mark: bool = False  # put a TODO comment above what is left for a person
     allow_incomplete: bool = False  # migrate what depends on places that are left for a person
     style: Style = "native"  # "shim": what isn't plain FSDP2 as a whole keeps FSDP1's shape
+    safe_only: bool = False  # leave what can change the outcome of a run
     select: tuple[str, ...] = ()  # beginnings of the codes that are wanted; none: all
     ignore: tuple[str, ...] = ()  # beginnings of those that are not; the longer one counts
 

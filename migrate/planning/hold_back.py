@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fsdp_migrate.findings.finding import Finding, Place, Tier
+from fsdp_migrate.findings.finding import Finding, Place, Safety, Tier
 from fsdp_migrate.planning.stale_comments import Stale, stale
 from fsdp_migrate.planning.stops import with_stops
 from fsdp_migrate.planning.suppressions import Suppression, Suppressions, ignores_file
@@ -145,7 +145,8 @@ class _Blockers:
         """`item` without its fix, if that touches what must be left alone."""
         if not self.is_given(item):
             return self._left_out(item, in_use=bool(role.shares) and not role.follows)
-        reason = self._forbidden(item) if item.fix is not None else ""
+        can_act = item.fix is not None or self._is_risky(item)
+        reason = self._forbidden(item) if can_act else ""
         if not reason:
             return item
         return replace(item, tier=Tier.MANUAL, fix=None, message=f"{item.message}; left: {reason}")
@@ -205,9 +206,16 @@ class _Blockers:
             return "ignored by a comment"
         if self._facts.options.rules_out(item.code):
             return "ruled out by --select or --ignore"
+        if self._is_risky(item):
+            return "it can change the outcome of a run (--safe-only)"
         if item.tier is Tier.SHIM and self._facts.options.runtime == "never":
             return _ruled_out(self._by_hand.get(item.code, ""))
         return ""
+
+    def _is_risky(self, item: Finding) -> bool:
+        """Whether a finding, a note of what a migration changes too, rules the migration out."""
+        is_left = item.tier is Tier.MANUAL
+        return self._facts.options.safe_only and item.safety is Safety.UNSAFE and not is_left
 
     def _keeps_fsdp1(self, item: Finding) -> bool:
         """Whether a model stays FSDP1's with what a finding is about: a wrap, or a subclass."""

@@ -383,3 +383,13 @@ def test_a_configuration_that_is_ruled_out_stays_as_it_is() -> None:
     assert "Left because of --select or --ignore: " in said
     run("--write", ".")
     assert Path("config.yaml").read_text() != text
+
+
+def test_a_configuration_with_something_unsafe_can_be_left() -> None:
+    text = "distributed_type: FSDP\nfsdp_config:\n  fsdp_sharding_strategy: FULL_SHARD\n"
+    Path("safe.yaml").write_text(text)
+    Path("unsafe.yaml").write_text(text + "mixed_precision: bf16\n")
+    _, said = run("--write", "--safe-only", ".")
+    assert Path("safe.yaml").read_text() != text
+    assert Path("unsafe.yaml").read_text() == text + "mixed_precision: bf16\n"
+    assert "left: something in this file can change the outcome of a run" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsdp_migrate.findings.finding import Finding, Tier
+from fsdp_migrate.findings.finding import Finding, Safety, Tier
 from fsdp_migrate.findings.options import Options
 from support.programs import Run, dedent, migrate
 
@@ -259,6 +259,43 @@ def test_what_is_ruled_out_stays_and_holds_the_rest_back() -> None:
     assert "held back by FSDP202" in said["FSDP101"]
     assert run(train=text, options=Options(select=("FSDP",))).changed
     assert run(train=text, options=Options(ignore=("FSDP3",))).changed
+
+
+OFFLOAD = """
+from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel as FSDP
+
+model = FSDP(net, cpu_offload=CPUOffload(True))
+model.clip_grad_norm_(1.0)
+for batch in batches:
+    optimizer.zero_grad()
+    for micro in batch.chunk(4):
+        model(micro).sum().backward()
+    optimizer.step()
+"""
+ANOTHER_DTYPE = """
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, MixedPrecision
+
+model = FSDP(net, mixed_precision=MixedPrecision(torch.bfloat16, torch.float32))
+for batch in batches:
+    with model.no_sync():
+        model(batch[0]).sum().backward()
+    model(batch[1]).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+
+@pytest.mark.parametrize("text", [OFFLOAD, ANOTHER_DTYPE])
+def test_what_can_change_a_run_can_be_ruled_out(text: str) -> None:
+    usual = run(train=text)
+    assert usual.changed
+    assert any(item.safety is Safety.UNSAFE for item in usual.findings)
+    done = run(train=text, options=Options(safe_only=True))
+    assert not done.changed
+    assert {item.tier for item in done.findings} <= {Tier.MANUAL, Tier.NOTE}
+    assert any("change the outcome of a run (--safe-only)" in i.message for i in done.findings)
+    assert run(train=HEAD + WRAP, options=Options(safe_only=True)).changed
 
 
 def test_the_shim_can_be_ruled_out() -> None:
