@@ -56,10 +56,13 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def _summary(result: Result, request: Request) -> Iterable[str]:
+    if result.known and not result.findings and not result.errors:
+        return [f"Nothing new; {result.known}"]
     if not result.findings and not result.changes and not result.errors:
         return [report.nothing(result.found, result.silenced, result.ruled_out)]
     lines = [report.counts(result.findings)] if result.findings else []
     lines += [line for line in [report.blocks(result.findings)] if line]
+    lines += [f"Not reported: {result.known}"] if result.known else []
     lines += report.left(result.silenced, result.ruled_out)
     if request.check or request.piped:
         return lines

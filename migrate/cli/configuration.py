@@ -22,10 +22,11 @@ from fsdp_migrate.reporting.summary import Format
 
 FILE = "pyproject.toml"
 TABLE = "[tool.fsdp-migrate]"
-_BOOL, _TEXTS = ("true or false",), ("a list of texts",)
+_BOOL, _TEXT, _TEXTS = ("true or false",), ("a text",), ("a list of texts",)
 # setting -> what it may be
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "allow-incomplete": _BOOL,
+    "baseline": _TEXT,
     "exclude": _TEXTS,
     "ignore": _TEXTS,
     "mark": _BOOL,
@@ -112,7 +113,9 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
             hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(SETTINGS)}"
             yield f"{TABLE} has no setting `{key}`; {hint}"
         elif not _fits(value, allowed):
-            words = allowed[0] if allowed in (_BOOL, _TEXTS) else f"one of {', '.join(allowed)}"
+            words = (
+                allowed[0] if allowed in (_BOOL, _TEXT, _TEXTS) else f"one of {', '.join(allowed)}"
+            )
             yield f"`{key}` in {TABLE} has to be {words}, not {value!r}"
 
 
@@ -121,7 +124,7 @@ def _fits(value: Any, allowed: tuple[str, ...]) -> bool:
         return isinstance(value, bool)
     if allowed is _TEXTS:
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
-    return isinstance(value, str) and value in allowed
+    return isinstance(value, str) and (allowed is _TEXT or value in allowed)
 
 
 def merged(
@@ -133,6 +136,8 @@ def merged(
         name = key.replace("-", "_")
         if key == "respect-gitignore":
             name, value = "no_respect_gitignore", not value
+        if key == "baseline":
+            value = os.path.relpath(os.path.join(configuration.excluded[0], value))
         if key != "exclude" and name not in said:
             result[name] = tuple(value) if isinstance(value, list) else value
     return result

@@ -152,6 +152,18 @@ class DefaultCommand(click.Command):
     metavar="CODES",
     help="Leave what is reported by these rules, and what depends on it, as it is.",
 )
+@click.option(
+    "--baseline",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Report only what is not in this file.",
+)
+@click.option(
+    "--write-baseline",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write what is found to this file, for --baseline.",
+)
 @click.option("--no-respect-gitignore", is_flag=True, help="Look at ignored files too.")
 @click.option(
     "--stdin-filename",
@@ -219,6 +231,9 @@ def _check(chosen: dict[str, Any]) -> None:
     """Refuse what makes no sense together."""
     if chosen["write"] and (chosen["diff"] or chosen["check"]):
         raise click.UsageError("--write excludes --diff and --check.")
+    changes_or_diff = chosen["write"] or chosen["diff"] or "-" in chosen["paths"]
+    if chosen["write_baseline"] and changes_or_diff:
+        raise click.UsageError("--write-baseline excludes --write, --diff and -.")
     if "-" in chosen["paths"] and chosen["paths"] != ("-",):
         raise click.UsageError("Standard input (-) can't be combined with other paths.")
     if "-" in chosen["paths"] and chosen["write"]:

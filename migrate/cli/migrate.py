@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsdp_migrate.cli.answer import FAILED, INTERRUPTED, exit_code, print_answer, say
+from fsdp_migrate.cli import baseline
+from fsdp_migrate.cli.answer import DONE, FAILED, INTERRUPTED, exit_code, print_answer, say
 from fsdp_migrate.cli.interrupts import Interrupted, Interrupts
 from fsdp_migrate.cli.other_files import configure
 from fsdp_migrate.cli.request import Request, Result
@@ -87,8 +88,14 @@ def _migrate(request: Request, written: list[Path], interrupts: Interrupts) -> i
     _analyse(result, request.options)
     _keep_inside(result, request)
     configure(result, request)
+    if request.write_baseline:
+        count = baseline.write(Path(request.write_baseline), result)
+        say(f"wrote {count:,} findings to {request.write_baseline}")
+        return FAILED if result.errors else DONE
     if request.write:
         _write(result, interrupts)
+    elif request.baseline and not request.diff:
+        result.known = baseline.subtract(Path(request.baseline), result)
     print_answer(result, request)
     return exit_code(result)
 

@@ -30,6 +30,8 @@ class Request:
     safe_only: bool = False
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    baseline: str | None = None
+    write_baseline: str | None = None
     no_respect_gitignore: bool = False
     isolated: bool = False
     stdin_filename: str | None = None
@@ -103,6 +105,7 @@ class Result:
     findings: Sequence[Finding] = ()
     silenced: Sequence[Finding] = ()  # by comments
     ruled_out: Sequence[Finding] = ()  # by --select and --ignore
+    known: str = ""  # what is said of the baseline
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: list[SourceError] = field(default_factory=list)
     warnings: list[SourceError] = field(default_factory=list)
