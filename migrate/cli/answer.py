@@ -68,7 +68,9 @@ def _summary(result: Result, request: Request) -> Iterable[str]:
         return lines
     if request.write and result.changes and not result.written:
         return [*lines, "No file was changed."]
-    steps = report.next_steps(result.findings, result.changes, result.written, request.said)
+    steps = report.next_steps(
+        result.findings, result.changes, result.written, request.said, result.undo
+    )
     return [*lines, *steps]
 
 

@@ -183,7 +183,13 @@ def _write(result: Result, interrupts: Interrupts) -> None:
     A signal ends this before the first of them is replaced or after the last.
     """
     from fsdp_migrate.cli.staging import stage, sweep  # most runs write nothing
+    from fsdp_migrate.cli.working_tree import working_tree
 
+    tree = working_tree(sorted(result.changes))
+    if tree is not None and tree.dirty:
+        files = ", ".join(map(str, tree.dirty[:_SHOWN])) + ", ..." * (len(tree.dirty) > _SHOWN)
+        message = f"{files}: changed and not committed, so git can't tell those changes from these"
+        say(f"warning: {printable(message)}")
     found = result.found
     looked_at = (*found.candidates, *found.linked, *found.configs)
     sweep({path.parent for path in (*result.changes, *(file.path for file in looked_at))})
@@ -194,6 +200,7 @@ def _write(result: Result, interrupts: Interrupts) -> None:
                 staged.append(stage(result.source(path), text))
         with interrupts.held():
             _commit(staged, result.written)
+        result.undo = tree.undo(result.written) if tree is not None else None
     except SourceError as error:
         result.errors.append(error)
     finally:

@@ -105,6 +105,7 @@ class Result:
     findings: Sequence[Finding] = ()
     silenced: Sequence[Finding] = ()  # by comments
     ruled_out: Sequence[Finding] = ()  # by --select and --ignore
+    undo: str | None = None  # the command that takes back what was written
     known: str = ""  # what is said of the baseline
     changes: Mapping[Path, str] = field(default_factory=dict)
     errors: list[SourceError] = field(default_factory=list)

@@ -157,13 +157,18 @@ def blocks(findings: Findings) -> str:
 
 
 def next_steps(
-    findings: Findings, changes: Changes, written: Collection[Path], said: Sequence[str]
+    findings: Findings,
+    changes: Changes,
+    written: Collection[Path],
+    said: Sequence[str],
+    undo: str | None = None,
 ) -> list[str]:
     """What to do now, a line each; commands repeat what was `said`, and stand on their own."""
     steps = []
     pending = len(set(changes) - set(written))
     if written:
-        steps.append(f"Changed {_count(len(written), 'file')}.")
+        steps.append(f"Changed {_count(len(written), 'file')}." + " To take it back:" * bool(undo))
+        steps += [printable(f"    {undo}")] if undo else []
     elif pending:
         steps.append(f"Would change {_count(pending, 'file')}. To see how, and to do it:")
         steps += [
