@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -14,6 +15,7 @@ from fsdp_migrate.cli.request import Request, Result
 from fsdp_migrate.findings.finding import Tier
 from fsdp_migrate.reporting import summary as report
 from fsdp_migrate.reporting.diff import unified_diff
+from fsdp_migrate.syntax.source import SourceError
 
 DONE, LEFT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
@@ -49,6 +51,22 @@ def _findings(result: Result, request: Request, to_stderr: bool) -> str:
     piped = next(iter(result.changes.values()), None) if request.piped else None
     left = (*result.silenced, *result.ruled_out)
     return report.render(style, result.findings, result.changes, result.errors, left, piped)
+
+
+def write_page(result: Result, request: Request, name: str) -> None:
+    """Write a page about the migration."""
+    from fsdp_migrate.reporting.html_page import to_html
+    from fsdp_migrate.reporting.markdown_page import to_markdown
+    from fsdp_migrate.reporting.pages import report_of
+
+    names = [os.path.basename(os.path.abspath(path)) for path in request.paths or (".",)]
+    where = ", ".join(names)
+    page = report_of(f"{where}: from FSDP1 to FSDP2", result.findings, result.changes, result.lines)
+    text = to_html(page) if name.endswith(".html") else to_markdown(page)
+    try:
+        Path(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        result.errors.append(SourceError(Path(name), f"cannot write: {error.strerror}"))
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -182,6 +182,14 @@ class DefaultCommand(click.Command):
 @click.option("--isolated", is_flag=True, help="Don't read pyproject.toml.")
 @click.option("--show-settings", is_flag=True, help="Print the settings, and do nothing else.")
 @click.option("--show-files", is_flag=True, help="Print the files that a run is about.")
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write a page for a review: what is left to do, and each hunk with the rule behind it.  "
+    "FILE ends in .html or .md.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print findings and errors, nothing else.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
@@ -234,6 +242,8 @@ def _check(chosen: dict[str, Any]) -> None:
     changes_or_diff = chosen["write"] or chosen["diff"] or "-" in chosen["paths"]
     if chosen["write_baseline"] and changes_or_diff:
         raise click.UsageError("--write-baseline excludes --write, --diff and -.")
+    if chosen["page"] and not chosen["page"].endswith((".html", ".md")):
+        raise click.UsageError("--report: the name of the file has to end in .html or .md.")
     if "-" in chosen["paths"] and chosen["paths"] != ("-",):
         raise click.UsageError("Standard input (-) can't be combined with other paths.")
     if "-" in chosen["paths"] and chosen["write"]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from fsdp_migrate.cli import baseline
-from fsdp_migrate.cli.answer import DONE, FAILED, INTERRUPTED, exit_code, print_answer, say
+from fsdp_migrate.cli.answer import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    exit_code,
+    print_answer,
+    say,
+    write_page,
+)
 from fsdp_migrate.cli.interrupts import Interrupted, Interrupts
 from fsdp_migrate.cli.other_files import configure
 from fsdp_migrate.cli.request import Request, Result
@@ -96,6 +104,8 @@ def _migrate(request: Request, written: list[Path], interrupts: Interrupts) -> i
         _write(result, interrupts)
     elif request.baseline and not request.diff:
         result.known = baseline.subtract(Path(request.baseline), result)
+    if request.page:
+        write_page(result, request, request.page)
     print_answer(result, request)
     return exit_code(result)
 

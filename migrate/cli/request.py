@@ -32,6 +32,7 @@ class Request:
     ignore: tuple[str, ...] = ()
     baseline: str | None = None
     write_baseline: str | None = None
+    page: str | None = None  # where to write a page about the migration
     no_respect_gitignore: bool = False
     isolated: bool = False
     stdin_filename: str | None = None
