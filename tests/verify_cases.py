@@ -55,7 +55,7 @@ def judge(folder: Path) -> tuple[bool, str]:
         text=True,
         check=False,
     )
-    headline = next((x for x in done.stdout.splitlines() if re.match(r"[A-Z]+:", x)), "")
+    headline = next((x for x in done.stdout.splitlines() if re.match(r"[A-Z ]+:", x)), "")
     said = headline or done.stderr.strip().splitlines()[-1]
     reported = all(
         f"{site['file']}:{number} " in done.stderr

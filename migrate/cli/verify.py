@@ -129,7 +129,7 @@ def compare(ctx: click.Context, /, old: Path, new: Path, **chosen: Any) -> None:
     from fsdp_migrate.runtime import compare as comparing
 
     verdict = comparing.compare(old, new, _tolerance(chosen))
-    click.echo(str(verdict))
+    _say(verdict)
     if chosen["report"] is not None:
         _report(chosen["report"], verdict, (old, new))
     ctx.exit(_exit_code(verdict))
@@ -229,7 +229,7 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
         say=lambda text: click.echo(text, err=True),
         migrated=sides.migrated is not None,
     )
-    click.echo(str(proof.verdict))
+    _say(proof.verdict)
     for site in _suspects(sides.migrated, proof.verdict):
         click.echo(f"  migrated there: {site}")
     if chosen["report"] is not None:
@@ -283,6 +283,17 @@ def _tolerance(chosen: dict[str, Any]) -> Tolerance:
         ignore_lines=chosen["ignore_line"],
         ignore_files=chosen["ignore_file"],
     )
+
+
+def _say(verdict: Verdict) -> None:
+    """Print a verdict, its first line in the colour of the outcome where there are colours."""
+    from fsdp_migrate.runtime.compare import Outcome
+
+    colours = {Outcome.IDENTICAL: "green", Outcome.CLOSE: "yellow"}
+    first, *rest = str(verdict).splitlines()
+    click.secho(first, fg=colours.get(verdict.outcome, "red"), bold=True)
+    for line in rest:
+        click.echo(line)
 
 
 def _exit_code(verdict: Verdict) -> int:

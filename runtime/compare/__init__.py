@@ -6,13 +6,14 @@ estimate it where no values were kept.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from fsdp_migrate.runtime.compare.cause import likely_cause
 from fsdp_migrate.runtime.compare.communication import compare_collectives
 from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Gap, Kind, Tally, Tolerance
 from fsdp_migrate.runtime.compare.files import compare_files
-from fsdp_migrate.runtime.compare.notebook import Notebook
+from fsdp_migrate.runtime.compare.notebook import Band, Notebook
 from fsdp_migrate.runtime.compare.text import compare_text
 from fsdp_migrate.runtime.compare.training import compare_rank
 from fsdp_migrate.runtime.compare.verdict import Cause, Outcome, Verdict
@@ -65,7 +66,8 @@ def compare_recordings(
         return failed(*broken)
     if old.ranks.keys() != new.ranks.keys():
         return failed(f"the new run has the ranks {sorted(new.ranks)}, the old {sorted(old.ranks)}")
-    book = Notebook(tolerance or Tolerance())
+    tolerance = tolerance or Tolerance()
+    book = Notebook(tolerance, _band(old, again))
     for number in old.ranks:
         compare_rank(book, old, new, number)
         before, after = old.ranks[number], new.ranks[number]
@@ -80,14 +82,18 @@ def compare_recordings(
     tallies = {aspect: book.tallies[aspect] for aspect in Aspect if aspect in book.tallies}
     close = any(tally.tolerated for tally in tallies.values())
     outcome = Outcome.CLOSE if close else Outcome.IDENTICAL
+    cause = likely_cause(old, new, differences)
+    if differences and book.needed and book.needed <= _ROUNDING and not (cause and cause.coherent):
+        book.note(f"with --rtol {upwards(book.needed)}, this would be close")
     return Verdict(
         outcome=Outcome.DIFFERENT if differences else outcome,
         differences=differences,
         tallies=tallies,
         steps=max(len(rank.steps) for rank in old.ranks.values()),
         ranks=len(old.ranks),
-        cause=likely_cause(old, new, differences),
+        cause=cause,
         notes=tuple(book.notes),
+        within="" if not close else tolerance.words(by_band=book.by_band),
     )
 
 
@@ -108,6 +114,26 @@ def _broken(which: str, run: Recording) -> list[str]:
         problems.append(f"the {which} run took no optimizer step")
     telling = [text for text in problems if not AFTERMATH.search(text)]
     return [*(telling or problems), *silent]
+
+
+_ROUNDING = 1e-2  # relative differences that a tolerance may be meant for
+
+
+def _band(old: Recording, again: Recording | None) -> Band:
+    """How far the old version is apart from itself."""
+    if again is None or old.ranks.keys() != again.ranks.keys():
+        return {}
+    book = Notebook(Tolerance())
+    for number in old.ranks:
+        compare_rank(book, old, again, number)
+    return book.band()
+
+
+def upwards(number: float) -> str:
+    """A number with one digit that is no smaller."""
+    exponent = math.floor(math.log10(number))
+    digit = math.ceil(number / 10.0**exponent - 1e-9)
+    return f"{digit * 10.0**exponent:.0e}"
 
 
 def _compare_words(book: Notebook, old: Recording, new: Recording, again: Recording | None) -> None:

@@ -15,9 +15,12 @@ from fsdp_migrate.runtime.compare.verdict import Cause
 from fsdp_migrate.runtime.verify.recording import Recording
 
 DIAGNOSES: tuple[Diagnosis, ...] = (
+    surroundings.unseeded,
+    gradients.overflow,
     parameters.optimizer_before_wrap,
     parameters.names,
     gradients.scaled_loss,
+    gradients.none_left,
     parameters.other_ranks_alone,
     parameters.dtype,
     gradients.not_reduced,

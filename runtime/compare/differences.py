@@ -108,6 +108,13 @@ class Tolerance:
         """Whether bits are demanded."""
         return self.rtol == 0 and self.atol == 0
 
+    def words(self, *, by_band: bool) -> str:
+        """What was tolerated, as it is asked for."""
+        asked = [f"--{n} {x:g}" for n, x in (("rtol", self.rtol), ("atol", self.atol)) if x]
+        parts = [" ".join(asked)] if asked else []
+        parts += ["what two runs of the old version differ by"] if by_band else []
+        return " and ".join(parts)
+
     def covers(self, gap: Gap, scale: float) -> bool:
         """Whether a gap is small enough for a tensor whose largest value is `scale`."""
         return not gap.estimated and gap.max_abs <= self.atol + self.rtol * scale

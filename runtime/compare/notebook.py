@@ -14,12 +14,20 @@ from fsdp_migrate.runtime.compare.differences import (
     Tolerance,
 )
 
+Place = tuple[Aspect, int | None, int | None, str]
+Band = dict[Place, Gap]  # how far two runs of the old version are apart
+_WIDER = 4  # times as far two versions may be apart
+_NOISE = 1e-3  # relative; what is further apart is no rounding
+
 
 class Notebook:
     """Tallies, differences and notes of one comparison."""
 
-    def __init__(self, tolerance: Tolerance) -> None:
+    def __init__(self, tolerance: Tolerance, band: Band | None = None) -> None:
         self.tolerance = tolerance
+        self.by_band = False  # something is as close as the old version is to itself
+        self.needed: float | None = 0.0  # the --rtol that would cover all; None: no one does
+        self._band = band or {}
         self.tallies: dict[Aspect, Tally] = {}
         self.notes: dict[str, None] = {}
         self._differences: list[Difference] = []
@@ -41,6 +49,7 @@ class Notebook:
 
     def differs(self, difference: Difference) -> None:
         """Something differs."""
+        self.needed = None
         tally = self.tally(difference.aspect)
         tally.compared += 1
         tally.different += 1
@@ -52,8 +61,30 @@ class Notebook:
         """Something differs by `gap`: enough to matter?"""
         if self.tolerance.covers(gap, scale):
             self.near(difference.aspect, gap.max_abs)
+        elif self._is_noise(difference, gap):
+            self.by_band = True
+            self.near(difference.aspect, gap.max_abs)
         else:
+            relative = gap.max_abs / scale if scale and not gap.estimated else math.inf
+            needed = None if self.needed is None else max(self.needed, relative)
             self.differs(difference)
+            self.needed = needed
+
+    def _is_noise(self, difference: Difference, gap: Gap) -> bool:
+        known = self._band.get(place_of(difference))
+        if known is None or known.estimated != gap.estimated:
+            return False
+        return known.max_rel <= _NOISE and gap.max_abs <= _WIDER * known.max_abs
+
+    def band(self) -> Band:
+        """How far the values are apart that differ."""
+        found: Band = {}
+        for difference in self._differences:
+            place, gap = place_of(difference), difference.gap
+            known = found.get(place)
+            if gap is not None and (known is None or gap.max_abs > known.max_abs):
+                found[place] = gap
+        return found
 
     def note(self, text: str) -> None:
         """Something that the reader should know and that is no difference."""
@@ -66,6 +97,11 @@ class Notebook:
     def differences(self) -> tuple[Difference, ...]:
         """All differences, in the order in which they happened."""
         return tuple(sorted(self._differences, key=when))
+
+
+def place_of(difference: Difference) -> Place:
+    """What differs, without by how much."""
+    return difference.aspect, difference.rank, difference.step, difference.name
 
 
 def when(difference: Difference) -> tuple[float, int, int]:

@@ -23,7 +23,7 @@ class Outcome(Enum):
 
 _HEADLINES = {
     Outcome.IDENTICAL: "IDENTICAL: both versions train bit for bit the same",
-    Outcome.CLOSE: "CLOSE: both versions train the same within the tolerances",
+    Outcome.CLOSE: "CLOSE: both versions train the same",
     Outcome.DIFFERENT: "DIFFERENT: the versions do not train the same",
     Outcome.FAILED: "NOT PROVEN: the two versions could not be compared",
 }
@@ -36,6 +36,7 @@ class Cause:
     title: str
     explanation: str
     codes: tuple[str, ...] = ()  # rules that migrate such sites
+    coherent: bool = False  # all values are off together: no rounding, however small
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Verdict:
     ranks: int = 0
     cause: Cause | None = None
     notes: tuple[str, ...] = ()
+    within: str = ""  # what was tolerated, of what is close
 
     @property
     def identical(self) -> bool:
@@ -72,7 +74,8 @@ class Verdict:
     def headline(self) -> str:
         """The verdict in one line."""
         extent = f" ({_count(self.steps, 'step')} on {_count(self.ranks, 'rank')})"
-        return _HEADLINES[self.outcome] + (extent if self.steps else "")
+        within = f" within {self.within}" if self.within and self.passed else ""
+        return _HEADLINES[self.outcome] + within + (extent if self.steps else "")
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))

@@ -6,6 +6,7 @@ place of an element in the message, which differs between flat and per-parameter
 
 What saving and loading gather is counted apart: FSDP1 gathers whole units for a state dict, of
 which FSDP2 gathers nothing or one parameter at a time, and neither is part of a step of training.
+So is what a program does beside it: `summon_full_params`, `full_tensor()`, metrics, norms.
 """
 
 from __future__ import annotations
@@ -72,6 +73,13 @@ _CHECKPOINTS = (
     "/fsdp_migrate/runtime/optim_",
     "/fsdp_migrate/runtime/state_dicts.py",
 )
+# Files whose functions gather whole parameters for the program.
+_WHOLE = (
+    "/torch/distributed/fsdp/_unshard_param_utils.py",
+    "/fsdp_migrate/runtime/full_params.py",
+    "/fsdp_migrate/runtime/whole_unit.py",
+)
+_FSDP = "/torch/distributed/fsdp/"
 
 
 class Meter:
@@ -136,22 +144,31 @@ class Meter:
         return call
 
     def _add(self, kind: str, size: int) -> None:
-        training = "backward" if self.backward else "forward"
-        phase = "checkpoint" if _is_in_checkpoint() else training
-        key = f"{phase} {kind}"
+        key = f"{_phase(backward=self.backward)} {kind}"
         count, total = self._tally.get(key, (0, 0))
         self._tally[key] = (count + 1, total + size)
 
 
-def _is_in_checkpoint() -> bool:
-    """Whether this is called while a state dict is made, saved or loaded."""
+def _phase(*, backward: bool) -> str:
+    """Forward and backward are what sharding does by itself; the rest is asked for."""
+    sharding = False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename.replace("\\", "/")
         if any(part in name for part in _CHECKPOINTS):
-            return True
+            return "checkpoint"
+        if any(part in name for part in _WHOLE) or _is_unshard(name, frame.f_code.co_name):
+            return "aside"
+        sharding = sharding or _FSDP in name
         frame = frame.f_back
-    return False
+    if not sharding:
+        return "aside"
+    return "backward" if backward else "forward"
+
+
+def _is_unshard(file: str, function: str) -> bool:
+    """Whether this is the method of a model, which only the program calls."""
+    return function == "unshard" and file.endswith("/_fully_shard/_fully_shard.py")
 
 
 def _bytes(value: Any) -> int:

@@ -156,8 +156,15 @@ def test_every_rank_is_listened_to(tmp_path: Path) -> None:
     assert "rank 1 has 1 lines instead of 0" in str(compare(old, new).first)
 
 
-def test_other_ranks_alone_point_to_the_broadcast(tmp_path: Path) -> None:
+def test_other_ranks_alone_point_to_their_data(tmp_path: Path) -> None:
     found = verdict(tmp_path, rank=1, losses=(2.25, 1.5))
+    assert found.cause is not None
+    assert found.cause.title == "ranks other than the first see other data"
+    assert not found.cause.codes
+
+
+def test_or_to_the_broadcast_where_they_hold_other_weights(tmp_path: Path) -> None:
+    found = verdict(tmp_path, {"parameters": other(WEIGHT * 2)}, rank=1, losses=(2.25, 1.5))
     assert found.cause is not None
     assert "sync_module_states" in found.cause.explanation
 
@@ -166,6 +173,29 @@ def test_a_scaled_loss_is_recognised(tmp_path: Path) -> None:
     found = verdict(tmp_path, losses=(1024.0, 1.5))
     assert found.cause is not None
     assert "512 times" in found.cause.title
+
+
+@pytest.mark.parametrize("loss", [2.5, 2.02, -2.0, 0.0, 1.999])
+def test_another_loss_is_not_a_scaled_one(tmp_path: Path, loss: float) -> None:
+    found = verdict(tmp_path, losses=(loss, 1.5))
+    assert found.cause is None or "times what it was" not in found.cause.title
+
+
+def test_a_loss_that_is_scaled_on_one_rank_is_another(tmp_path: Path) -> None:
+    old = synthetic.write(tmp_path / "old", events(), events())
+    new = synthetic.write(tmp_path / "new", events(losses=(4.0, 1.5)), events(losses=(6.0, 1.5)))
+    found = compare(old, new)
+    assert found.cause is not None
+    assert "times what it was" not in found.cause.title
+
+
+def test_a_program_without_seeds_is_said_to_be_so(tmp_path: Path) -> None:
+    drawn: Changes = {"random": {"torch": "elsewhere"}}
+    old = synthetic.write(tmp_path / "old", events(), seed=None)
+    new = synthetic.write(tmp_path / "new", events(drawn, drawn, losses=(4.0, 3.0)), seed=None)
+    found = compare(old, new)
+    assert found.cause is not None
+    assert found.cause.title == "the program is not seeded"
 
 
 def test_communication_alone(tmp_path: Path) -> None:
@@ -182,6 +212,20 @@ def test_one_rank_has_nobody_to_talk_to(tmp_path: Path) -> None:
     none: Changes = {"collectives": {}}
     old = synthetic.write(tmp_path / "old", events())
     assert compare(old, synthetic.write(tmp_path / "new", events(none, none))).identical
+
+
+def test_what_is_asked_for_is_no_part_of_sharding(tmp_path: Path) -> None:
+    """Metrics are their own business, and to ask for a unit early changes nothing."""
+    metrics = {"collectives": {**synthetic.COLLECTIVES, "aside all-gather": (5, 50)}}
+    assert verdict(tmp_path / "metrics", metrics, metrics).identical
+    early = {
+        "collectives": {
+            **synthetic.COLLECTIVES,
+            "forward all-gather": (2, 200),
+            "aside all-gather": (1, 100),
+        }
+    }
+    assert verdict(tmp_path / "early", early, early).identical
 
 
 def test_communication_by_bytes(tmp_path: Path) -> None:
@@ -230,7 +274,46 @@ def test_values_within_tolerance_are_close(tmp_path: Path) -> None:
     found = compare(old, new, Tolerance(rtol=1e-4))
     assert found.outcome is Outcome.CLOSE
     assert found.tallies[Aspect.GRADIENT].tolerated == 1
+    assert "CLOSE: both versions train the same within --rtol 0.0001 (2 steps" in str(found)
+    assert "note: with --rtol 2e-05, this would be close" in str(compare(old, new))
     assert not compare(old, new, Tolerance(rtol=1e-6)).passed
+
+
+def test_what_is_off_coherently_is_no_rounding(tmp_path: Path) -> None:
+    old, new = (synthetic.write(tmp_path / name, events()) for name in ("old", "new"))
+    scaled = WEIGHT / 10 * 1.0067
+    synthetic.write(new, events({"gradients": other(scaled)}))
+    for folder, tensor in ((old, WEIGHT / 10), (new, scaled)):
+        place = folder / "tensors" / "rank00000"
+        place.mkdir(parents=True)
+        torch.save({"gradient weight": tensor}, place / "step000000.pt")
+    found = compare(old, new)
+    assert found.cause is not None
+    assert "1.007 times" in found.cause.title
+    assert "would be close" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("noise", "gap", "outcome"),
+    [
+        (1e-6, 3e-6, Outcome.CLOSE),
+        (1e-6, 3e-5, Outcome.DIFFERENT),
+        (0.0, 1e-6, Outcome.DIFFERENT),
+        (0.1, 0.1, Outcome.DIFFERENT),  # that is no noise, but another start
+    ],
+)
+def test_two_runs_of_the_old_version_are_a_measure(
+    tmp_path: Path, noise: float, gap: float, outcome: Outcome
+) -> None:
+    pattern = torch.where(torch.arange(24).reshape(4, 6) % 3 == 0, 1.0, -0.5)
+    runs = [
+        synthetic.write(tmp_path / name, events({"gradients": other(WEIGHT + pattern * by)}))
+        for name, by in (("old", 0.0), ("new", gap), ("again", noise))
+    ]
+    found = compare(runs[0], runs[1], again=runs[2])
+    assert found.outcome is outcome, found
+    words = "within what two runs of the old version differ by"
+    assert (words in found.headline) == (outcome is Outcome.CLOSE)
 
 
 def test_digests_alone_are_never_within_tolerance(tmp_path: Path) -> None:

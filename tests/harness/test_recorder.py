@@ -138,6 +138,41 @@ def test_what_a_checkpoint_gathers_is_no_part_of_a_step(tmp_path: Path, kind: st
     assert step.collectives["checkpoint all-gather"][0] > 0
 
 
+ASIDE = """
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP, fully_shard
+dist.init_process_group("nccl")
+model = torch.nn.Linear(4, 4).cuda()
+{}
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+for step in range(2):
+    model(torch.ones(2, 4, device="cuda")).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    {}
+    dist.all_gather([torch.zeros(1), torch.zeros(1)], torch.zeros(1))
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize(
+    ("shard", "look"),
+    [
+        ("model = FSDP(model)", "with FSDP.summon_full_params(model): pass"),
+        ("fully_shard(model)", "[p.full_tensor() for p in model.parameters()]"),
+        ("fully_shard(model)", "model.unshard(); model.reshard()"),
+    ],
+)
+def test_what_a_program_asks_for_is_counted_apart(tmp_path: Path, shard: str, look: str) -> None:
+    run, problem = record(program(tmp_path, ASIDE.format(shard, look)), "train.py")
+    assert not problem
+    second = recording.read(run).ranks[0].steps[1]
+    assert second.collectives["forward all-gather"][0] == 1
+    assert second.collectives["aside all-gather"][0] in (2, 3)
+    assert second.collectives["backward reduce-scatter"][0] == 1
+
+
 def test_a_rehearsal_speaks_cuda() -> None:
     run, problem = record(Path(__file__).parent, "cuda_talk.py", ["{out}"])
     assert not problem

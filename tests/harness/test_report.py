@@ -163,7 +163,7 @@ def test_a_report_of_a_failure(tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     report.write(target, compare(old, tmp_path / "none"), old, tmp_path / "none")
     parsed = Page(target.read_text())
-    assert "FAILED" in parsed.text
+    assert "NOT PROVEN" in parsed.text
     assert "no recording" in parsed.text
 
 

@@ -52,12 +52,58 @@ def test_wrong_migrations_are_rejected(name: str, tmp_path: Path) -> None:
     assert words.endswith("]"), f"no cause: {words}"
 
 
+# what the verdict has to name first, of the mutants that train at all
+CAUSES = {
+    "parameters not broadcast": "the first loss differs",
+    "buffers not broadcast": "other weights or buffers, rank 0 does not",
+    "reduce_dtype forgotten": "more than rounding, the loss does not",
+    "reduce_dtype bfloat16": "more than rounding, the loss does not",
+    "param_dtype forgotten": "the first loss differs",
+    "model cast instead of a policy": "another type",
+    "root only wrapped": "communication does not",
+    "one block forgotten": "communication does not",
+    "blocks cut in two": "communication does not",
+    "reshard flipped": "communication does not",
+    "root resharded": "communication does not",
+    "clip dropped": "all gradients are",
+    "clip after the step": "all gradients are",
+    "clip with the 2-norm": "all gradients are",
+    "local norm printed": "what is printed does not",
+    "groups swapped": "other hyperparameters",
+    "everything decays": "other hyperparameters",
+    "learning rate schedule lost": "other hyperparameters",
+    "schedule before the step": "other hyperparameters",
+    "gradients not cleared": "of the step before are still there",
+    "optimizer state not loaded": "other hyperparameters",
+    "weights not loaded": "changes between two steps",
+    "checkpoint in bfloat16": "the same gradients give other parameters",
+    "last file not written": "the files do not",
+    "HYBRID as FULL": "communication differs",
+    "HYBRID as replicas": "communication differs",
+    "no_sync never restored": "sharded parameters have no gradients",
+    "no_sync dropped": "communication differs",
+    "no_sync inverted": "not accumulated as before",
+    "micro-batches not averaged": "the loss is 2 times",
+    "gradients cleared too early": "not accumulated as before",
+    "frozen parameters trained": "in one version only",
+    "edit of full parameters lost": "changes between two steps",
+    "edit through data lost": "changes between two steps",
+    "initialised after sharding": "the first loss differs",
+    "loss scaled twice": "the loss is 1024 times",
+    "scaler disabled": "the loss is 0.000976562 times",
+    "clip before unscaling": "all gradients are",
+    "another initial scale": "the loss is 64 times",
+    "overflow not skipped": "no finite loss",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_every_mutant(mutation: object, tmp_path: Path) -> None:
     assert mutation in MUTATIONS
     one = MUTATIONS[MUTATIONS.index(mutation)]  # type: ignore[arg-type]
     killed, words = kill(one, tmp_path)
+    assert CAUSES.get(one.name, "") in words
     assert killed == (not one.why), words
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
-from fsdp_migrate.runtime.compare import gaps
+from fsdp_migrate.runtime.compare import gaps, upwards
 from fsdp_migrate.runtime.compare.differences import Aspect, Tolerance
 from fsdp_migrate.runtime.compare.files import compare_files
 from fsdp_migrate.runtime.compare.notebook import Notebook
@@ -331,3 +331,11 @@ def test_distributed_checkpoints_are_compared_as_one(tmp_path: Path) -> None:
     notes = book()
     compare_files(notes, tmp_path / "old", tmp_path / "new")
     assert [d.name for d in notes.differences()] == ["dcp: [w]"]
+
+
+@pytest.mark.parametrize(
+    ("number", "written"), [(3.1e-6, "4e-06"), (1e-5, "1e-05"), (9.7e-4, "1e-03"), (2.0, "2e+00")]
+)
+def test_tolerances_are_suggested_with_one_digit(number: float, written: str) -> None:
+    assert upwards(number) == written
+    assert float(written) >= number

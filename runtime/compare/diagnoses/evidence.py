@@ -9,7 +9,7 @@ from functools import cached_property
 from fsdp_migrate.runtime.compare.differences import Aspect, Difference
 from fsdp_migrate.runtime.compare.gaps import estimated
 from fsdp_migrate.runtime.compare.verdict import Cause
-from fsdp_migrate.runtime.verify.recording import Recording, Step
+from fsdp_migrate.runtime.verify.recording import Loss, Recording, Step
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,14 @@ class Evidence:
         steps = self.steps(which)
         return all(step.gradients == steps[0].gradients for step in steps)
 
+    def ranks_hold_alike(self, which: Recording) -> bool:
+        """Whether all ranks have the same parameters and buffers after the step."""
+        steps = self.steps(which)
+        return all(
+            (step.parameters, step.buffers) == (steps[0].parameters, steps[0].buffers)
+            for step in steps
+        )
+
     @property
     def by_norm(self) -> float:
         """The largest difference of a gradient in that step, relative to its norm."""
@@ -65,9 +73,13 @@ class Evidence:
                     worst = max(worst, estimated(old, new).max_rel)
         return worst
 
+    def losses(self, which: Recording, rank: int) -> list[Loss]:
+        """What backward is called on in the step of the first divergence."""
+        return [loss for loss in which.ranks[rank].losses if loss.step == self.first.step]
+
     def losses_before(self, which: Recording) -> int:
         """Calls of backward in the step of the first divergence."""
-        return sum(loss.step == self.first.step for loss in which.ranks[0].losses)
+        return len(self.losses(which, 0))
 
 
 Diagnosis = Callable[[Evidence], Cause | None]

@@ -6,7 +6,7 @@ import math
 
 from fsdp_migrate.runtime.compare.diagnoses.evidence import Evidence
 from fsdp_migrate.runtime.compare.diagnoses.surroundings import another_sharding
-from fsdp_migrate.runtime.compare.differences import Aspect
+from fsdp_migrate.runtime.compare.differences import Aspect, Kind
 from fsdp_migrate.runtime.compare.verdict import Cause
 
 ROUNDING = 256  # ulps up to which the order of a sum explains a difference
@@ -18,19 +18,61 @@ def scaled_loss(e: Evidence) -> Cause | None:
     losses = e.of(Aspect.LOSS)
     if e.first.aspect is not Aspect.LOSS or not losses:
         return None
-    before, after = (
-        [loss.value for loss in run.ranks[0].losses if loss.step == e.first.step]
-        for run in (e.old, e.new)
-    )
-    ratios = {round(y / x, 3) for x, y in zip(before, after, strict=False) if x and y and x * y > 0}
-    if len(ratios) != 1 or ratios == {1.0}:
+    ratios = [
+        new.value / old.value if old.value and new.value is not None else 0.0
+        for rank in e.old.ranks
+        for old, new in zip(e.losses(e.old, rank), e.losses(e.new, rank), strict=False)
+    ]
+    factor = ratios[0] if ratios else 0.0
+    if not _is_scale(factor) or any(not math.isclose(r, factor, rel_tol=1e-3) for r in ratios):
         return None
     return Cause(
-        f"the loss is {ratios.pop():g} times what it was",
+        f"the loss is {factor:g} times what it was",
         "It is scaled twice or not at all: GradScaler, or the division by the number of "
         "micro-batches.",
         ("FSDP203", "FSDP201"),
+        coherent=True,
     )
+
+
+def overflow(e: Evidence) -> Cause | None:
+    if e.first.aspect is not Aspect.LOSS or not e.first.step:
+        return None
+    before, after = (
+        [loss.value for rank in run.ranks.values() for loss in rank.losses]
+        for run in (e.old, e.new)
+    )
+    if not _all_finite(before) or _all_finite(after):
+        return None
+    return Cause(
+        "the new version computes no finite loss, the old one does",
+        "A step was taken with gradients that had overflowed: the scaler has to see it on every "
+        "rank, and to skip the step.",
+        ("FSDP203",),
+    )
+
+
+def _all_finite(values: list[float | None]) -> bool:
+    return all(value is None or math.isfinite(value) for value in values)
+
+
+def none_left(e: Evidence) -> Cause | None:
+    gone = [d for d in e.of(Aspect.GRADIENT) if d.kind is Kind.MISSING]
+    there = [v for step in e.steps(e.old) for v in step.gradients.values() if v is not None]
+    if e.losses_before(e.old) < 2 or 2 * len(gone) <= len(there):
+        return None
+    return Cause(
+        "sharded parameters have no gradients when the optimizer steps",
+        "Synchronisation stayed switched off, so that gradients wait to be reduced; or gradients "
+        "are cleared before the step.",
+        ("FSDP201",),
+    )
+
+
+def _is_scale(factor: float) -> bool:
+    """Whether a loss is scaled on purpose by this: by 2, 3, ..., a half, a third, ..."""
+    whole = max(factor, 1 / factor) if factor > 0 else 0.0
+    return whole > 1.5 and math.isclose(whole, round(whole), rel_tol=1e-3)
 
 
 def not_reduced(e: Evidence) -> Cause | None:
@@ -58,12 +100,14 @@ def scaled_gradients(e: Evidence) -> Cause | None:
         (1 / e.world, "averaging over ranks: divided once more than before", ("FSDP101",)),
     ):
         if math.isclose(ratio, factor, rel_tol=1e-3):
-            return Cause(f"all gradients are {ratio:g} times what they were", why + ".", codes)
+            title = f"all gradients are {ratio:g} times what they were"
+            return Cause(title, why + ".", codes, coherent=True)
     return Cause(
         f"all gradients are {ratio:.4g} times what they were",
         "Clipping: the norm is computed over other tensors (one rank's shards, another model), at "
         "another time, or loss scaling was not undone before it.",
         ("FSDP202", "FSDP203"),
+        coherent=True,
     )
 
 

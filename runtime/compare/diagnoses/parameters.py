@@ -78,6 +78,12 @@ def other_ranks_alone(e: Evidence) -> Cause | None:
         return None
     if 0 in {d.rank for d in e.of(Aspect.LOSS)}:
         return None
+    if e.ranks_hold_alike(e.new) or not e.ranks_hold_alike(e.old):
+        return Cause(
+            "ranks other than the first see other data",
+            "All ranks hold the same weights and buffers, but some compute another loss: the "
+            "sampler, the loader, or what is drawn at random on each rank.",
+        )
     return Cause(
         "the ranks start from other weights or buffers, rank 0 does not",
         "sync_module_states was dropped: what rank 0 holds has to be broadcast before sharding.",

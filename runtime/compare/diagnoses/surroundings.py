@@ -7,6 +7,23 @@ from fsdp_migrate.runtime.compare.differences import Aspect
 from fsdp_migrate.runtime.compare.verdict import Cause
 
 
+def unseeded(e: Evidence) -> Cause | None:
+    if not e.start:
+        return None
+    for number, old in e.old.ranks.items():
+        new = e.new.ranks[number]
+        if None not in (old.header.seed, new.header.seed) or not old.steps or not new.steps:
+            continue
+        before, after = old.steps[0].random, new.steps[0].random
+        if before.get("torch") != after.get("torch"):
+            return Cause(
+                "the program is not seeded",
+                "Both runs begin with other random numbers, so that they start from other weights "
+                "or data.  Seed the generators, or record with --seed.",
+            )
+    return None
+
+
 def between_steps(e: Evidence) -> Cause | None:
     if not e.first.step or e.first.aspect is not Aspect.LOSS:
         return None
