@@ -49,8 +49,10 @@ def _findings(result: Result, request: Request, to_stderr: bool) -> str:
         shown = with_excerpts(report.entries(result.findings), result.lines, terminal)
         return "".join(f"{line}\n" for line in shown)
     piped = next(iter(result.changes.values()), None) if request.piped else None
-    left = (*result.silenced, *result.ruled_out)
-    return report.render(style, result.findings, result.changes, result.errors, left, piped)
+    left = [*result.silenced, *(result.ruled_out if style == "json" else ())]
+    return report.render(
+        style, result.findings, result.changes, result.errors, left, piped, result.lines
+    )
 
 
 def write_page(result: Result, request: Request, name: str) -> None:

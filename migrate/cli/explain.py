@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fsdp_migrate.rule.registry import Registry, load_rules
 
@@ -39,8 +40,18 @@ def rules(output_format: str) -> None:
             click.echo(f"    {code}  {tiers}, {surface.safety.value}: {surface.becomes}")
 
 
+def _known(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The codes and names that a shell may complete a word to."""
+    names = [(name, rule.summary) for rule in load_rules() for name in (rule.code, rule.name)]
+    return [
+        CompletionItem(name, help=summary)
+        for name, summary in names
+        if name.startswith((incomplete, incomplete.upper()))
+    ]
+
+
 @click.command()
-@click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+@click.argument("codes", nargs=-1, required=True, metavar="CODE...", shell_complete=_known)
 def explain(codes: tuple[str, ...]) -> None:
     """Say what the rule CODE does, why, and how safe that is; its name will do as well."""
     pages = ["\n".join(_page(_called(code))) for code in dict.fromkeys(codes)]

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fsdp_migrate import __version__
 from fsdp_migrate.cli.interrupts import Interrupts
@@ -89,12 +90,26 @@ class DefaultCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
+def _paths_and_commands(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What a shell may complete a path to: the first one can be a command."""
+    names = [] if ctx.params.get("paths") else [n for n in SUBCOMMANDS if n.startswith(incomplete)]
+    commands = [CompletionItem(name, help=SUBCOMMANDS[name][1]) for name in names]
+    return [*commands, CompletionItem(incomplete, type="file")]
+
+
 @click.command(
     cls=DefaultCommand,
     context_settings=CONTEXT,
     epilog="A path that is called like a command is written ./NAME.",
 )
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, allow_dash=True))
+@click.argument(
+    "paths",
+    nargs=-1,
+    type=click.Path(exists=True, allow_dash=True),
+    shell_complete=_paths_and_commands,
+)
 @click.option("--diff", is_flag=True, help="Print the changes as a diff; findings go to stderr.")
 @click.option("--write", is_flag=True, help="Make the changes.")
 @click.option("--check", is_flag=True, help="Only report, without advice; for CI.")

@@ -48,6 +48,14 @@ def with_excerpts(
             shown = place
 
 
+def marked_length(lines: list[str] | None, item: Finding) -> int:
+    """How many characters a finding is about: those of a name; 0, if that can't be told."""
+    if lines is None or not 0 < item.line <= len(lines):
+        return 0
+    word = _WORD.match(lines[item.line - 1], item.col - 1)
+    return len(word[0]) if word else 0
+
+
 def _painted(match: re.Match[str], terminal: Terminal) -> str:
     where, code = terminal.painted(match[2], "1"), terminal.painted(match[3], "36")
     return f"{match[1]}{where} {code}{terminal.painted(match[4] or '', '33')}"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from fsdp_migrate import __version__
 from fsdp_migrate.findings.finding import Finding, Place, Safety, Tier
+from fsdp_migrate.reporting.excerpts import Lines, marked_length
 from fsdp_migrate.syntax.source import SourceError
 
 if TYPE_CHECKING:
@@ -100,10 +101,14 @@ def _escape(text: str, special: str = "") -> str:
 
 
 def to_sarif(
-    findings: Sequence[Finding], errors: Sequence[SourceError], rules: Iterable[Rule]
+    findings: Sequence[Finding],
+    errors: Sequence[SourceError],
+    rules: Iterable[Rule],
+    suppressed: Sequence[Finding] = (),
+    lines: Lines = lambda path: None,
 ) -> str:
-    """A SARIF 2.1.0 log."""
-    codes = {finding.code for finding in findings}
+    """A SARIF 2.1.0 log; `lines` are those of a file, for the ends of places."""
+    codes = {finding.code for finding in (*findings, *suppressed)}
     driver = {
         "name": "fsdp-migrate",
         "version": __version__,
@@ -119,7 +124,13 @@ def to_sarif(
         "tool": {"driver": driver},
         "invocations": [invocation],
         "columnKind": "unicodeCodePoints",
-        "results": [_sarif_result(finding) for finding in findings],
+        "results": [
+            *(_sarif_result(finding, lines) for finding in findings),
+            *(
+                {**_sarif_result(finding, lines), "suppressions": [{"kind": "inSource"}]}
+                for finding in suppressed
+            ),
+        ],
     }
     return _dump({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
 
@@ -130,11 +141,16 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
         "name": rule.name,
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.why},
+        "help": {"text": f"{rule.why}\n\nSafety of the fix: {rule.fix_safety}"},
         **({"helpUri": rule.references[0]} if rule.references else {}),
     }
 
 
-def _sarif_result(finding: Finding) -> dict[str, Any]:
+def _sarif_result(finding: Finding, lines: Lines) -> dict[str, Any]:
+    region = {"startLine": finding.line, "startColumn": finding.col}
+    length = marked_length(lines(finding.path), finding)
+    if length:
+        region |= {"endLine": finding.line, "endColumn": finding.col + length}
     level = _LEVELS[finding.tier]
     return {
         "ruleId": finding.code,
@@ -144,7 +160,7 @@ def _sarif_result(finding: Finding) -> dict[str, Any]:
             {
                 "physicalLocation": {
                     "artifactLocation": {"uri": _uri(finding.path)},
-                    "region": {"startLine": finding.line, "startColumn": finding.col},
+                    "region": region,
                 }
             }
         ],

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ Format = Literal["text", "full", "concise", "json", "github", "sarif"]
 FOR_PEOPLE = frozenset({"text", "full", "concise"})
 Findings = Sequence[Finding]
 Changes = Mapping[Path, str]
+Lines = Callable[[Path], list[str] | None]
 Errors = Sequence[SourceError]
 
 _SHOWN_PATHS = 10
@@ -32,10 +33,12 @@ def render(
     errors: Errors,
     suppressed: Findings = (),
     piped: str | None = None,
+    lines: Lines = lambda path: None,
 ) -> str:
     """The findings in `style`, each on a line of its own where people read them.
 
-    `suppressed` is what the user wants left as it is, `piped` what standard input becomes.
+    `suppressed` is what the user wants left as it is, `piped` what standard input becomes, `lines`
+    those of a file.
     """
     if style in FOR_PEOPLE:
         return "".join(f"{line}\n" for line, _ in entries(findings))
@@ -47,7 +50,7 @@ def render(
         return formats.to_github(findings, errors)
     from fsdp_migrate.rule.registry import load_rules
 
-    return formats.to_sarif(findings, errors, load_rules())
+    return formats.to_sarif(findings, errors, load_rules(), suppressed, lines)
 
 
 def entries(findings: Findings) -> Iterator[tuple[str, Finding | None]]:

@@ -353,7 +353,9 @@ class TestFormats:
         assert [result["level"] for result in run["results"]] == ["warning", "error", "note"]
         where = run["results"][0]["locations"][0]["physicalLocation"]
         assert where["artifactLocation"]["uri"] == "my%20train.py"
-        assert where["region"] == {"startLine": 1, "startColumn": 36}
+        assert where["region"] == {
+            "startLine": 1, "startColumn": 36, "endLine": 1, "endColumn": 60,
+        }  # fmt: skip
         assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {"FSDP101"}
 
 
@@ -395,6 +397,27 @@ def test_the_commands_say_what_the_rules_are() -> None:
     assert "FullyShardedDataParallel.no_sync" in {
         surface["name"] for rule in as_json for surface in rule["surfaces"]
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ex"], ["plain,explain", "file,ex"]),
+        (["train.py", "ex"], ["file,ex"]),
+        (["--sty"], ["plain,--style"]),
+        (["explain", "fsdp90"], ["plain,FSDP900"]),
+        (["explain", "unown"], ["plain,unowned"]),
+    ],
+)
+def test_shells_complete_commands_options_and_codes(words: list[str], expected: list[str]) -> None:
+    environment = {
+        "_FSDP_MIGRATE_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["fsdp-migrate", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    put("train.py", PLAIN)
+    ran = CliRunner().invoke(cli, [], prog_name="fsdp-migrate", env=environment)
+    assert ran.stdout.split() == expected
 
 
 def test_a_path_called_like_a_command_can_be_given() -> None:

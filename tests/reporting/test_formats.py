@@ -49,6 +49,19 @@ def test_github_escapes_what_ends_a_command_or_a_property() -> None:
     ]
 
 
+def test_sarif_has_ends_where_a_name_is_and_what_is_suppressed() -> None:
+    lines = {Path("a b.py"): ["", "", "    model.no_sync()"]}
+    log = json.loads(to_sarif([FINDINGS[0]], [], [], [FINDINGS[1]], lines.get))
+    first, second = log["runs"][0]["results"]
+    regions = [r["locations"][0]["physicalLocation"]["region"] for r in (first, second)]
+    assert regions == [
+        {"startLine": 3, "startColumn": 5, "endLine": 3, "endColumn": 18},
+        {"startLine": 1, "startColumn": 1},
+    ]
+    assert "suppressions" not in first
+    assert second["suppressions"] == [{"kind": "inSource"}]
+
+
 def test_github_says_what_holds_others_back() -> None:
     manual = FINDINGS[1]
     held = [replace(FINDINGS[2], line=n, held_by=manual.place) for n in (5, 6)]
@@ -68,6 +81,7 @@ def test_sarif_describes_the_rules_that_spoke() -> None:
     (run,) = json.loads(to_sarif(FINDINGS, [ERROR], rules))["runs"]
     first, second = run["tool"]["driver"]["rules"]
     assert (first["id"], first["helpUri"]) == ("X1", "https://example.org")
+    assert first["help"]["text"].startswith("because\n\nSafety of the fix: ")
     assert (second["id"], "helpUri" in second) == ("X2", False)
     assert [result["level"] for result in run["results"]] == ["warning", "error", "note"]
     (invocation,) = run["invocations"]
