@@ -34,6 +34,12 @@ class Migrated:
         """The findings that are left to a person."""
         return [finding for finding in self.findings if finding["tier"] == "manual"]
 
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Where something was changed, as files and lines were before."""
+        changed = [f for f in self.findings if f["tier"] in ("native", "shim")]
+        return tuple(dict.fromkeys((f["path"], f["line"]) for f in changed))
+
 
 def copy_project(project: Path, target: Path) -> None:
     """Copy a project; large files become links, which a program may read."""

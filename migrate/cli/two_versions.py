@@ -70,7 +70,8 @@ def prepare(work: Path, wanted: Wanted) -> Sides:
     migrated = None if given is not None else _migrate(work / "new", wanted.options)
     old_script = script.relative_to(project) if script is not None else None
     new_script = _new_script(script, given, project) or old_script
-    old = _program(work / "old", old_script, project, wanted)
+    watched = migrated.places if migrated is not None else ()
+    old = _program(work / "old", old_script, project, wanted, watched)
     new = _program(work / "new", new_script, project, wanted)
     if script is not None and not Path(new.target).is_file():
         raise CannotVerify(f"{given} has no script {old_script}")
@@ -83,14 +84,20 @@ def _project(wanted: Wanted, script: Path | None) -> Path:
     return script.parent if script is not None and project not in script.parents else project
 
 
-def _program(root: Path, script: Path | None, project: Path, wanted: Wanted) -> Program:
+def _program(
+    root: Path,
+    script: Path | None,
+    project: Path,
+    wanted: Wanted,
+    watched: tuple[tuple[str, int], ...] = (),
+) -> Program:
     """A version in the copy `root`, started in the folder that the user stands in."""
     from fsdp_migrate.runtime.verify.launch import Program  # loads torch
 
     here = Path.cwd()
     folder = here.relative_to(project) if project in (here, *here.parents) else Path()
     target = str(root / script) if script is not None else wanted.target
-    return Program(root / folder, target, wanted.arguments, wanted.module, root, scratch=True)
+    return Program(root / folder, target, wanted.arguments, wanted.module, root, True, watched)
 
 
 def _new_script(script: Path | None, given: Path | None, project: Path) -> Path | None:

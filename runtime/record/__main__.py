@@ -23,6 +23,7 @@ def parse(arguments: list[str]) -> tuple[Settings, list[str]]:
         seed=options.seed,
         paths=tuple(path.resolve() for path in options.path),
         forbidden=options.forbid.resolve() if options.forbid else None,
+        watched=options.watch.resolve() if options.watch else None,
         dump_at=options.dump_at,
     )
     module = ["-m"] if options.module else []
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--path", type=Path, action="append", default=[], help="look for modules there first"
     )
     parser.add_argument("--forbid", type=Path, help="fail if a module is imported from there")
+    parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--dump-at", type=float, metavar="TIME", help="say where the program is, if it still runs"
     )

@@ -65,6 +65,7 @@ def start(settings: Settings, arguments: tuple[str, ...], *, child: bool = False
     if device == "rehearsal":
         recorder.notes = rehearse.NOTES
     recorder.install()
+    recorder.lines.start(tracing=device == "rehearsal")
     follow(settings, recorder.finish_child)
     if settings.seed is not None:
         _seed(settings.seed)

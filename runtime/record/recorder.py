@@ -31,6 +31,7 @@ from fsdp_migrate.runtime.record.failing import own_errors
 from fsdp_migrate.runtime.record.fingerprint import fingerprint
 from fsdp_migrate.runtime.record.gpu import Gpu
 from fsdp_migrate.runtime.record.inventory import Inventories
+from fsdp_migrate.runtime.record.lines import Lines
 from fsdp_migrate.runtime.record.meter import Meter
 from fsdp_migrate.runtime.record.settings import Settings
 from fsdp_migrate.runtime.record.tee import Tee, without_libraries
@@ -54,6 +55,7 @@ class Recorder:
         self.meter = Meter()
         self.inventories = Inventories()
         self.notes: set[str] = set()
+        self.lines = Lines(settings.watched)
         self.child = child  # started by the program, not by the launcher
         self.printed = Tee(sys.stdout)
         self.complained = Tee(sys.stderr)
@@ -89,7 +91,8 @@ class Recorder:
         self._ended = True
         seconds = time.perf_counter() - self._begin
         sharding = tuple(sorted(self.inventories.sharding))
-        self._write(End(error, seconds, tuple(sorted(self.notes)), sharding))
+        reached = tuple(sorted(self.lines.reached))
+        self._write(End(error, seconds, tuple(sorted(self.notes)), sharding, reached))
         self.printed.flush()
         self.complained.flush()
 

@@ -31,6 +31,7 @@ class Settings:
     seed: int | None = None  # for programs that do not seed; every rank gets one of its own
     paths: tuple[Path, ...] = ()  # where modules are looked for, after the program's own folder
     forbidden: Path | None = None  # nothing may be imported from below this folder
+    watched: Path | None = None  # a file that says of which lines to note down that they are run
     dump_at: float | None = None  # the time at which a rank that still runs says where it is
 
     def export(self) -> None:
@@ -45,6 +46,7 @@ class Settings:
         data["out"] = Path(data["out"])
         data["paths"] = tuple(map(Path, data["paths"]))
         data["keep"] = tuple(keep) if keep else None
+        data["watched"] = Path(data["watched"]) if data["watched"] else None
         data["forbidden"] = Path(forbidden) if forbidden else None
         return cls(**data)
 

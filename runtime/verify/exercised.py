@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fsdp_migrate.runtime.verify.launch import Program, place
 from fsdp_migrate.runtime.verify.recording import FSDP1, FSDP2, Recording
 
 
@@ -26,3 +27,19 @@ def not_run(old: Recording, new: Recording) -> list[str]:
 def _sharding(run: Recording) -> set[str]:
     ends = [rank.end for rank in run.ranks.values() if rank.end is not None]
     return {kind for end in ends for kind in end.sharding}
+
+
+def reached(old: Recording, program: Program) -> list[str]:
+    """How many of the migrated places a run has executed, and which ones it hasn't."""
+    ends = [rank.end for rank in old.ranks.values() if rank.end is not None]
+    seen = {name for end in ends for name in end.reached}
+    places = list(dict.fromkeys(place(*watched) for watched in program.watched))
+    if not seen or not places:  # not watched, or by none that is recorded
+        return []
+    missed = [name for name in places if name not in seen]
+    words = f"{len(places) - len(missed)} of {len(places)} migrated places were executed"
+    more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
+    return [words + (f"; not: {', '.join(missed[:_SHOWN])}{more}" if missed else "")]
+
+
+_SHOWN = 8  # places by name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import IO, Literal
 
 from fsdp_migrate.runtime.record.settings import Device
 from fsdp_migrate.runtime.verify import supervise
+from fsdp_migrate.runtime.verify.recording import watched_path
 
 DUMP = 3.0  # seconds before the timeout at which ranks that still run say where they are
 TAIL = 1 << 18  # bytes of output that are kept to explain a failure
@@ -35,6 +37,7 @@ class Program:
     module: bool = False
     root: Path | None = None  # the project that the folder is in, first on the import path
     scratch: bool = False
+    watched: tuple[tuple[str, int], ...] = ()  # paths below the root, and lines
 
     def words(self) -> list[str]:
         """The program and its arguments on a command line."""
@@ -75,6 +78,7 @@ class Finished:
 def launch(program: Program, out: Path, how: Launch) -> Finished:
     """Record a program into the folder `out` and wait for it."""
     begin = time.monotonic()
+    _watch(program, out)
     supervised = [sys.executable, "-I", "-S", supervise.__file__, str(os.getpid())]
     process = subprocess.Popen(
         [*supervised, *command(program, out, how)],
@@ -108,9 +112,26 @@ def command(program: Program, out: Path, how: Launch) -> list[str]:
     options += ["--seed", str(how.seed)]
     options += [word for path in _paths(program) for word in ("--path", str(path))]
     options += ["--forbid", str(how.forbidden)] if how.forbidden else []
+    watched = watched_path(out)
+    options += ["--watch", str(watched)] if watched.is_file() else []
     options += ["--dump-at", str(time.time() + how.timeout - DUMP)]
     record = ["-m", "fsdp_migrate.runtime.record", *options, *program.words()]
     return [sys.executable, *(torchrun if how.launcher == "torchrun" else []), *record]
+
+
+def _watch(program: Program, out: Path) -> None:
+    root = program.root or program.folder
+    places: dict[str, dict[str, int]] = {}
+    for path, line in program.watched:
+        places.setdefault(str(root / path), {})[place(path, line)] = line
+    if places:
+        out.mkdir(parents=True, exist_ok=True)
+        watched_path(out).write_text(json.dumps(places))
+
+
+def place(path: str, line: int) -> str:
+    """How a recording names a line."""
+    return f"{path}:{line}"
 
 
 def _paths(program: Program) -> list[Path]:

@@ -12,7 +12,7 @@ from fsdp_migrate.runtime.compare import Outcome, Tolerance, Verdict, compare, f
 from fsdp_migrate.runtime.compare.repeat import unrepeatable
 from fsdp_migrate.runtime.record.blame import LIBRARY
 from fsdp_migrate.runtime.verify import recording
-from fsdp_migrate.runtime.verify.exercised import not_run
+from fsdp_migrate.runtime.verify.exercised import not_run, reached
 from fsdp_migrate.runtime.verify.launch import Finished, Launch, Program, launch
 from fsdp_migrate.runtime.verify.recording import NoRecording
 from fsdp_migrate.runtime.verify.scratch import collect, snapshot
@@ -68,6 +68,9 @@ def prove(
     if migrated and verdict.passed:
         wrong = not_run(recording.read(runs.old), recording.read(runs.new))
         verdict = failed(*wrong) if wrong else verdict
+    if migrated and verdict.outcome is not Outcome.FAILED:
+        words = reached(recording.read(runs.old), old)
+        verdict = replace(verdict, notes=(*words, *verdict.notes))
     return Proof(verdict, runs.old, runs.new)
 
 

@@ -100,6 +100,7 @@ class End:
     seconds: float
     notes: tuple[str, ...] = ()
     sharding: tuple[str, ...] = ()  # what models were sharded with: FSDP1, FSDP2
+    reached: tuple[str, ...] = ()  # of the places that were watched
 
 
 @dataclass
@@ -168,6 +169,11 @@ def errors_path(folder: Path, rank: int) -> Path:
     return folder / f"rank{rank:05d}.err"
 
 
+def watched_path(folder: Path) -> Path:
+    """The lines of which a run notes down that they are executed."""
+    return folder / "watched.json"
+
+
 def tensors_path(folder: Path, rank: int, step: int) -> Path:
     """The full tensors of one step of a rank."""
     return folder / "tensors" / f"rank{rank:05d}" / f"step{step:06d}.pt"
@@ -213,7 +219,8 @@ def _read_rank(path: Path) -> Rank:
             rank.steps.append(_step(data))
         elif kind == "end":
             sharding = tuple(data.get("sharding", ()))  # which older recordings lack
-            rank.end = End(data["error"], data["seconds"], tuple(data["notes"]), sharding)
+            notes, reached = tuple(data["notes"]), tuple(data.get("reached", ()))
+            rank.end = End(data["error"], data["seconds"], notes, sharding, reached)
     if rank is None:
         raise NoRecording(f"{path} is empty")
     return rank

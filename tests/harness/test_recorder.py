@@ -320,7 +320,9 @@ def test_the_command_line() -> None:
 
 def test_settings_travel_to_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    settings = Settings(Path("/o"), "cpu", True, (1, 2), 5, 3, 7, (Path("/q"),), Path("/p"), 1.5)
+    settings = Settings(
+        Path("/o"), "cpu", True, (1, 2), 5, 3, 7, (Path("/q"),), Path("/p"), Path("/w"), 1.5
+    )
     settings.export()
     assert Settings.inherited() == settings
 

@@ -39,6 +39,11 @@ for step in range(3):
 if dist.get_rank() == 0:
     open("history.txt", "w").write(f"{loss.item()}")
     torch.save({"loss": loss.item()}, sys.argv[1] + "/last.pt")
+if len(sys.argv) > 4:
+    print(
+        "norm",
+        model.clip_grad_norm_(1.0),
+    )
 dist.destroy_process_group()
 """
 
@@ -63,6 +68,7 @@ def test_a_migrated_copy_is_proven(project: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "IDENTICAL" in result.output
     assert "3 steps on 2 ranks" in result.output
+    assert "note: 1 of 2 migrated places were executed; not: train.py:26" in result.output
     assert "files            2 compared, all the same" in result.output  # last.pt, history.txt
     assert (project / "train.py").read_text() == SCRIPT
     assert not (project / "history.txt").exists()
