@@ -1,21 +1,15 @@
-"""A copy of a project to migrate and to run, so that the original is neither changed nor used."""
+"""Migrates a copy of a project, through the command line."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-LARGE = 32 << 20  # bytes from which on a file is linked instead of copied: data, weights
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".hg", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache", "*.pyc"
-)
 
 
 class MigrationFailed(Exception):
@@ -41,11 +35,6 @@ class Migrated:
         return tuple(dict.fromkeys((f["path"], f["line"]) for f in changed))
 
 
-def copy_project(project: Path, target: Path) -> None:
-    """Copy a project; large files become links, which a program may read."""
-    shutil.copytree(project, target, ignore=LEFT_OUT, copy_function=_copy, symlinks=True)
-
-
 def migrate_copy(copy: Path, options: Sequence[str] = ()) -> Migrated:
     """Migrate a copy in place, through the command line."""
     done = subprocess.run(
@@ -66,10 +55,3 @@ def migrate_copy(copy: Path, options: Sequence[str] = ()) -> Migrated:
 
 def _relative(copy: Path, path: str) -> str:
     return os.path.relpath(copy / path, copy)
-
-
-def _copy(source: str, target: str) -> None:
-    if os.path.getsize(source) >= LARGE:
-        os.symlink(os.path.abspath(source), target)
-    else:
-        shutil.copy2(source, target)

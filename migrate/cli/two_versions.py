@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fsdp_migrate.cli.project_copy import Migrated, MigrationFailed, copy_project, migrate_copy
+from fsdp_migrate.cli.project_copy import Migrated, MigrationFailed, migrate_copy
 
 if TYPE_CHECKING:
     from fsdp_migrate.runtime.verify.launch import Program
@@ -58,6 +58,8 @@ class Sides:
 
 def prepare(work: Path, wanted: Wanted) -> Sides:
     """Copy both versions, and migrate the second one unless there is one already."""
+    from fsdp_migrate.runtime.verify.scratch import copy_project  # loads torch
+
     script = wanted.script
     project = _project(wanted, script)
     if project in (work, *work.parents):

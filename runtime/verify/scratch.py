@@ -1,7 +1,8 @@
-"""Which files a program wrote into the folder that it was run in."""
+"""Copies of projects to run programs in, and which files these wrote there."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,16 @@ from fsdp_migrate.runtime.verify.recording import files_folder
 Snapshot = Mapping[Path, tuple[int, int]]
 PLACE = "<folder>"  # where they are put, below the output folder of the recording
 _NOISE = {"__pycache__", ".git"}
+
+LARGE = 32 << 20  # bytes from which on a file is linked instead of copied: data, weights
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".hg", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache", "*.pyc"
+)
+
+
+def copy_project(project: Path, target: Path) -> None:
+    """Copy a project; large files become links, which a program may read."""
+    shutil.copytree(project, target, ignore=LEFT_OUT, copy_function=_copy, symlinks=True)
 
 
 def snapshot(root: Path) -> Snapshot:
@@ -43,3 +54,10 @@ def _files(root: Path) -> Iterator[Path]:
 def _state(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def _copy(source: str, target: str) -> None:
+    if os.path.getsize(source) >= LARGE:
+        os.symlink(os.path.abspath(source), target)
+    else:
+        shutil.copy2(source, target)

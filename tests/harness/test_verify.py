@@ -9,11 +9,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from fsdp_migrate.cli.project_copy import LARGE, Migrated, copy_project, migrate_copy
+from fsdp_migrate.cli.project_copy import Migrated, migrate_copy
 from fsdp_migrate.cli.verify import compare, verify
 from fsdp_migrate.runtime.testing import assert_trains_identically
 from fsdp_migrate.runtime.verify.launch import Launch, Program
 from fsdp_migrate.runtime.verify.proof import prove
+from fsdp_migrate.runtime.verify.scratch import LARGE, copy_project
 from harness import synthetic
 from harness.synthetic import events
 
@@ -273,6 +274,24 @@ def test_the_proof_as_a_test(tmp_path: Path) -> None:
     assert assert_trains_identically(scripts[0], scripts[1], launch=alone).identical
     with pytest.raises(AssertionError, match=r"lr is 0\.2 instead of 0\.1"):
         assert_trains_identically(scripts[0], scripts[2], launch=alone)
+
+
+@pytest.mark.usefixtures("warm")
+def test_the_proof_leaves_the_users_folder_alone(tmp_path: Path) -> None:
+    """The versions run in copies, and what they write there is compared."""
+    wrote = "\nimport helper\nopen('log.txt', 'a').write(helper.WORD)\n"
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.py").write_text(PLAIN.format(lr="0.1") + wrote)
+        (tmp_path / name / "helper.py").write_text(f"WORD = {name!r}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    alone = Launch(nproc=1, launcher="python", device="cpu", timeout=60)
+    script = tmp_path / "old" / "train.py"
+    assert assert_trains_identically(script, script, launch=alone).identical
+    with pytest.raises(AssertionError, match=r"log\.txt says 'new' instead of 'old'"):
+        assert_trains_identically(script, tmp_path / "new" / "train.py", launch=alone)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert before == after
 
 
 @pytest.mark.usefixtures("warm")
