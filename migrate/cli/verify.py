@@ -5,6 +5,7 @@ Exit codes: 0 identical (or as close as was asked for), 1 different, 2 could not
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
@@ -77,40 +78,54 @@ def _migration_options(chosen: dict[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
+_COMPARISON = (
+    click.option("--rtol", default=0.0, metavar="X", help="Relative tolerance; 0 means bits."),
+    click.option("--atol", default=0.0, metavar="X", help="Absolute tolerance; 0 means bits."),
+    click.option(
+        "--collectives",
+        type=click.Choice(["same", "bytes", "skip"]),
+        default="same",
+        show_default=True,
+        help="Compare number and bytes of collectives, only the bytes, or neither.",
+    ),
+    click.option("--no-files", is_flag=True, help="Don't compare files that were written."),
+    click.option("--no-stdout", is_flag=True, help="Don't compare what is printed."),
+    click.option(
+        "--ignore-line",
+        multiple=True,
+        metavar="REGEX",
+        help="Don't compare printed lines that match.  Can be repeated.",
+    ),
+    click.option(
+        "--ignore-file",
+        multiple=True,
+        metavar="GLOB",
+        help="Don't compare files that match.  Can be repeated.",
+    ),
+    click.option(
+        "--max-slowdown",
+        type=float,
+        metavar="X",
+        help="How much longer a step may take; 0.1 is a tenth.  Default: any.",
+    ),
+    click.option(
+        "--max-memory-growth",
+        type=float,
+        metavar="X",
+        help="How much higher the peak of memory may be, on GPUs.  Default: any.",
+    ),
+    click.option(
+        "--report",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.html",
+        help="Write a report: one HTML file that needs nothing else.",
+    ),
+)
+
+
 def _comparison(command: Command) -> Command:
     """The options of how to compare."""
-    options = (
-        click.option("--rtol", default=0.0, metavar="X", help="Relative tolerance; 0 means bits."),
-        click.option("--atol", default=0.0, metavar="X", help="Absolute tolerance; 0 means bits."),
-        click.option(
-            "--collectives",
-            type=click.Choice(["same", "bytes", "skip"]),
-            default="same",
-            show_default=True,
-            help="Compare number and bytes of collectives, only the bytes, or neither.",
-        ),
-        click.option("--no-files", is_flag=True, help="Don't compare files that were written."),
-        click.option("--no-stdout", is_flag=True, help="Don't compare what is printed."),
-        click.option(
-            "--ignore-line",
-            multiple=True,
-            metavar="REGEX",
-            help="Don't compare printed lines that match.  Can be repeated.",
-        ),
-        click.option(
-            "--ignore-file",
-            multiple=True,
-            metavar="GLOB",
-            help="Don't compare files that match.  Can be repeated.",
-        ),
-        click.option(
-            "--report",
-            type=click.Path(dir_okay=False, path_type=Path),
-            metavar="FILE.html",
-            help="Write a report: one HTML file that needs nothing else.",
-        ),
-    )
-    for option in reversed(options):
+    for option in reversed(_COMPARISON):
         command = option(command)
     return command
 
@@ -274,6 +289,11 @@ def _launch(chosen: dict[str, Any], project: Path) -> Launch:
 def _tolerance(chosen: dict[str, Any]) -> Tolerance:
     from fsdp_migrate.runtime.compare import Tolerance
 
+    for pattern in chosen["ignore_line"]:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise CannotVerify(f"--ignore-line {pattern}: {error}") from error
     return Tolerance(
         rtol=chosen["rtol"],
         atol=chosen["atol"],
@@ -282,6 +302,8 @@ def _tolerance(chosen: dict[str, Any]) -> Tolerance:
         stdout=not chosen["no_stdout"],
         ignore_lines=chosen["ignore_line"],
         ignore_files=chosen["ignore_file"],
+        slowdown=chosen["max_slowdown"],
+        memory_growth=chosen["max_memory_growth"],
     )
 
 

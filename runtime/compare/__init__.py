@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fsdp_migrate.runtime.compare.cause import likely_cause
 from fsdp_migrate.runtime.compare.communication import compare_collectives
+from fsdp_migrate.runtime.compare.cost import compare_cost
 from fsdp_migrate.runtime.compare.differences import Aspect, Difference, Gap, Kind, Tally, Tolerance
 from fsdp_migrate.runtime.compare.files import compare_files
 from fsdp_migrate.runtime.compare.notebook import Band, Notebook
@@ -77,6 +78,7 @@ def compare_recordings(
         _compare_words(book, old, new, again)
     if book.tolerance.files:
         compare_files(book, old.files, new.files, again.files if again is not None else None)
+    compare_cost(book, old, new)
     _compare_headers(book, old, new)
     differences = book.differences()
     tallies = {aspect: book.tallies[aspect] for aspect in Aspect if aspect in book.tallies}

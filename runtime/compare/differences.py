@@ -22,6 +22,7 @@ class Aspect(Enum):
     FILES = "files"
     STDOUT = "standard output"
     STDERR = "standard error"
+    COST = "cost"
 
 
 class Kind(Enum):
@@ -101,6 +102,8 @@ class Tolerance:
     files: bool = True
     stdout: bool = True
     ignore_lines: tuple[str, ...] = ()  # regular expressions
+    slowdown: float | None = None  # of a step, as a part of the old time; None: any
+    memory_growth: float | None = None
     ignore_files: tuple[str, ...] = ()  # patterns of names, relative to where they are written
 
     @property

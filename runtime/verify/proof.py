@@ -26,6 +26,7 @@ _GPU = re.compile(
     r"|deepspeed|\.device\b",
     re.IGNORECASE,
 )
+_MISSING = re.compile(r"FileNotFoundError|No such file|not a git repository|NotADirectoryError")
 _ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[\w.]+\.)?\w*(?:Error|Exception|Exit|Rehearse)\b.*)")
 
 
@@ -116,7 +117,8 @@ class _Runs:
         before = snapshot(program.root or program.folder) if program.scratch else {}
         finished = launch(program, out, self.how)
         if finished.code or finished.timed_out:
-            return failed(*_why(which, finished, out, self.how))
+            why = list(_why(which, finished, out, self.how))
+            return failed(*why, *(_outside(why) if program.scratch else ()))
         if program.scratch:
             collect(program.root or program.folder, before, out)
         self.say(f"the {which} version took {finished.seconds:.1f} s")
@@ -155,6 +157,15 @@ def _why(which: str, finished: Finished, out: Path, how: Launch) -> Iterator[str
         yield f"the {which} version ended with exit code {finished.code}{signal}"
         yield from finished.output.splitlines()[-5:]
     yield from _progress(out)
+
+
+def _outside(why: list[str]) -> Iterator[str]:
+    """A hint, where a program may have missed what is not in its copy."""
+    if any(_MISSING.search(line) for line in why):
+        yield (
+            "it ran in a copy of the project, without its .git: what lies beside the project is "
+            "not there; --project names a folder that holds all of it, or give absolute paths"
+        )
 
 
 def _telling_errors(finished: Finished, out: Path) -> list[str]:

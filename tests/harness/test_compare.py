@@ -214,6 +214,33 @@ def test_one_rank_has_nobody_to_talk_to(tmp_path: Path) -> None:
     assert compare(old, synthetic.write(tmp_path / "new", events(none, none))).identical
 
 
+@pytest.mark.parametrize(
+    ("new", "limits", "outcome"),
+    [
+        ({"seconds": 9.0}, {}, Outcome.IDENTICAL),
+        ({"seconds": 0.109}, {"slowdown": 0.1}, Outcome.IDENTICAL),
+        ({"seconds": 0.12}, {"slowdown": 0.1}, Outcome.DIFFERENT),
+        ({"seconds": 0.01}, {"slowdown": 0.0}, Outcome.IDENTICAL),
+        ({"peak_memory": 109}, {"memory_growth": 0.1}, Outcome.IDENTICAL),
+        ({"peak_memory": 120}, {"memory_growth": 0.1}, Outcome.DIFFERENT),
+        ({"peak_memory": None}, {"memory_growth": 0.1}, Outcome.FAILED),
+    ],
+)
+def test_costs_are_held_where_that_is_asked_for(
+    tmp_path: Path, new: Changes, limits: dict[str, float], outcome: Outcome
+) -> None:
+    before: Changes = {"peak_memory": 100}
+    old = synthetic.write(tmp_path / "old", *[events(before, before)] * 2)
+    later = {**before, **new}
+    changed = synthetic.write(tmp_path / "new", *[events(later, later)] * 2)
+    found = compare(old, changed, Tolerance(**limits))  # type: ignore[arg-type]
+    assert found.outcome is outcome, found
+    if outcome is Outcome.DIFFERENT:
+        assert found.cause is not None
+        assert "costs more" in found.cause.title
+        assert "20% more" in str(found.first)
+
+
 def test_what_is_asked_for_is_no_part_of_sharding(tmp_path: Path) -> None:
     """Metrics are their own business, and to ask for a unit early changes nothing."""
     metrics = {"collectives": {**synthetic.COLLECTIVES, "aside all-gather": (5, 50)}}

@@ -110,6 +110,20 @@ def test_a_program_that_fails(project: Path) -> None:
     assert "could not convert string to float" in result.output
 
 
+@pytest.mark.usefixtures("warm")
+def test_what_lies_beside_the_project_is_not_in_its_copy(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.txt").write_text("1")
+    (project / "train.py").write_text(SCRIPT + "open('../data/x.txt')\n")
+    result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
+    assert result.exit_code == 2
+    assert "FileNotFoundError" in result.output
+    assert "it ran in a copy of the project" in result.output
+    words = ("--project", str(tmp_path), "--keep", str(tmp_path.with_name("kept")))
+    result = run("train.py", "--device", "cpu", *words, "--", "{out}", "1e-2")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -242,6 +256,14 @@ def test_two_recordings_are_compared(
     result = CliRunner().invoke(compare, [str(old), str(new), "--report", str(page), *words])
     assert result.exit_code == code, result.output
     assert page.is_file()
+
+
+def test_a_pattern_that_is_none(tmp_path: Path) -> None:
+    old = str(synthetic.write(tmp_path / "old", events()))
+    result = CliRunner().invoke(compare, [old, old, "--ignore-line", "("])
+    assert result.exit_code == 2
+    assert "--ignore-line (" in result.output
+    assert "bug" not in result.output
 
 
 def test_nothing_to_compare(tmp_path: Path) -> None:

@@ -58,7 +58,14 @@ def artefacts(e: Evidence) -> Cause | None:
             "State dicts: full or sharded, on which ranks, under which keys, in which types.",
             ("FSDP301", "FSDP302", "FSDP303"),
         )
-    if e.first.aspect is Aspect.STDOUT:
+    if e.first.aspect is Aspect.COST:
+        return Cause(
+            "training agrees, but costs more",
+            "Other units, prefetching or resharding than before, parameters that stay gathered, "
+            "or gradients that are summed whole.",
+            ("FSDP101", "FSDP201"),
+        )
+    if e.first.aspect in (Aspect.STDOUT, Aspect.STDERR):
         return Cause(
             "training agrees, what is printed does not",
             "A value of a sharded tensor is one rank's part of it until .full_tensor() is called; "
