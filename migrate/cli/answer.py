@@ -91,6 +91,10 @@ def _summary(result: Result, request: Request) -> Iterable[str]:
     steps = report.next_steps(
         result.findings, result.changes, result.written, request.said, result.undo
     )
+    if result.wanted is not None and len(result.wanted) < len(result.changes):
+        steps.append(
+            f"Left as they are, by your choice: {len(result.changes) - len(result.wanted)}."
+        )
     return [*lines, *steps]
 
 

@@ -54,8 +54,12 @@ def _known(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
 @click.argument("codes", nargs=-1, required=True, metavar="CODE...", shell_complete=_known)
 def explain(codes: tuple[str, ...]) -> None:
     """Say what the rule CODE does, why, and how safe that is; its name will do as well."""
-    pages = ["\n".join(_page(_called(code))) for code in dict.fromkeys(codes)]
-    click.echo("\n\n\n".join(pages))
+    click.echo("\n\n\n".join(page_of(code) for code in dict.fromkeys(codes)))
+
+
+def page_of(code: str) -> str:
+    """The page of the rule that has a code, or a name."""
+    return "\n".join(_page(_called(code)))
 
 
 def _called(code: str) -> Rule:

@@ -112,6 +112,7 @@ def _paths_and_commands(
 )
 @click.option("--diff", is_flag=True, help="Print the changes as a diff; findings go to stderr.")
 @click.option("--write", is_flag=True, help="Make the changes.")
+@click.option("--interactive", is_flag=True, help="Ask before each part of the changes is made.")
 @click.option("--check", is_flag=True, help="Only report, without advice; for CI.")
 @click.option(
     "--runtime",
@@ -223,6 +224,7 @@ def migration(ctx: click.Context, /, **chosen: Any) -> None:
     found = configuration.Configuration() if isolated else configuration.find(places)
     chosen = configuration.merged(chosen, said, found)
     _check(chosen)
+    chosen["write"] = chosen["write"] or chosen["interactive"]
     if show_settings:
         click.echo(configuration.shown(chosen, said, found))
         return
@@ -252,6 +254,10 @@ def _place(stdin_filename: str | None) -> tuple[str, ...]:
 
 def _check(chosen: dict[str, Any]) -> None:
     """Refuse what makes no sense together."""
+    if chosen["interactive"] and (chosen["diff"] or chosen["check"] or "-" in chosen["paths"]):
+        raise click.UsageError("--interactive excludes --diff, --check and -.")
+    if chosen["interactive"] and chosen["output_format"] not in ("text", "full", "concise"):
+        raise click.UsageError("--interactive asks people: it needs a format for them.")
     if chosen["write"] and (chosen["diff"] or chosen["check"]):
         raise click.UsageError("--write excludes --diff and --check.")
     changes_or_diff = chosen["write"] or chosen["diff"] or "-" in chosen["paths"]

@@ -100,6 +100,10 @@ def _migrate(request: Request, written: list[Path], interrupts: Interrupts) -> i
         count = baseline.write(Path(request.write_baseline), result)
         say(f"wrote {count:,} findings to {request.write_baseline}")
         return FAILED if result.errors else DONE
+    if request.interactive and result.changes:
+        from fsdp_migrate.cli.interactive import choose
+
+        result.wanted = choose(result)
     if request.write:
         _write(result, interrupts)
     elif request.baseline and not request.diff:
@@ -195,7 +199,8 @@ def _write(result: Result, interrupts: Interrupts) -> None:
     from fsdp_migrate.cli.staging import stage, sweep  # most runs write nothing
     from fsdp_migrate.cli.working_tree import working_tree
 
-    tree = working_tree(sorted(result.changes))
+    wanted = result.changes.keys() if result.wanted is None else result.wanted
+    tree = working_tree(sorted(wanted))
     if tree is not None and tree.dirty:
         files = ", ".join(map(str, tree.dirty[:_SHOWN])) + ", ..." * (len(tree.dirty) > _SHOWN)
         message = f"{files}: changed and not committed, so git can't tell those changes from these"
@@ -205,9 +210,9 @@ def _write(result: Result, interrupts: Interrupts) -> None:
     sweep({path.parent for path in (*result.changes, *(file.path for file in looked_at))})
     staged: list[Staged] = []
     try:
-        for path, text in sorted(result.changes.items()):
+        for path in sorted(wanted):
             with interrupts.held():
-                staged.append(stage(result.source(path), text))
+                staged.append(stage(result.source(path), result.changes[path]))
         with interrupts.held():
             _commit(staged, result.written)
         result.undo = tree.undo(result.written) if tree is not None else None

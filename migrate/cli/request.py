@@ -20,6 +20,7 @@ class Request:
     paths: tuple[str, ...] = ()
     diff: bool = False
     write: bool = False
+    interactive: bool = False
     check: bool = False
     runtime: RuntimeMode = "import"
     state_dict: StateDicts = "dcp"
@@ -106,6 +107,7 @@ class Result:
     findings: Sequence[Finding] = ()
     silenced: Sequence[Finding] = ()  # by comments
     ruled_out: Sequence[Finding] = ()  # by --select and --ignore
+    wanted: frozenset[Path] | None = None  # the files that the user chose; None: all
     undo: str | None = None  # the command that takes back what was written
     known: str = ""  # what is said of the baseline
     changes: Mapping[Path, str] = field(default_factory=dict)
