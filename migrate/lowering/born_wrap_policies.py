@@ -45,8 +45,8 @@ from fsdp_migrate.lowering.policy_lists import (
 )
 from fsdp_migrate.lowering.policy_unions import is_asked
 from fsdp_migrate.lowering.predicates import lambda_condition
-from fsdp_migrate.lowering.size_policy import SIZE, BySize, by_size_function, looks_always
-from fsdp_migrate.lowering.unit_functions import UNITS_BY_SIZE
+from fsdp_migrate.lowering.size_policy import SIZE, BySize, by_size_function
+from fsdp_migrate.lowering.unit_functions import BY_SIZE_BESIDE_WHOLE, UNITS_BY_SIZE
 from fsdp_migrate.lowering.value_flow import Place, Read
 from fsdp_migrate.lowering.value_reads import Act
 from fsdp_migrate.lowering.wrap_policy import ALL, ALWAYS, MODULE_WRAP, OR
@@ -60,6 +60,7 @@ CHECKPOINTING = Symbol(
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.apply_activation_checkpointing"
 )
 MODEL = local_variable("model", beside=())
+OTHERS = local_variable("_", beside=())  # what the function by size is told besides
 PARTIAL = Name("functools", "partial")
 UNCHANGED = frozenset({Act.GIVEN, Act.TESTED, Act.PRINTED, Act.SEEN})
 Kind = Choice["classes", "predicate", "units"]
@@ -81,6 +82,7 @@ class PolicyForm:
     nested: bool
     root_matches: bool
     may_be_none: bool
+    by_size: Code | None = None  # the function that lists units by their size, if some do
 
 
 def decide_policies(program: Program) -> Iterator[Decided]:
@@ -200,7 +202,7 @@ class _Group:
             dropped=tuple((p.module, gone) for p, b in known for gone in b.through),
             places=frozenset(p.node for p in self.births),
             form=form,
-            defined=tuple(self._defined([(p, b) for p, b in known if b.by_size])),
+            defined=tuple((p, form.by_size) for p, b in known if b.by_size and form.by_size),
         )
 
     def _check(self, fact: WrapFact, argument: Argument) -> None:
@@ -257,19 +259,16 @@ class _Group:
         none = may_be_none and any(a.value & NONE for _, a in self.calls)
         condition = Condition(ALL.test, nested, own, libraries, open=is_open)
         roots = any(condition.may_hold_for(self.analysis, fact.inner) for fact, _ in self.calls)
-        return PolicyForm(kind, own, libraries, is_open, nested, roots or not self.calls, none)
+        root_matches = roots or not self.calls
+        by_size = self._by_size() if any(policy.by_size for policy in born) else None
+        return PolicyForm(kind, own, libraries, is_open, nested, root_matches, none, by_size)
+
+    def _by_size(self) -> Code:
+        """The function that lists units by their size, for the files that name it."""
+        return by_size_function(self.analysis, [fact for fact, _ in self.calls])
 
     def _value(self, node: ast.expr) -> frozenset[Atom]:
         return self.analysis.value(node)
-
-    def _defined(self, sized: Sequence[tuple[Place, Born]]) -> Iterator[tuple[Place, Code]]:
-        """The function that lists units by their size, for the files that name it."""
-        models = [(fact.inner, looks_always(fact)) for fact, _ in self.calls]
-        function = by_size_function(self.analysis, models or [(frozenset(), False)])
-        for place, _ in sized:
-            if function is None:
-                raise NotNative("FSDP1 may look into attention layers or not")
-            yield place, function
 
 
 def _is_written(group: _Group, argument: Argument) -> bool:
@@ -323,20 +322,21 @@ def _new(analysis: Analysis, policy: Born, form: PolicyForm, place: Place) -> tu
     test = _test(analysis, module, policy)
     if kind == "predicate":
         return place, code("lambda {m}: {test}", m=UNIT, test=test)
-    if not form.nested and not form.root_matches:
-        return place, code(
-            "lambda {model}: [{m} for {m} in {model}.modules() if {test}]",
-            model=MODEL,
-            m=UNIT,
-            test=test,
-        )
-    return place, code(
-        "lambda {model}: [{m} for {m} in reversed(list({model}.modules()))"
-        " if {m} is not {model} and {test}]",
+    listed = code(
+        "[{m} for {m} in reversed(list({model}.modules())) if {m} is not {model} and {test}]",
         model=MODEL,
         m=UNIT,
         test=test,
     )
+    if not form.nested and not form.root_matches:
+        listed = code(
+            "[{m} for {m} in {model}.modules() if {test}]", model=MODEL, m=UNIT, test=test
+        )
+    if form.by_size == BY_SIZE_BESIDE_WHOLE:
+        return place, code(
+            "lambda {model}, **{others}: {listed}", model=MODEL, others=OTHERS, listed=listed
+        )
+    return place, code("lambda {model}: {listed}", model=MODEL, listed=listed)
 
 
 def _listing_by_size(place: Place, sized: BySize) -> tuple[Place, Part]:

@@ -11,13 +11,17 @@ from fsdp_migrate.analysis.definitions import Definition
 from fsdp_migrate.analysis.values import NONE, Atom, Func, Partial, Result, Symbol, Value
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.findings.code import Code, Kept, Keyword, Part, code
+from fsdp_migrate.lowering.arguments.precision_fields import MIXED_PRECISION, fields_of
 from fsdp_migrate.lowering.model_parts import parts_of_model
 from fsdp_migrate.lowering.policy_functions import built_by, handed_on
 from fsdp_migrate.lowering.unit_functions import (
     BY_SIZE,
     BY_SIZE_BESIDE_ALL,
     BY_SIZE_BESIDE_LISTS,
+    BY_SIZE_BESIDE_WHOLE,
 )
+from fsdp_migrate.lowering.wrap_plan import Attention
+from fsdp_migrate.lowering.wrap_site import NotNative
 from fsdp_migrate.syntax.fsdp1_names import ROOT, short
 from fsdp_migrate.syntax.module import Module
 
@@ -28,6 +32,9 @@ DEFAULT = code("100_000_000")
 LISTS = frozenset({"ModuleDict", "ModuleList"})
 ATTENTION = frozenset({"MultiheadAttention"})
 MADE_OF_THEM = "Transformer"
+DTYPES = frozenset({"torch.bfloat16", "torch.float16", "torch.float32", "torch.float64"})
+
+MAY_LOOK = "whether FSDP1 looks into attention depends on a precision that only the run knows"
 
 
 @dataclass(frozen=True)
@@ -92,21 +99,46 @@ def is_by_size(analysis: Analysis, atom: Atom) -> bool:
     return atom == Symbol(SIZE) or isinstance(atom, Func)
 
 
-def by_size_function(
-    analysis: Analysis, models: Iterable[tuple[Value, bool | None]]
-) -> Code | None:
-    """The function that lists the units of all `models`, or None if there is no one for all.
+def by_size_function(analysis: Analysis, facts: Iterable[WrapFact]) -> Code:
+    """The function that lists the units of the models of all `facts`.
 
-    Each comes with whether FSDP1 looked into all modules, None if only the run knows.
+    Raises:
+        NotNative: what FSDP1 did with attention in one of them is not to be seen.
     """
-    every = list(models)
-    looks = {looks for model, looks in every if may_hold(analysis, model, ATTENTION)}
+    every = list(facts)
+    with_attention = [f for f in every if may_hold(analysis, f.inner, ATTENTION)]
+    looks = {looks_always(fact) for fact in with_attention}
+    for fact in with_attention:
+        if looks_always(fact) is None and not _have_parameter_dtype(analysis, fact):
+            raise NotNative(MAY_LOOK)
     if len(looks) > 1 or None in looks:
-        return None
-    if False in looks:
+        return BY_SIZE_BESIDE_WHOLE
+    if False in looks or not every:
         return BY_SIZE_BESIDE_ALL
-    lists = any(may_hold(analysis, model, LISTS) for model, _ in every)
+    lists = any(may_hold(analysis, fact.inner, LISTS) for fact in every)
     return BY_SIZE_BESIDE_LISTS if lists else BY_SIZE
+
+
+def attention_of(analysis: Analysis, fact: WrapFact, function: Code) -> Attention:
+    """What `function` is told of the attention layers in the model of a call."""
+    if function != BY_SIZE_BESIDE_WHOLE or not may_hold(analysis, fact.inner, ATTENTION):
+        return ""
+    looks = looks_always(fact)
+    return "by_precision" if looks is None else "" if looks else "whole"
+
+
+def _have_parameter_dtype(analysis: Analysis, fact: WrapFact) -> bool:
+    """Whether each precision that a call may be given has a dtype of parameters, which tells it."""
+    for atom in fact.arguments["mixed_precision"].value - NONE:
+        if not isinstance(atom, Result) or atom.symbol != MIXED_PRECISION:
+            return False
+        dtype = fields_of(analysis.call_nodes[atom.site]).get("param_dtype")
+        if dtype is None:
+            return False
+        given = analysis.value(dtype)
+        if not given or not all(isinstance(a, Symbol) and a.name in DTYPES for a in given):
+            return False
+    return True
 
 
 def may_hold(analysis: Analysis, model: Value, kinds: frozenset[str]) -> bool:

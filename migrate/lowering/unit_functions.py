@@ -9,6 +9,7 @@ from __future__ import annotations
 from fsdp_migrate.findings.code import code, qualified, variable
 
 UNITS_BY_SIZE = variable("units_by_size")
+WHOLE_CLASSES = "whole"  # the parameter of `units_by_size` for classes that stay whole
 UNITS_BY_POLICY = variable("units_by_policy")
 UNITS_BY_RECURSING = variable("units_by_recursive_policy")
 
@@ -63,6 +64,26 @@ BY_SIZE_BESIDE_ALL = code(
     "    return units",
     units_by_size=UNITS_BY_SIZE,
     attention=ATTENTION,
+    list=LIST,
+    dict=DICT,
+)
+# Where FSDP1 looks into attention for some models only: with mixed precision.
+BY_SIZE_BESIDE_WHOLE = code(
+    "def {units_by_size}(module, min_num_params, whole=()):\n"
+    '    """Submodules with that many parameters outside inner units, children first; none of '
+    '`whole`."""\n'
+    "    units = []\n"
+    "    for child in module.children():\n"
+    "        if isinstance(child, whole):\n"
+    "            continue  # stays in the unit around it\n"
+    "        inner = {units_by_size}(child, min_num_params, whole)\n"
+    "        own = set(child.parameters()).difference(*(unit.parameters() for unit in inner))\n"
+    "        is_large = sum(p.numel() for p in own) >= min_num_params\n"
+    "        if is_large and not isinstance(child, ({list}, {dict})):\n"
+    "            inner.append(child)\n"
+    "        units += inner\n"
+    "    return units",
+    units_by_size=UNITS_BY_SIZE,
     list=LIST,
     dict=DICT,
 )

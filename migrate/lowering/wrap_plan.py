@@ -34,6 +34,10 @@ Shape = Literal["assign", "return", "expression", "hoisted", "function"]
 # in the place of the statement that gave it a name.
 Standing = Literal["top", "above", "instead"]
 
+# How attention layers are listed by size, as the function is told: as all others (""), in the units
+# around them, or as the mixed precision has it, without which they are whole.
+Attention = Literal["", "whole", "by_precision"]
+
 
 @dataclass(frozen=True)
 class Reshard:
@@ -166,6 +170,7 @@ class Units:
     root_matches: bool = False  # it may hold for the root, which no policy makes a unit
     listed: ModelCall | None = None  # gives the units in the order of their sharding, no root
     policy: tuple[Variable, Part] | None = None  # what says it, where that is given a name first
+    attention: Attention = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdp_migrate.analysis.definitions import bindings
 from fsdp_migrate.findings.code import (
@@ -39,7 +39,9 @@ from fsdp_migrate.findings.spelling import width
 from fsdp_migrate.lowering.arguments.precision_fields import POLICY
 from fsdp_migrate.lowering.condition import UNIT
 from fsdp_migrate.lowering.memory_functions import CHILDREN_FIRST, ORDER
+from fsdp_migrate.lowering.unit_functions import WHOLE_CLASSES
 from fsdp_migrate.lowering.vanished_comments import vanished_comments
+from fsdp_migrate.lowering.whole_units import WHOLE, bound_above, whole_classes
 from fsdp_migrate.lowering.wrap_keywords import IGNORED, current_device, keywords
 from fsdp_migrate.lowering.wrap_plan import Function, Parts, Precision, WrapPlan
 from fsdp_migrate.lowering.wrap_states import (
@@ -221,7 +223,10 @@ def _sharding(
     if parts.precision is not None and parts.precision.batch_norm:
         above.append(_batch_norm(parts.precision, model, shared, found.policy))
     if parts.units is not None:
-        above.append(_units(plan, model, (*shared, *found.child)))
+        whole = whole_classes(parts, found.policy)
+        told = (Keyword(WHOLE_CLASSES, WHOLE),) if whole is not None else ()
+        above += [bound_above(whole)] if whole is not None else []
+        above.append(_units(plan, model, (*shared, *found.child), told))
     above += _before(plan, model)
     if at_once and not named and len(above) == 1 and not below:
         above, model = [], argument
@@ -318,13 +323,15 @@ def _before(plan: WrapPlan, unit: Part) -> Iterator[Code]:
         yield code("if {test}:\n    {made}", test=parts.initial.test, made=made)
 
 
-def _units(plan: WrapPlan, model: Part, given: tuple[Element, ...]) -> Code:
-    """The loop that shards the units."""
+def _units(
+    plan: WrapPlan, model: Part, given: tuple[Element, ...], more: tuple[Element, ...]
+) -> Code:
+    """The loop that shards the units; `more` is what the function is told that lists them."""
     units = plan.parts.units
     assert units is not None
     sharded = block(*_before(plan, UNIT), call(FULLY_SHARD, UNIT, *given))
     if units.listed is not None:
-        listed = units.listed.of(model)
+        listed = replace(units.listed, more=(*units.listed.more, *more)).of(model)
         return code(
             "for {unit} in {units}:\n    {sharded}", unit=UNIT, units=listed, sharded=sharded
         )

@@ -85,3 +85,13 @@ def test_activation_checkpointing() -> None:
 def test_what_else_it_may_be() -> None:
     after = _carried(BLOCKS, "ask()")
     assert "units_from_policy" in after
+
+
+def test_lists_beside_one_that_is_told_of_attention() -> None:
+    after = migrated(
+        f"{IMPORT}def build(net, flag):\n    policy = {BLOCKS} if flag else {SIZE}\n"
+        "    low = MixedPrecision(torch.bfloat16) if flag else None\n"
+        "    return FSDP(net, auto_wrap_policy=policy, mixed_precision=low)\n"
+    )
+    assert "lambda model, **_: [" in after
+    assert "in policy(net, whole=whole):" in after

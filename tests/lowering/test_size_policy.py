@@ -79,5 +79,33 @@ def test_one_function_for_a_file() -> None:
 
 def test_attention_that_may_be_looked_into() -> None:
     low = f"{SIZED.format(1)}, mixed_precision=MixedPrecision(torch.bfloat16) if n else None"
-    assert "units_by_size" not in _sharded(low)
-    assert "units_by_size" in _sharded(low, "nn.Sequential(Block())")
+    after = _sharded(low)
+    assert "whole = () if n else nn.MultiheadAttention" in after
+    assert "in units_by_size(net, min_num_params=1, whole=whole):" in after
+    assert "whole" not in _sharded(low, "nn.Sequential(Block())")
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "MixedPrecision(reduce_dtype=torch.bfloat16)",
+        "MixedPrecision(param_dtype=None)",
+        "MixedPrecision(param_dtype=getattr(torch, n))",
+        "n.precision",
+    ],
+)
+def test_attention_of_a_precision_that_does_not_tell(precision: str) -> None:
+    after = _sharded(f"{SIZED.format(1)}, mixed_precision={precision} if n else None")
+    assert "units_by_size" not in after
+
+
+def test_attention_in_one_of_two_models() -> None:
+    after = migrated(
+        f"{IMPORT}def build(net, other):\n"
+        f"    policy = {SIZED.format(1)}\n"
+        "    low = MixedPrecision(torch.bfloat16)\n"
+        "    one = FSDP(net, auto_wrap_policy=policy, mixed_precision=low)\n"
+        "    return one, FSDP(other, auto_wrap_policy=policy)\n"
+    )
+    assert "in units_by_size(net, min_num_params=1):" in after
+    assert "    whole = nn.MultiheadAttention\n    for module in units_by_size(other, " in after

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.distributed.fsdp.wrap import _recursive_wrap, size_based_auto_wrap_policy
+from torch.distributed.fsdp.wrap import _or_policy, _recursive_wrap, size_based_auto_wrap_policy
 
 from fsdp_migrate.findings.code import Code
 from fsdp_migrate.lowering.unit_functions import (
@@ -19,6 +19,7 @@ from fsdp_migrate.lowering.unit_functions import (
     BY_SIZE,
     BY_SIZE_BESIDE_ALL,
     BY_SIZE_BESIDE_LISTS,
+    BY_SIZE_BESIDE_WHOLE,
 )
 from fsdp_migrate.syntax.module import Module
 from support.edits import module_of
@@ -83,6 +84,21 @@ def test_by_size(definition: Code) -> None:
         least = number % 60
         policy = functools.partial(size_based_auto_wrap_policy, min_num_params=least)
         assert listed(model, min_num_params=least) == _of_fsdp1(model, policy)
+
+
+def test_by_size_as_the_precision_has_it() -> None:
+    listed = _function(BY_SIZE_BESIDE_WHOLE)
+    for number, model in enumerate(_trees(special=True)):
+        least = number % 60
+        policy = functools.partial(size_based_auto_wrap_policy, min_num_params=least)
+        looks = functools.partial(_or_policy, policies=[policy, _look_everywhere])
+        whole = nn.MultiheadAttention
+        assert listed(model, min_num_params=least, whole=whole) == _of_fsdp1(model, policy)
+        assert listed(model, min_num_params=least) == _of_fsdp1(model, looks)
+
+
+def _look_everywhere(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
+    return recurse
 
 
 def _by_kind(least: int, module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:

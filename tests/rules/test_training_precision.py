@@ -8,7 +8,7 @@ import pytest
 
 from fsdp_migrate.findings.finding import Tier
 from support import contract
-from support.precision_cases import IMPORTS, PROGRAMS, SCALED
+from support.precision_cases import ATTENTIVE, IMPORTS, PROGRAMS, SCALED, WITH_ATTENTION
 from support.programs import migrate
 from support.training import train_identically
 from support.training_cases import HEAD, TAIL
@@ -17,7 +17,16 @@ from support.training_cases import HEAD, TAIL
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_trains_identically(name: str, tmp_path: Path) -> None:
     body, runs = PROGRAMS[name]
-    before = IMPORTS + HEAD + SCALED + body + TAIL
+    _trains_identically(IMPORTS + HEAD + SCALED + body + TAIL, runs, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(WITH_ATTENTION))
+def test_units_by_size_beside_attention(name: str, tmp_path: Path) -> None:
+    body, runs = WITH_ATTENTION[name]
+    _trains_identically(IMPORTS + HEAD + ATTENTIVE + body + TAIL, runs, tmp_path)
+
+
+def _trains_identically(before: str, runs: tuple[str, ...], tmp_path: Path) -> None:
     run = migrate(before)
     assert not run.errors
     after = run.after["train.py"]

@@ -17,6 +17,7 @@ from fsdp_migrate.lowering.followed import followed, is_same
 from fsdp_migrate.lowering.policy_births import born_policy, tuple_of_classes
 from fsdp_migrate.lowering.size_policy import (
     BySize,
+    attention_of,
     by_size,
     by_size_function,
     is_by_size,
@@ -56,12 +57,11 @@ def lower_auto_wrap_policy(site: WrapSite, argument: Argument, parts: Parts) -> 
         return replace(parts, units=units, absorbed=(*parts.absorbed, *absorbed))
     found = _by_size(site, argument)
     if found is not None:
+        function = _by_size_function(site)
+        listed = ModelCall(UNITS_BY_SIZE, (found.keyword(site.module),))
+        attention = attention_of(site.analysis, site.fact, function)
         return _with_list(
-            site,
-            parts,
-            ModelCall(UNITS_BY_SIZE, (found.keyword(site.module),)),
-            _by_size_function(site),
-            found.through,
+            site, parts, Units(listed=listed, attention=attention), function, found.through
         )
     return (
         _by_classes(site, argument, parts)
@@ -106,7 +106,8 @@ def _by_value(site: WrapSite, argument: Argument, parts: Parts) -> Parts | None:
         if any(site.value(ignored) - NONE for ignored in ("ignored_modules", "ignored_states")):
             raise NotNative(COUNTS_IGNORED)
         listed = ModelCall(policy, may_be_none=form.may_be_none)
-        return replace(parts, units=Units(listed=listed, policy=bound))
+        attention = attention_of(site.analysis, site.fact, form.by_size) if form.by_size else ""
+        return replace(parts, units=Units(listed=listed, policy=bound, attention=attention))
     condition = Condition(
         _test(policy, form),
         form.nested,
@@ -167,17 +168,14 @@ def _by_size(site: WrapSite, argument: Argument) -> BySize | None:
 
 def _by_size_function(site: WrapSite) -> Code:
     """The one function of the file that lists units by their size."""
-    models = [
-        (fact.inner, looks_always(fact))
+    facts = [
+        fact
         for fact in site.analysis.wraps.values()
         if fact.module is site.module
         for policy in [fact.arguments.get("auto_wrap_policy")]
         if policy is not None and any(is_by_size(site.analysis, a) for a in policy.value)
     ]
-    found = by_size_function(site.analysis, models)
-    if found is None:
-        raise NotNative("models in which FSDP1 looks into attention, and others, are sharded here")
-    return found
+    return by_size_function(site.analysis, facts)
 
 
 def _is_same(site: WrapSite, found: BySize, at: ast.expr) -> bool:
@@ -195,14 +193,14 @@ def _by_policy(site: WrapSite, argument: Argument, parts: Parts) -> Parts:
     if always is None:
         raise NotNative(MAY_LOOK)
     name = UNITS_BY_POLICY if always else UNITS_BY_RECURSING
-    listed = ModelCall(name, (site.kept(argument.node),))
+    listed = Units(listed=ModelCall(name, (site.kept(argument.node),)))
     return _with_list(site, parts, listed, BY_POLICY if always else BY_RECURSING)
 
 
 def _with_list(
     site: WrapSite,
     parts: Parts,
-    listed: ModelCall,
+    units: Units,
     function: Code,
     through: tuple[Definition, ...] = (),
 ) -> Parts:
@@ -213,7 +211,7 @@ def _with_list(
         raise NotNative(COUNTS_IGNORED)
     return replace(
         parts,
-        units=Units(listed=listed),
+        units=units,
         defined=(*parts.defined, function),
         absorbed=(*parts.absorbed, *through),
     )
