@@ -25,6 +25,10 @@ RULE = Rule(
         "activations are checkpointed without the random state, and rank 0's weights are sent to "
         "the others only with cpu_ram_efficient_loading.  Lines that need not change do not."
     ),
+    left=(
+        "NO_SHARD, wrapping by size, and settings that come by an anchor: write into the file "
+        "what the message says, with fsdp_version: 2."
+    ),
     check=no_uses,
     references=("https://huggingface.co/docs/accelerate/concept_guides/fsdp1_vs_fsdp2",),
     examples=(

@@ -127,6 +127,11 @@ RULE = Rule(
         "activations are checkpointed without the random state, and weights are not sent from "
         "rank 0 unless cpu_ram_efficient_loading asks for it.  Otherwise safe."
     ),
+    left=(
+        "Settings that only the run knows, and calls of `prepare` that Accelerate's FSDP2 "
+        "refuses: give it one model together with its optimizer.  Set fsdp_version=2 and "
+        "reshard_after_forward yourself, and a ParallelismConfig for hybrid sharding."
+    ),
     needs=("no buffer is cast: there is no mixed precision",),
     check=check,
     symbols=accelerator.PLUGIN,

@@ -63,6 +63,10 @@ RULE = Rule(
     name="apply-method",
     summary="`model.apply(init)` goes into the shim's `summon_full_params`",
     why="FSDP1's `apply` gathered each unit's parameters; FSDP2's is the plain module's.",
+    left=(
+        "With --runtime never, and where apply is part of an expression: initialise the weights"
+        " before fully_shard, which is plain PyTorch."
+    ),
     by_hand=(
         "apply the function before the model is sharded; where that is too large, load what it "
         "would set with set_model_state_dict"

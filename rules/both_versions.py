@@ -159,6 +159,10 @@ RULE = Rule(
         "same chain or block; elsewhere the test becomes one for FSDPModule, and a note says so.  "
         "Unsafe where the branch that stays does nothing, and where a library gives the model."
     ),
+    left=(
+        "A branch for FSDP2's models that raises an error, or a test whose branches do "
+        "different things: write into the branch for FSDP2 what has to run, and drop FSDP1's."
+    ),
     needs=(
         "the same object is asked for FSDP2's class in the same chain or block",
         "what is written for FSDP2's models runs through",

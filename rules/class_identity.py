@@ -166,6 +166,10 @@ RULE = Rule(
         "program derives from it; otherwise the original class, or its name, is asked for.  "
         "Unsafe where what was asked could be FSDP1's wrapper, whose class is gone."
     ),
+    left=(
+        "A class that is kept or used as a key: ask isinstance, or take the original class as "
+        "type(m).__bases__[1] of an FSDPModule."
+    ),
     needs=("what is asked for its class is no wrapper of FSDP1's",),
     check=no_uses,
     survey=survey,

@@ -39,6 +39,10 @@ RULE = Rule(
         "is a function that is called on each unit, so a setting for a setting does not always do."
     ),
     fix_safety="There is no fix: see the finding for what to write.",
+    left=(
+        "Always.  Name a function of yours that calls fully_shard on each unit and then on the "
+        "model, in place of the class."
+    ),
     check=no_uses,
     survey=survey,
     references=("https://hydra.cc/docs/advanced/instantiate_objects/overview/",),

@@ -265,6 +265,11 @@ RULE = Rule(
     name="class-reference",
     summary="`isinstance(x, FSDP)`, annotations, and the class as a value",
     why="`fully_shard` changes the class of the module in place; it has no wrapper class.",
+    left=(
+        "A class that derives from FSDP, and FSDP handed to what can't be seen: derive from the"
+        " model's own class and call fully_shard on its instances; pass FSDPModule where "
+        "isinstance is asked and fully_shard where it is called."
+    ),
     by_hand=(
         "put a function of your own in the place of the class, which calls fully_shard on the "
         "units and then on the model, and returns the model"

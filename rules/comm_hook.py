@@ -88,6 +88,11 @@ RULE = Rule(
         "Safe: gradients are cast, reduced and cast back as before, bit for bit. "
         "Hooks of your own are left for a person."
     ),
+    left=(
+        "Hooks of your own, and hooks that are registered after the first step.  Write a class "
+        "with allocate and __call__, and hand it to set_custom_reduce_scatter of each unit "
+        "(torch 2.9); for hooks that only compress, give reduce_dtype to MixedPrecisionPolicy."
+    ),
     needs=(
         "the hook is one of PyTorch's compression hooks",
         "the wrap says nothing of the dtype of the reduction itself",

@@ -55,6 +55,11 @@ RULE = Rule(
         "Unsafe under mixed precision, for buffers keep their dtype.  Units, parameters and "
         "checkpoints are the same; the settings left out are about speed, or flat parameters."
     ),
+    left=(
+        "A configuration that is put together while the program runs, and settings that "
+        "FSDP2Config has nothing for: make an FSDP2Config of what you need, and leave out what "
+        "the message names."
+    ),
     needs=("there is no mixed precision, which cast buffers",),
     check=check,
     symbols=TRAINERS,

@@ -157,6 +157,10 @@ RULE = Rule(
     name="configuration-value",
     summary="enums, configuration classes and wrap policies that are carried as values",
     why="FSDP2 has no such types: `fully_shard` takes their meaning as plain arguments.",
+    left=(
+        "LOCAL_STATE_DICT and its configurations: FSDP2 has no flat parameters; save a sharded "
+        "or a full state dict."
+    ),
     by_hand=(
         "write FSDP2's values: MixedPrecisionPolicy, CPUOffloadPolicy or OffloadPolicy, "
         "reshard_after_forward and a mesh, the classes of the units, StateDictOptions"

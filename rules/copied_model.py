@@ -68,6 +68,10 @@ RULE = Rule(
         "`fully_shard` gives the module itself another class, whose objects can't be copied.  "
         "FSDP1 put a wrapper around it, and left it a plain module."
     ),
+    left=(
+        "A copy outside of summon_full_params.  Copy the module before it is sharded, or make "
+        "it once more and load what get_model_state_dict gives with full_state_dict=True."
+    ),
     by_hand=("copy the module before it is sharded, and shard the copy as well"),
     fix_safety=(
         "Safe where the model is summoned: the copy has the same whole parameters, buffers and "

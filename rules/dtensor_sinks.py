@@ -109,6 +109,10 @@ RULE = Rule(
         "along the first dimension now.  Fixed only where the whole computation can be traced back "
         "to parameters and gradients that are sharded."
     ),
+    left=(
+        "Where it isn't known what is done with the tensor.  Take p.grad.to_local() for this "
+        "rank's part, or p.grad.full_tensor(), on all ranks, for the whole."
+    ),
     needs=(
         "the ranks add up what they compute afterwards",
         "the numbers of the ranks add up to that of the whole",

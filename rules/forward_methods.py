@@ -137,6 +137,11 @@ RULE = Rule(
         "Safe: calling the model runs the same forward; its own hooks run as well.  Unsafe where "
         "a method is registered: FSDP1 did not reduce the gradients that came through it."
     ),
+    left=(
+        "Methods beside forward, and forward taken as a value: call "
+        'register_fsdp_forward_method(model, "name") after fully_shard, or call the model '
+        "itself."
+    ),
     needs=("the receiver is an FSDP1 model",),
     check=check,
     survey=survey,

@@ -100,6 +100,11 @@ RULE = Rule(
     name="full-parameters",
     summary="`summon_full_params` goes, or is the shim's; `fsdp_modules` becomes a comprehension",
     why="FSDP2 has no context that puts full parameters in the place of the sharded ones.",
+    left=(
+        "A body that does more than can be followed, with --runtime never: read single "
+        "parameters by full_tensor() on every rank, write them by copy_() of "
+        "distribute_tensor(...), and run the model as it is."
+    ),
     by_hand=(
         "gather what is read with `p.full_tensor()`, a collective that every rank has to call; "
         "what is written goes back with `p.to_local().copy_(distribute_tensor(value, "

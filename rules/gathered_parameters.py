@@ -136,6 +136,10 @@ RULE = Rule(
         "are resharded.  Unsafe where parameters are written between two forward passes without a "
         "backward pass: FSDP1 ran the second with what it had gathered for the first."
     ),
+    left=(
+        "Where it can't be told which model was run: call reshard() on the units after the "
+        "evaluation, before parameters are read."
+    ),
     needs=(
         "the model that is resharded is migrated",
         "nothing is written into parameters between two forward passes without a backward pass",

@@ -23,6 +23,10 @@ RULE = Rule(
         "Safe but for what the notes say: rank 0's weights are sent to the others only with "
         "cpu_ram_efficient_loading.  The order of keys, indentation and line ends stay."
     ),
+    left=(
+        "Hybrid sharding, no_shard and wrapping by size: write an fsdp_config with version 2 "
+        "without them, and say the mesh in a parallelism_config."
+    ),
     check=no_uses,
     references=("https://huggingface.co/docs/transformers/fsdp",),
     examples=(

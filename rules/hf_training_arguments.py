@@ -85,6 +85,11 @@ RULE = Rule(
         "rank 0's weights to the others, and it cast buffers under mixed precision.  Otherwise "
         "safe."
     ),
+    left=(
+        "Arguments that only the run knows, hybrid sharding, no_shard and wrapping by size: "
+        "write fsdp=True and an fsdp_config with version 2, and give the Accelerator a "
+        "ParallelismConfig for hybrid sharding."
+    ),
     needs=("rank 0's weights are sent to the others if FSDP1 sent them",),
     check=check,
     symbols=SYMBOLS,

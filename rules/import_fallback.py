@@ -53,6 +53,10 @@ RULE = Rule(
         "of FSDP2.  A torch that has `fully_shard` never takes the other way."
     ),
     fix_safety="There is no fix.",
+    left=(
+        "Always.  Every torch that has FSDP2 has both names: drop the other import or "
+        "definition, and run it again."
+    ),
     check=no_uses,
     survey=survey,
     examples=(

@@ -18,6 +18,7 @@ RULE = Rule(
         "the same names that a program of your own takes are left alone."
     ),
     fix_safety="There is no fix: see the finding for the flags to write.",
+    left=("Always.  Write the flags that the message names into the command."),
     check=no_uses,
     references=(
         "https://huggingface.co/docs/accelerate/concept_guides/fsdp1_vs_fsdp2",

@@ -17,6 +17,7 @@ RULE = Rule(
         "There is no fix: give the file too, or the whole project; or choose --allow-incomplete "
         "and change the file by hand."
     ),
+    left=("Always.  Give the file with the others, or the whole project."),
     check=no_uses,
     examples=(
         Example(

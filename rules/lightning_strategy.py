@@ -91,6 +91,10 @@ RULE = Rule(
         "and has another precision plugin and another set-up of optimizers."
     ),
     fix_safety="There is no fix: see the finding for the code to write.",
+    left=(
+        "Always.  Take ModelParallelStrategy, and call fully_shard on the units and then on the"
+        " model in configure_model(), or in parallelize_fn for Fabric."
+    ),
     check=check,
     symbols=(*STRATEGIES, *PRECISIONS, *MAKERS),
     replaces=absorbs,

@@ -16,6 +16,10 @@ RULE = Rule(
         "`configure_model()` of the LightningModule: Python that no configuration can hold."
     ),
     fix_safety="There is no fix: see the finding for what to write.",
+    left=(
+        "Always.  Choose ModelParallelStrategy, and call fully_shard in configure_model() of "
+        "the LightningModule."
+    ),
     check=no_uses,
     references=(
         "https://lightning.ai/docs/pytorch/stable/advanced/model_parallel/tp_fsdp.html",

@@ -142,6 +142,10 @@ RULE = Rule(
         "Safe: the same shards are summed over the same ranks; the parts are cut otherwise, which "
         "changes the order of the sum (1e-7 relative)."
     ),
+    left=(
+        "A DTensor that is communicated, and numbers whose meaning depends on how parameters "
+        "are cut: drop the collective and use full_tensor(), or compute from p.grad.to_local()."
+    ),
     needs=(
         "what is summed over the ranks was made of shards alone",
         "the numbers of the ranks add up to that of the whole",

@@ -147,6 +147,11 @@ RULE = Rule(
         "Safe: the same update, one parameter after the other.  Unsafe where `fused` goes: another "
         "kernel may round otherwise."
     ),
+    left=(
+        "Optimizers that can't do one parameter after the other, and clipping over both kinds: "
+        "make a parameter group or an optimizer for each kind; for clipping, get_total_norm of "
+        "each, and clip_grads_with_norm_ with the norm of the two."
+    ),
     needs=(
         "the optimizer isn't fused",
         "all arguments of the optimizer are known",

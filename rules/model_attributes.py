@@ -234,6 +234,11 @@ RULE = Rule(
         "is set on the model below the wrap, as the mesh of the sharded parameters has it.  What "
         "isn't known is left and reported."
     ),
+    left=(
+        "Values that the constructor call doesn't name: take the group and the rank from where "
+        "you gave them, or from the mesh of a parameter (p.device_mesh), and settings from your"
+        " own configuration."
+    ),
     needs=(
         "the receiver is an FSDP1 model, and not the module inside",
         "what the constructor was given can be named at the place that reads it",

@@ -148,6 +148,10 @@ RULE = Rule(
     name="model-state-dict",
     summary="`model.state_dict()` and `load_state_dict` become DCP's state-dict functions",
     why="The plain methods of an FSDP2 model handle shards, and say nothing about it.",
+    left=(
+        "state_dict taken as a value, and calls that some ranks don't reach: call "
+        "get_model_state_dict on every rank, and use the result on one."
+    ),
     by_hand=(
         "write get_model_state_dict and set_model_state_dict of "
         "torch.distributed.checkpoint.state_dict, with StateDictOptions(full_state_dict=...)"

@@ -75,6 +75,10 @@ RULE = Rule(
         "Safe: the same values on the device that was meant.  The model's buffers go there as "
         "well, and come back with it."
     ),
+    left=(
+        "A loop that does more than move: write model.to(device), which moves shards, gradients"
+        " and buffers."
+    ),
     needs=("the loop goes over all parameters of a model, and does nothing but move them",),
     check=no_uses,
     survey=survey,

@@ -17,6 +17,10 @@ RULE = Rule(
         "says what the code would become in one."
     ),
     fix_safety="There is no fix: see the finding for what to write.",
+    left=(
+        "Always.  Write into the cell what the message says, or move the code into a file that "
+        "can be migrated."
+    ),
     check=no_uses,
     references=("https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",),
     examples=(

@@ -194,6 +194,10 @@ RULE = Rule(
         "Unsafe: SGD without `fused` runs another kernel of the same update, which may round "
         "otherwise."
     ),
+    left=(
+        "Optimizers with kernels of their own, or of the program's own with norms: take one of "
+        "torch.optim, or compute with p.to_local() and put norms together by full_tensor()."
+    ),
     check=no_uses,
     survey=survey,
     references=(

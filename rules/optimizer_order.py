@@ -95,6 +95,10 @@ RULE = Rule(
         "that they have nothing to do with.  Unsafe without it: FSDP1 trained nothing then, and "
         "the migrated program does."
     ),
+    left=(
+        "Where what stands between the optimizer and the wrap has to do with both: build the "
+        "optimizer below the wrap."
+    ),
     needs=(
         "FSDP1 kept the parameters that it was given (`use_orig_params=True`)",
         "what stands between has nothing to do with what is moved",

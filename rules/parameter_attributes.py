@@ -67,6 +67,7 @@ RULE = Rule(
         "attribute is set, and the attribute may be read later; with `use_orig_params=False` FSDP1 "
         "lost them too, and nothing is copied."
     ),
+    left=("Attributes that hold a parameter: set them again below fully_shard."),
     check=no_uses,
     survey=survey,
     references=(

@@ -199,6 +199,10 @@ RULE = Rule(
         "Safe: a sum over all ranks goes where it sums nothing but counts of sharded parameters; "
         "the number is the same (but for FSDP1's padding, where its parameters were flat)."
     ),
+    left=(
+        "A sum over the ranks that adds up other things as well: take the counts out of it, for"
+        " numel() counts the whole now."
+    ),
     needs=("what is summed are counts of sharded parameters alone",),
     check=no_uses,
     survey=survey,

@@ -222,6 +222,11 @@ RULE = Rule(
         "parameters of the model.  Unsafe without it, where FSDP1 lost part of what was assigned, "
         "and where the value may be a tensor that something else goes on changing."
     ),
+    left=(
+        "Where the value isn't known to be sharded like the parameter: write "
+        "p.data.copy_(distribute_tensor(full, p.device_mesh, p.placements)), or put it there "
+        "before fully_shard."
+    ),
     needs=(
         "FSDP1 kept the parameters that it was given (`use_orig_params=True`)",
         "the value is sharded like the parameter",

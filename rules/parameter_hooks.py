@@ -50,6 +50,11 @@ RULE = Rule(
         "ran all their hooks, its original ones none; FSDP2's run those that follow the reduction."
     ),
     fix_safety="There is no fix: what the hook is for decides where it belongs.",
+    left=(
+        "A hook on FSDP1's flat parameter, which never runs under FSDP2: use "
+        "register_post_accumulate_grad_hook, which sees this rank's shard of the reduced "
+        "gradient."
+    ),
     check=no_uses,
     survey=survey,
     references=(

@@ -167,6 +167,11 @@ RULE = Rule(
         "Safe: only calls that have nothing left to do are dropped, and flat parameters become the "
         "parameters where each element is treated alike; all else is left for a person."
     ),
+    left=(
+        "Nearly always: handles and flat parameters have no successor.  Go through "
+        "model.parameters() and the FSDPModules among model.modules(); take shapes from the "
+        "parameters, shards from p.to_local(), and units from fully_shard."
+    ),
     needs=(
         "the call has nothing left to do",
         "what is done with flat parameters is done element by element",

@@ -111,6 +111,10 @@ RULE = Rule(
         "shard's own: no rewriting draws the same numbers for the same weights."
     ),
     fix_safety="Nothing is changed; the training is another one, which the finding says.",
+    left=(
+        "A plain tensor that is drawn in the shape of the whole: draw with torch.randn_like(p) "
+        "or the like, which gives each rank its part."
+    ),
     check=no_uses,
     survey=survey,
     references=(

@@ -80,6 +80,7 @@ RULE = Rule(
         "for ever; FSDP2 changes nothing about that."
     ),
     fix_safety="There is no fix: who has to call what is for a person to say.",
+    left=("Always.  Call it above the test of the rank, on every rank, and use the result on one."),
     check=no_uses,
     survey=survey,
     references=(

@@ -65,6 +65,10 @@ RULE = Rule(
     summary="`model.check_is_root()` becomes what it is known to be",
     why="Which unit is the root is private to FSDP2, and decided in the first forward.",
     fix_safety="Safe: where the model was wrapped, or the loop it comes from, says which it is.",
+    left=(
+        "Where a module may be a root or not: compare it with the model that you gave to the "
+        "last fully_shard call."
+    ),
     needs=("the model is known to be the root, or to come from a loop over its units",),
     check=check,
     methods=("check_is_root",),

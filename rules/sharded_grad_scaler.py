@@ -100,6 +100,10 @@ RULE = Rule(
     name="sharded-grad-scaler",
     summary="`ShardedGradScaler` becomes `torch.amp.GradScaler`",
     why="The plain scaler reduces `found_inf` over the ranks for DTensor gradients (torch 2.5).",
+    left=(
+        "Arguments that come in through *: pass them by name.  Methods that only "
+        "ShardedGradScaler has are gone."
+    ),
     by_hand=(
         "write torch.amp.GradScaler, and unscale the plain parameters apart: give them an "
         "optimizer of their own, and call `scaler.unscale_` and `scaler.step` for each"

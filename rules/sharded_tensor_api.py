@@ -97,6 +97,11 @@ RULE = Rule(
         "the value isn't known to be of a migrated model's state dict: files that FSDP1 wrote have "
         "ShardedTensors."
     ),
+    left=(
+        "Methods that DTensor has nothing for: value.to_local() is this rank's part, "
+        "value.full_tensor() the whole, and value.placements with value.device_mesh say how it "
+        "is cut."
+    ),
     needs=(
         "the value is of a migrated model's state dict",
         "what is tested is a value of a migrated model's state dict",

@@ -31,5 +31,9 @@ RULE = Rule(
             after=None,
         ),
     ),
+    left=(
+        "Always.  The name is from FSDP1's inside, of another version, or gone: find what it is"
+        " for, and write that with fully_shard and torch.distributed.checkpoint."
+    ),
     check=no_uses,
 )

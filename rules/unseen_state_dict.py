@@ -67,6 +67,10 @@ RULE = Rule(
         "nothing like it: what a library saves are the shards of one rank."
     ),
     fix_safety="There is no fix: what the call does, and what it takes, is for a person to say.",
+    left=(
+        "Always.  Take the state by get_model_state_dict with the options that the context "
+        "said, and hand it to what is called."
+    ),
     check=no_uses,
     survey=survey,
     references=(

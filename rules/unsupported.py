@@ -141,6 +141,10 @@ RULE = Rule(
     summary="copies of sharded models, DDP around FSDP, optimizers in the backward pass",
     why="A sharded model can't be copied or replicated, and FSDP2 has no hooks for some things.",
     fix_safety="There is no fix.",
+    left=(
+        'Always.  Copy the model before it is sharded, take a mesh of ("replicate", "shard") '
+        "for replicas, and step optimizers in register_post_accumulate_grad_hook."
+    ),
     check=no_uses,
     survey=survey,
     references=(

@@ -172,6 +172,10 @@ RULE = Rule(
     fix_safety=(
         "Safe: it is dropped for names that come from the model, and those have no such part."
     ),
+    left=(
+        "A name that is put together with the prefix: leave the prefix out.  For keys of files "
+        "that FSDP1 wrote, keep what takes it away."
+    ),
     needs=("the text that it is taken out of comes from a model that is migrated",),
     check=no_uses,
     survey=survey,

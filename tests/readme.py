@@ -48,6 +48,8 @@ def _page(rule: Rule) -> Iterator[str]:
     yield _sentence(rule.summary)
     yield f"**Why.** {_plain(rule.why)}"
     yield f"**Safety of the fix.** {_plain(rule.fix_safety)}"
+    if rule.left:
+        yield f"**When it is left to you.** {_plain(rule.left)}"
     if rule.needs:
         yield "**What a safe fix rests on.**"
         yield "\n".join(f"- {fact}" for fact in rule.needs)

@@ -162,6 +162,9 @@ def shown(chosen: Mapping[str, Any], said: frozenset[str], configuration: Config
         if key == "exclude":
             value = (*configuration.excluded[1], *value)
             sources = [FILE] * bool(configuration.excluded[1]) + ["command line"] * (name in said)
+        if value is None:
+            lines.append(f"# {key} is not set")
+            continue
         text = json.dumps(list(value) if isinstance(value, tuple) else value)
         lines.append(f"{key} = {text}" + (f"  # {', '.join(sources)}" if sources else ""))
     return "\n".join(lines)

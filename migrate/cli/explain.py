@@ -125,6 +125,8 @@ def _page(rule: Rule) -> Iterator[str]:
     yield from ("", rule.summary)
     yield from ("", "Why", _paragraph(rule.why))
     yield from ("", "Safety of the fix", _paragraph(rule.fix_safety))
+    if rule.left:
+        yield from ("", "When it is left to you", _paragraph(rule.left))
     if rule.needs:
         yield from ("", "What a safe fix rests on", *(f"    - {fact}" for fact in rule.needs))
     if rule.by_hand:

@@ -64,8 +64,9 @@ class Rule:
     depend on a state-dict mode says by `lowerable` which of them can do without.  `survey` is
     asked once a run, for places that refer to nothing of FSDP1 and still depend on it: an
     optimizer that is built before the wrap, a test of `p.ndim`.  `needs` are the facts that a fix
-    has to rest on to be called safe; `fixtures/licences` has a program without each.  `by_hand` is
-    what to write where its fix goes through the shim, and the shim is ruled out.  `replaces` gives
+    has to rest on to be called safe; `fixtures/licences` has a program without each.  `left` says
+    when a place is left to a person, and what to write there; `by_hand` is what to write where its
+    fix goes through the shim, and the shim is ruled out.  `replaces` gives
     the nodes that a use's fix takes the place of: what refers to FSDP1 in them goes with it.
     `surfaces` are the public names that it answers for in the coverage table.
     """
@@ -76,6 +77,7 @@ class Rule:
     why: str
     fix_safety: str
     check: Check
+    left: str = ""
     needs: tuple[str, ...] = ()
     by_hand: str = ""
     symbols: tuple[str, ...] = ()

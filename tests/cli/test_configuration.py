@@ -125,7 +125,9 @@ def test_settings_can_be_shown() -> None:
     lines = ran.out.splitlines()
     assert ran.code == 0
     assert lines[0] == f"# [tool.fsdp-migrate] of {os.path.abspath('pyproject.toml')}"
-    assert [line.split(" = ")[0] for line in lines[1:]] == list(SETTINGS)
+    names = [line.removeprefix("# ").split(" ")[0] for line in lines[1:]]
+    assert names == list(SETTINGS)
+    assert "# baseline is not set" in lines
     assert 'style = "shim"  # pyproject.toml' in lines
     assert 'exclude = ["a", "b"]  # pyproject.toml, command line' in lines
     assert "mark = true  # command line" in lines

@@ -153,3 +153,10 @@ def test_example(
 
 def test_every_rule_has_an_example() -> None:
     assert [rule.code for rule in load_rules() if not rule.examples] == []
+
+
+def test_every_rule_that_leaves_something_says_what_to_write() -> None:
+    """Of its own accord, and not because something else holds the place back."""
+    said = re.compile(r" (FSDP\d+) manual(?: unsafe)?: (?!.*(?:held back by|; left: ))")
+    leaves = {match[1] for case in CASES for match in said.finditer(case.findings)}
+    assert {rule.code for rule in load_rules() if not rule.left} & leaves == set()
