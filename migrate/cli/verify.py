@@ -245,6 +245,8 @@ def _verify(work: Path, chosen: dict[str, Any]) -> int:
         migrated=sides.migrated is not None,
     )
     _say(proof.verdict)
+    for site in _announced(sides.migrated, proof.verdict):
+        click.echo(f"  announced by the migration: {site}")
     for site in _suspects(sides.migrated, proof.verdict):
         click.echo(f"  migrated there: {site}")
     if chosen["report"] is not None:
@@ -258,11 +260,20 @@ def _suspects(migrated: Migrated | None, verdict: Verdict) -> list[str]:
     """The sites that the likely cause points to."""
     if migrated is None or verdict.cause is None:
         return []
-    return [
-        f"{finding['path']}:{finding['line']} {finding['code']} {finding['message']}"
-        for finding in migrated.findings
-        if finding["code"] in verdict.cause.codes
-    ][:SUSPECTS]
+    codes = verdict.cause.codes
+    return [_site(found) for found in migrated.findings if found["code"] in codes][:SUSPECTS]
+
+
+def _announced(migrated: Migrated | None, verdict: Verdict) -> list[str]:
+    """The sites of which the migration has said that they can train otherwise."""
+    if migrated is None or verdict.first is None or verdict.outcome.value != "different":
+        return []
+    told = [found for found in migrated.findings if found.get("safety") == "unsafe"]
+    return [_site(found) for found in told][:SUSPECTS]
+
+
+def _site(finding: dict[str, Any]) -> str:
+    return f"{finding['path']}:{finding['line']} {finding['code']} {finding['message']}"
 
 
 def _launch(chosen: dict[str, Any], project: Path) -> Launch:

@@ -10,6 +10,7 @@ import functools
 import inspect
 from typing import Any
 
+import torch
 import torch.distributed.fsdp as fsdp
 from torch.distributed.fsdp import _init_utils
 from torch.distributed.fsdp._flat_param import FlatParamHandle
@@ -40,7 +41,16 @@ def install() -> None:
                 return
         prepare(self)
 
+    gather: Any = FlatParamHandle._all_gather_flat_param
+
+    @functools.wraps(gather)
+    def all_gather_flat_param(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Into the parts of a tensor, which autograd minds; a GPU gathers into the whole."""
+        with torch.no_grad():
+            return gather(self, *args, **kwargs)
+
     put(fsdp.FullyShardedDataParallel, __init__=on_cpu)
+    put(FlatParamHandle, _all_gather_flat_param=all_gather_flat_param)
     put(FlatParamHandle, prepare_gradient_for_backward=prepare_gradient_for_backward)
     # broadcasting CPU tensors is refused because NCCL cannot; gloo can
     put(_init_utils, _check_module_states_for_sync_module_states=lambda module_states: None)

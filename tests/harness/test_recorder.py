@@ -391,6 +391,30 @@ def test_errors_of_the_recorder_are_its_own(tmp_path: Path) -> None:
     assert "the recorder failed: ValueError: strange" in str(end.error)
 
 
+OFFLOADED = """
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+dist.init_process_group("nccl")
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), FSDP(torch.nn.Linear(4, 3).cuda()))
+model = FSDP(model.cuda())
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+for step in range(2):
+    model(torch.ones(2, 4, device="cuda")).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    with FSDP.summon_full_params(model, writeback=False, offload_to_cpu=True, rank0_only=True):
+        sum(p.sum() for p in model.parameters())
+dist.destroy_process_group()
+"""
+
+
+def test_training_goes_on_after_parameters_were_offloaded(tmp_path: Path) -> None:
+    run, problem = record(program(tmp_path, OFFLOADED), "train.py")
+    assert not problem
+    assert len(recording.read(run).ranks[0].steps) == 2
+
+
 MIXED = """
 import torch
 import torch.distributed as dist

@@ -92,6 +92,7 @@ def test_sites_behind_a_divergence_are_named(
 ) -> None:
     def badly(copy: Path, options: Sequence[str] = ()) -> Migrated:
         migrated = migrate_copy(copy, options)
+        migrated.findings[0]["safety"] = "unsafe"
         text = (copy / "train.py").read_text().replace("fully_shard(", "(lambda m, **k: m)(")
         (copy / "train.py").write_text(text)
         return migrated
@@ -100,6 +101,7 @@ def test_sites_behind_a_divergence_are_named(
     result = run("train.py", "--device", "cpu", "--", "{out}", "1e-2")
     assert result.exit_code == 1, result.output
     assert "migrated there: train.py:11 FSDP101" in result.output
+    assert "announced by the migration: train.py:11 FSDP101" in result.output
 
 
 @pytest.mark.usefixtures("warm")
