@@ -265,7 +265,7 @@ class Events:
             models = self.perhaps(owner)
         if not models:
             return
-        if func.attr == "forward" or (whole and runs_beside_forward(self.facts, func)):
+        if func.attr == "forward" or (whole and self._gathers(func)):
             yield Event(Kind.FORWARD, models, node)
         elif whole and func.attr in RESHARDING_METHODS:
             yield Event(Kind.RESHARD, models, node)
@@ -279,6 +279,24 @@ class Events:
         ):
             yield Event(Kind.READ, models, node)
             yield Event(Kind.PERHAPS_FORWARD, models, node)
+
+    def _gathers(self, func: ast.Attribute) -> bool:
+        """Whether a method gathers parameters: one that is called on a model from outside.
+
+        Those that only call one another get what the model's forward pass has gathered.
+        """
+        return func.attr in self._called_on_models and runs_beside_forward(self.facts, func)
+
+    @cached_property
+    def _called_on_models(self) -> frozenset[str]:
+        """The names of the methods that are called on FSDP models."""
+        calls = self.facts.analysis.call_nodes.values()
+        return frozenset(
+            call.func.attr
+            for call in calls
+            if isinstance(call.func, ast.Attribute)
+            and any(isinstance(atom, Wrapped) for atom in self.facts.value(call.func.value))
+        )
 
     def _named(self, call: ast.Call, func: ast.Attribute) -> frozenset[Wrapped]:
         """The models that what is asked for its parameters may be inside of, by its name."""

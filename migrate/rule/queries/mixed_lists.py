@@ -6,7 +6,16 @@ import ast
 from collections.abc import Iterator, Set
 
 from fsdp_migrate.analysis.library.modules import is_torch_module
-from fsdp_migrate.analysis.values import Atom, Container, Params, Result, Unknown, Value, Wrapped
+from fsdp_migrate.analysis.values import (
+    Atom,
+    Container,
+    Instance,
+    Params,
+    Result,
+    Unknown,
+    Value,
+    Wrapped,
+)
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.parameter_lists import (
     elements,
@@ -96,9 +105,20 @@ def _is_mixed(facts: Facts, module: Module, given: ast.expr, known: Set[Wrapped]
     plans = [facts.plan(model) for model in models]
     if any(plan is not None and plan.has_ignored for plan in plans):
         return True
-    return any(_adds_plain(facts, module, each) for each in receivers(module, given)) or any(
+    asked = list(receivers(module, given))
+    if len(asked) > 1 and any(_may_be_another(facts, module, each) for each in asked):
+        return True
+    return any(_adds_plain(facts, module, each) for each in asked) or any(
         _is_alone(facts, module, element) for element in elements(module, given)
     )
+
+
+def _may_be_another(facts: Facts, module: Module, receiver: ast.expr) -> bool:
+    """Whether a module is of the class of one that is sharded, and nothing leads from it there."""
+    value = facts.value(receiver)
+    if not value or not all(isinstance(a, Instance) and facts.analysis.is_module(a) for a in value):
+        return False
+    return bool(value & _inner(facts)) and not facts.parts.around(module, receiver)
 
 
 def _parts(facts: Facts, atom: Atom) -> dict[Atom, None]:
