@@ -32,6 +32,7 @@ from fsdp_migrate.lowering.made_of import MadeOf
 from fsdp_migrate.lowering.module_names import module_paths
 from fsdp_migrate.lowering.modules_inside import modules_of
 from fsdp_migrate.syntax.module import Module
+from fsdp_migrate.syntax.nodes import nodes_in, own_nodes
 from fsdp_migrate.syntax.span import Site
 
 DEPTH = 4  # callers that are followed
@@ -172,12 +173,22 @@ class ShardedTensors:
     # ------------------------------------------------------------------ below the wrap
     def is_below(self, module: Module, node: ast.AST, fact: WrapFact) -> bool:
         """Whether `node` may run after a wrap is done."""
-        return self._runs_below(module, node, self.places(fact), fact.site, DEPTH)
+        return self._runs_below(module, node, self.places(fact), fact.site, DEPTH, is_own=True)
 
     def _runs_below(
-        self, module: Module, node: ast.AST, places: list[Place], site: Site, depth: int
+        self,
+        module: Module,
+        node: ast.AST,
+        places: list[Place],
+        site: Site,
+        depth: int,
+        *,
+        is_own: bool,
     ) -> bool:
-        """Whether `node` runs after the wrap at `site`, which the calls at `places` make."""
+        """Whether `node` runs after the wrap at `site`, which the calls at `places` make.
+
+        What an object does with itself (`is_own`) while it is made is done before it is wrapped.
+        """
         function = module.function(node)
         if any(
             home is module and home.function(place) is function and _line(node) > _line(place)
@@ -186,12 +197,15 @@ class ShardedTensors:
             return True
         if not isinstance(function, FUNCTIONS) or depth == 0 or function.name == "forward":
             return False  # parameters are gathered while the forward pass runs
+        is_own = is_own and _is_of_self(function, node)
+        if is_own and function.name == "__init__":
+            return False
         graph = self.analysis.call_graph
         for home, run in graph.runs_of(module.site(function)):
             func = run.func if isinstance(run, ast.Call) else None
             if isinstance(func, ast.Attribute) and Wrapped(site) in self.analysis.value(func.value):
                 return True
-            if self._runs_below(home, run, places, site, depth - 1):
+            if self._runs_below(home, run, places, site, depth - 1, is_own=is_own):
                 return True
         return False
 
@@ -219,6 +233,24 @@ class ShardedTensors:
         if not begins:
             return self.gathered.ever(module, node)
         return any(self.gathered.at(site)[1] for site in begins)
+
+
+def _is_of_self(function: ast.AST, node: ast.AST) -> bool:
+    """Whether `node` is something of the object whose method `function` is, or calls it."""
+    if not isinstance(function, ast.FunctionDef) or not function.args.args:
+        return False
+    names = {function.args.args[0].arg}
+    for loop in own_nodes(function):  # `for m in self.modules()`
+        if isinstance(loop, ast.For | ast.comprehension) and _root(loop.iter) in names:
+            names |= {n.id for n in nodes_in(loop.target) if isinstance(n, ast.Name)}
+    return _root(node) in names
+
+
+def _root(node: ast.AST) -> str | None:
+    """The variable that an expression begins with: `net` of `net.layers[0].weight.sum()`."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _begins(atom: Atom) -> list[Site]:

@@ -214,12 +214,14 @@ class Blocks:
         """
         pieces = [bare(p) if p is updated else p for p in pieces]
         blank = list(itertools.takewhile(lambda line: line.comment is None, lines))
-        for index, piece in enumerate(pieces[:-1], 1):
-            gap = self.new.gaps.get(piece, 0)
-            if gap:
-                above = [*[cst.EmptyLine(indent=False)] * gap, *lines[len(blank) :]]
-                pieces[index] = led(pieces[index], above)
-                lines = [*blank[:1], *cast(Statement, pieces[0]).leading_lines]
+        gaps = {i: self.new.gaps.get(piece, 0) for i, piece in enumerate(pieces[:-1], 1)}
+        apart = [index for index, gap in gaps.items() if gap]
+        for index in apart:
+            above = [cst.EmptyLine(indent=False)] * gaps[index]
+            comments = lines[len(blank) :] if index == apart[-1] else ()
+            pieces[index] = led(pieces[index], [*above, *comments])
+        if apart:
+            lines = [*blank[:1], *cast(Statement, pieces[0]).leading_lines]
         return [led(pieces[0], lines), *pieces[1:]]
 
 

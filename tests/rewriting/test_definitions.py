@@ -121,3 +121,17 @@ def test_a_decorator_below_those_that_are_there() -> None:
     span = module.span(module.tree.body[-1])
     new = edited(module, Decorate(span, qualified("contextlib.contextmanager")))
     assert "@f.cached\n@contextlib.contextmanager\ndef first():" in new
+
+
+def test_a_comment_stays_with_its_function_below_several() -> None:
+    module = module_of(TEXT.replace("class Second", "# what it is\nclass Second"))
+    place = module.span(module.tree.body[-1])
+    one, two = (
+        code(f"def {{name}}():\n    return {n}", name=local_variable(name, beside=()))
+        for n, name in enumerate(("one", "two"))
+    )
+    new = edited(module, *defined_once(module, [Define(place, one), Define(place, two)]))
+    wanted = (
+        "def one():\n    return 0\n\n\ndef two():\n    return 1\n\n\n# what it is\nclass Second"
+    )
+    assert wanted in new
