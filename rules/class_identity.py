@@ -40,11 +40,22 @@ WRAPPER = f"this was FSDP1's class, FullyShardedDataParallel: {CHANGED}, and has
 def survey(facts: Facts) -> Iterator[Finding]:
     """Look at each place that asks for the class of what may be sharded."""
     for asked in classes_asked(facts):
+        if asked.whose is Whose.MAYBE and _is_in_words(asked):
+            continue  # nothing is decided by the class that a message names
         found = _named(asked, facts) if asked.name else _class(asked, facts)
         if found is not None:
             yield found
     for module, node in type_handed_on(facts):
         yield finding_at(RULE, module, node, INSTEAD, tier=Tier.MANUAL, models=every_model(facts))
+
+
+def _is_in_words(asked: ClassAsked) -> bool:
+    """Whether the class is a part of the message of an exception."""
+    around = asked.module.ancestors(asked.whole)
+    words = any(
+        isinstance(node, ast.FormattedValue) for node in asked.module.ancestors(asked.whole)
+    )
+    return words and any(isinstance(node, ast.Raise) for node in around)
 
 
 # ---------------------------------------------------------------------- the class
