@@ -37,7 +37,7 @@ from fsdp_migrate.lowering.model_parts import LOADERS
 from fsdp_migrate.rule.facts import Facts
 from fsdp_migrate.rule.queries.asked_alike import asked_alike
 from fsdp_migrate.rule.queries.optimized import models_optimized_by
-from fsdp_migrate.rule.queries.parameter_use import runs_beside_forward
+from fsdp_migrate.rule.queries.parameter_use import gathers
 from fsdp_migrate.rule.queries.summon_forms import native_summons
 from fsdp_migrate.rule.uses import held
 from fsdp_migrate.syntax.fsdp1_names import is_fsdp1, short
@@ -265,7 +265,7 @@ class Events:
             models = self.perhaps(owner)
         if not models:
             return
-        if func.attr == "forward" or (whole and self._gathers(func)):
+        if func.attr == "forward" or (whole and gathers(self.facts, func)):
             yield Event(Kind.FORWARD, models, node)
         elif whole and func.attr in RESHARDING_METHODS:
             yield Event(Kind.RESHARD, models, node)
@@ -279,24 +279,6 @@ class Events:
         ):
             yield Event(Kind.READ, models, node)
             yield Event(Kind.PERHAPS_FORWARD, models, node)
-
-    def _gathers(self, func: ast.Attribute) -> bool:
-        """Whether a method gathers parameters: one that is called on a model from outside.
-
-        Those that only call one another get what the model's forward pass has gathered.
-        """
-        return func.attr in self._called_on_models and runs_beside_forward(self.facts, func)
-
-    @cached_property
-    def _called_on_models(self) -> frozenset[str]:
-        """The names of the methods that are called on FSDP models."""
-        calls = self.facts.analysis.call_nodes.values()
-        return frozenset(
-            call.func.attr
-            for call in calls
-            if isinstance(call.func, ast.Attribute)
-            and any(isinstance(atom, Wrapped) for atom in self.facts.value(call.func.value))
-        )
 
     def _named(self, call: ast.Call, func: ast.Attribute) -> frozenset[Wrapped]:
         """The models that what is asked for its parameters may be inside of, by its name."""

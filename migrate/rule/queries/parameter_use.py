@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 from fsdp_migrate.analysis.library.fsdp1 import FSDP_METHODS
 from fsdp_migrate.analysis.values import (
@@ -49,6 +50,25 @@ def may_use_parameters(facts: Facts, function: ast.expr) -> bool:
         elif isinstance(atom, Method | Partial | Result | Unknown):
             return True
     return not value
+
+
+def gathers(facts: Facts, func: ast.Attribute) -> bool:
+    """Whether a method gathers parameters: one that is called on a model from outside.
+
+    Those that only call one another get what the model's forward pass has gathered.
+    """
+    return func.attr in _called_on_models(facts) and runs_beside_forward(facts, func)
+
+
+@lru_cache(maxsize=1)
+def _called_on_models(facts: Facts) -> frozenset[str]:
+    """The names of the methods that are called on FSDP models."""
+    return frozenset(
+        call.func.attr
+        for call in facts.analysis.call_nodes.values()
+        if isinstance(call.func, ast.Attribute)
+        and any(isinstance(atom, Wrapped) for atom in facts.value(call.func.value))
+    )
 
 
 def runs_beside_forward(facts: Facts, func: ast.Attribute) -> bool:
