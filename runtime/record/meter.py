@@ -151,17 +151,17 @@ class Meter:
 
 def _phase(*, backward: bool) -> str:
     """Forward and backward are what sharding does by itself; the rest is asked for."""
-    sharding = False
+    sharding = asked_for = False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename.replace("\\", "/")
         if any(part in name for part in _CHECKPOINTS):
             return "checkpoint"
-        if any(part in name for part in _WHOLE) or _is_unshard(name, frame.f_code.co_name):
-            return "aside"
+        whole = any(part in name for part in _WHOLE)
+        asked_for = asked_for or whole or _is_unshard(name, frame.f_code.co_name)
         sharding = sharding or _FSDP in name
         frame = frame.f_back
-    if not sharding:
+    if asked_for or not sharding:
         return "aside"
     return "backward" if backward else "forward"
 

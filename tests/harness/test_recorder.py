@@ -136,6 +136,7 @@ def test_what_a_checkpoint_gathers_is_no_part_of_a_step(tmp_path: Path, kind: st
     for step in recording.read(run).ranks[0].steps:
         assert step.collectives["forward all-gather"][0] == 1
     assert step.collectives["checkpoint all-gather"][0] > 0
+    assert "aside all-gather" not in step.collectives
 
 
 ASIDE = """
