@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fsdp_migrate.analysis.values import Params, Result, Unknown, Wrapped
+from fsdp_migrate.analysis.values import Params, Result, Unknown, Wrapped, symbols
 from fsdp_migrate.analysis.wraps import WrapFact
 from fsdp_migrate.lowering.kept_parameters import is_bound_anew
 from fsdp_migrate.lowering.running_order import runs_only_before
@@ -91,23 +91,36 @@ class _Finder:
             if not isinstance(call, ast.Call) or call.lineno <= end:
                 continue
             given = parameters_given(call) if facts.holders.names_optimizer(call) else None
-            if given is None or not self._is_lost(given):
+            if given is None or not self._is_lost(module, given):
                 continue
             wanted = {n.id for n in nodes_in(given) if isinstance(n, ast.Name)}
             for statement in self._above(step):
-                if wanted & binds(statement):
+                if wanted & (binds(statement) | self._may_fill(statement)):
                     wanted |= reads(statement)
                     if any(facts.value(n) & fact.inner for n in _names(statement)):
                         if not any(is_bound_anew(module, n, step.statement) for n in _names(given)):
                             yield statement, given
                         break
 
-    def _is_lost(self, given: ast.expr) -> bool:
+    def _may_fill(self, statement: ast.stmt) -> frozenset[str]:
+        """What a call that stands alone may put parameters into: `net.apply(every.append)`."""
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        if not isinstance(call, ast.Call):
+            return frozenset()
+        builtin = (name.startswith("builtins.") for name in symbols(self.facts.value(call.func)))
+        if any(builtin):
+            return frozenset()
+        return frozenset(name.id for name in _names(statement))
+
+    def _is_lost(self, module: Module, given: ast.expr) -> bool:
         """Whether nobody knows whose parameters an optimizer is given."""
-        held = self.facts.sharded.held(given)
-        if any(isinstance(atom, Params) for atom in held):
+        held, sharded = self.facts.sharded.held(given), self.facts.sharded
+        parameters = [atom for atom in held if isinstance(atom, Params)]
+        if any(sharded.wraps_of(module, given, atom) for atom in parameters):
             return False
-        return any(isinstance(atom, Unknown | Result) for atom in held)
+        nobody = any(isinstance(atom.owner, Unknown) for atom in parameters)
+        lost = any(isinstance(atom, Unknown | Result) for atom in held)
+        return nobody or (lost and not parameters)
 
     def _above(self, step: Step) -> list[ast.stmt]:
         """The statements that run before `step`, the last one first."""

@@ -98,6 +98,20 @@ REFUSED = {
     ),
     "unfollowed": ("every = list(operator.methodcaller('parameters')(net))", "every", ""),
 }
+UNKNOWN_MODEL = "def make(name):\n    return globals()[name]()\n"
+
+
+def test_what_an_unknown_model_applies_is_said() -> None:
+    run = _run(
+        "net = make('Net')\nevery = []\n"
+        "net.apply(lambda m: every.extend(m.parameters(recurse=False)))",
+        "every",
+        UNKNOWN_MODEL,
+    )
+    assert not run.changed
+    assert _said(run) == [Tier.MANUAL]
+
+
 TAKEN_ALONG = {
     "setdefault": (
         "by_kind = {}\nfor n, p in net.named_parameters():\n"
