@@ -335,7 +335,7 @@ def main():
         with torch.inference_mode():
             model(x)
         average.update(model)
-    print(round(evaluate(model), 5), sum(p.sum() for p in average.kept).item() > 0)
+    print(round(evaluate(model), 5), sum(p.sum() for p in average.kept).isfinite().item())
     model.load_state_dict(first)
     for x in batches(8):
         model.zero_grad()
