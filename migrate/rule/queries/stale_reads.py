@@ -94,10 +94,12 @@ class _Finder:
             if given is None or not self._is_lost(module, given):
                 continue
             wanted = {n.id for n in nodes_in(given) if isinstance(n, ast.Name)}
+            made_of = facts.sharded.made_of.sources(fact, step)
             for statement in self._above(step):
                 if wanted & (binds(statement) | self._may_fill(statement)):
                     wanted |= reads(statement)
-                    if any(facts.value(n) & fact.inner for n in _names(statement)):
+                    names = _names(statement)
+                    if any(facts.value(n) & fact.inner or n.id in made_of for n in names):
                         if not any(is_bound_anew(module, n, step.statement) for n in _names(given)):
                             yield statement, given
                         break

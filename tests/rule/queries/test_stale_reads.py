@@ -112,6 +112,17 @@ def test_what_an_unknown_model_applies_is_said() -> None:
     assert _said(run) == [Tier.MANUAL]
 
 
+def test_what_is_made_of_an_unknown_model_in_another_one_is_said() -> None:
+    run = _run(
+        "plain = make('Net')\nevery = list(operator.methodcaller('parameters')(plain))\n"
+        "net = {'outer': nn.Sequential}['outer'](plain)",
+        "every",
+        UNKNOWN_MODEL,
+    )
+    assert not run.changed
+    assert _said(run) == [Tier.MANUAL]
+
+
 TAKEN_ALONG = {
     "setdefault": (
         "by_kind = {}\nfor n, p in net.named_parameters():\n"
